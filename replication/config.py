@@ -1,0 +1,185 @@
+"""The configuration, typed once: models, experiments, tolerances.
+
+Everything that reads config.yaml goes through `checked`; `config.schema.json` is generated from these
+classes (`python -m replication schema`).
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
+
+from replication.errors import UserError
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+# Names become folders and Snakemake wildcards.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+Part = TypeVar("Part", bound=BaseModel)
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Frozen(BaseModel):
+    """Base of all parts: no unknown keys, no silent conversion, no change after validation."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+class HubFiles(Frozen):
+    """Files in one repository of the Hugging Face Hub, pinned by commit and hash."""
+
+    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    """Repository, `owner/name`."""
+    repo_type: Literal["model", "space", "dataset"] = "model"
+    """Kind of repository."""
+    revision: Commit
+    """Commit, 40 hexadecimal digits."""
+    path: str = ""
+    """Folder inside the repository; empty for its top."""
+    sha256: Annotated[dict[FileName, Sha256 | None], Field(min_length=1, strict=False)]
+    """SHA-256 of every file wanted; null where only the commit pins it."""
+
+
+class Model(Frozen):
+    """A GPT-2 and its tuned lens, each from the hub (`weights`, `lens`) or a local folder."""
+
+    weights: HubFiles | None = None
+    """Model and tokenizer files on the hub."""
+    folder: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """Local folder in the hub's format, instead of `weights`; a relative path starts at the repository."""
+    lens: HubFiles | None = None
+    """Tuned lens (params.pt, config.json) on the hub."""
+    lens_folder: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """Local folder of the lens, instead of `lens`; a relative path starts at the repository."""
+
+    @model_validator(mode="after")
+    def _one_source_each(self) -> "Model":
+        if (self.weights is None) == (self.folder is None):
+            raise ValueError("needs exactly one of the keys 'weights' (hub) and 'folder' (local)")
+        if (self.lens is None) == (self.lens_folder is None):
+            raise ValueError("needs exactly one of the keys 'lens' (hub) and 'lens_folder' (local)")
+        return self
+
+
+class Steering(Frozen):
+    """A steering vector: coefficient * (added - subtracted), read and injected at one layer."""
+
+    layer: Annotated[int, Field(ge=0)]
+    """Block whose input (resid_pre) is read and changed; 0 is the first block."""
+    coefficient: FiniteFloat
+    """Factor on the difference; may be 0 or negative."""
+    added: str = ""
+    """Text of the added side; `<|endoftext|>` is put in front."""
+    subtracted: str = ""
+    """Text of the subtracted side; the shorter side is padded on the right with spaces (token ` `)."""
+
+    @model_validator(mode="after")
+    def _one_side_at_least(self) -> "Steering":
+        if not self.added and not self.subtracted:
+            raise ValueError("needs a text in 'added' or in 'subtracted'; both are empty")
+        return self
+
+
+class Experiment(Frozen):
+    """One steering vector and the lens prompt on which its effect is read."""
+
+    number: Annotated[int, Field(ge=1)] | None = None
+    """Number of the post's example, if it is one (1, 2, 3 or 5)."""
+    title: Annotated[str, StringConstraints(min_length=1)]
+    """Name for headings and figures."""
+    prompt: Annotated[str, StringConstraints(min_length=1)]
+    """Lens prompt; `<|endoftext|>` is put in front."""
+    original_prompt: str | None = None
+    """Prompt printed in the post's x-vector table, where it differs from the lens prompt."""
+    steering: Steering
+    """The steering vector."""
+    key_tokens: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(default=(), strict=False)
+    """Tokens of the prompt, leading space included, whose loss is summarised."""
+
+    @model_validator(mode="after")
+    def _key_tokens_in_prompt(self) -> "Experiment":
+        for token in self.key_tokens:
+            if token not in self.prompt:
+                raise ValueError(f"key_tokens: {token!r} does not occur in the prompt {self.prompt!r}")
+        return self
+
+
+class Configuration(Frozen):
+    """The whole of config.yaml."""
+
+    model: Name
+    """Model to run: a key of `models`."""
+    models: Annotated[dict[Name, Model], Field(min_length=1, strict=False)]
+    """Models that can be run, by name."""
+    experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False)]
+    """Experiments, by name."""
+
+    @model_validator(mode="after")
+    def _model_is_known(self) -> "Configuration":
+        if self.model not in self.models:
+            raise ValueError(f"model: {self.model!r} is unknown; the models are {', '.join(self.models)}")
+        return self
+
+
+def checked(values: Any) -> Configuration:
+    """The configuration in `values`, a mapping as read from YAML.
+
+    Raises:
+        UserError: One sentence per fault, naming the key, the value and what would be right.
+    """
+    return _validated(Configuration, values, "the configuration")
+
+
+def checked_experiment(name: str, values: Any) -> Experiment:
+    """The experiment in `values`; raises UserError as `checked` does."""
+    return _validated(Experiment, values, f"experiments.{name}")
+
+
+def checked_model(name: str, values: Any) -> Model:
+    """The model in `values`; raises UserError as `checked` does."""
+    return _validated(Model, values, f"models.{name}")
+
+
+def _validated(cls: type[Part], values: Any, place: str) -> Part:
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        prefix = "" if place == "the configuration" else place
+        raise UserError("; ".join(_sentence(fault, prefix) for fault in error.errors())) from None
+
+
+def _sentence(fault: Any, prefix: str) -> str:
+    """One pydantic fault as a sentence: key, what was found, what would be right."""
+    # Union branches and pydantic's "[key]" markers are no keys of the file.
+    keys = [str(part) for part in fault["loc"] if not re.search(r"[\[(]", str(part))]
+    place = ".".join(([prefix] if prefix else []) + keys) or "configuration"
+    found = fault["input"]
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: unknown key; check its spelling or remove it"
+    if fault["type"] == "missing":
+        return f"{place}: this key is missing"
+    if fault["type"] == "value_error":
+        return f"{place}: {fault['ctx']['error']}"
+    wanted = fault["msg"].removeprefix("Input ").replace("'^", "^").replace("$'", "$")
+    hint = "; put it in quotes" if fault["type"] == "string_type" and not isinstance(found, dict | list) else ""
+    if isinstance(found, str) and fault["type"] in ("float_type", "int_type"):
+        hint = "; write it as a plain number (YAML reads 1e3 as text, 1.0e+3 as a number)"
+    return f"{place}: {wanted}, found {_shortened(found)}{hint}"
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def schema() -> str:
+    """The JSON schema of config.yaml, as text for config.schema.json."""
+    description = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Configuration.model_json_schema()}
+    return json.dumps(description, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,261 @@
+"""A folder of files -> model, tokenizer and lens, checked and ready; and the checks that they fit each other."""
+
+import json
+import pickle
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import tokenizers
+import torch
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.utils import logging as transformers_logging
+
+from replication.errors import UserError
+from replication.weights import Files
+
+GPT2 = GPT2LMHeadModel
+Translators = list[tuple[Tensor, Tensor]]
+"""A tuned lens: per layer the weight (d_model, d_model) and bias (d_model,) of h -> h + W h + b."""
+
+BOS = "<|endoftext|>"
+
+
+class Tokenizer:
+    """GPT-2's byte-level BPE from a tokenizer.json.
+
+    A literal `<|endoftext|>` in a text is that special token, as in transformers and TransformerLens.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file; raises UserError where it is no tokenizer with `<|endoftext|>`."""
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust side raises bare Exception
+            raise UserError(f"{path}: cannot be read as a tokenizer: {error}") from None
+        bos = self._tokenizer.token_to_id(BOS)
+        if bos is None:
+            raise UserError(f"{path}: has no token {BOS}")
+        self.bos: int = bos
+        self._bytes = {symbol: byte for byte, symbol in _byte_symbols().items()}
+
+    def __len__(self) -> int:
+        """Number of tokens."""
+        return self._tokenizer.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, nothing added."""
+        try:
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        except UnicodeEncodeError:
+            raise UserError(f"{text!r}: holds a lone surrogate, which is no valid unicode text") from None
+        return ids
+
+    def with_bos(self, text: str) -> list[int]:
+        """Token ids of `text` with `<|endoftext|>` put in front."""
+        return [self.bos, *self.encode(text)]
+
+    def text(self, token_id: int) -> str:
+        """One token as text; bytes that are no UTF-8 as \\xNN."""
+        symbols = self._tokenizer.id_to_token(token_id)
+        if symbols is None:
+            # Some models pad their vocabulary beyond the tokenizer's.
+            return f"<unused {token_id}>"
+        if any(symbol not in self._bytes for symbol in symbols):
+            return str(symbols)
+        return token_text(bytes(self._bytes[symbol] for symbol in symbols))
+
+
+def token_text(data: bytes) -> str:
+    """A token's bytes as text; bytes that are no UTF-8, and NUL, which no CSV reader keeps, as \\xNN."""
+    return data.decode("utf-8", errors="backslashreplace").replace("\0", "\\x00")
+
+
+def _byte_symbols() -> dict[int, str]:
+    """GPT-2's printable stand-in for each byte: itself where printable, else the next from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    rest = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(rest)}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to measure with."""
+
+    files: Files
+    gpt2: GPT2
+    tokenizer: Tokenizer
+    translators: Translators
+
+
+def prepare_numerics(threads: int) -> None:
+    """Fixes what the last bits depend on: the thread count, no TF32, and warm vector mathematics.
+
+    The first large exp, log or sqrt of a fresh process with several threads can be wrong by thousands of
+    units in the last place (pytorch issue 188792), so each is called once with one thread before.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_num_threads(1)
+    warm = torch.linspace(0.1, 1.0, 1 << 16)
+    for function in (torch.exp, torch.log, torch.sqrt, torch.tanh):
+        function(warm)
+    warm.log_softmax(-1)
+    torch.set_num_threads(threads)
+
+
+def load(files: Files) -> Loaded:
+    """Model, tokenizer and lens from verified files, in float32 and eval mode; weights stay memory-mapped."""
+    tokenizer = Tokenizer(files.folder / "tokenizer.json")
+    # The progress bar of loading is noise in a job's log.
+    transformers_logging.disable_progress_bar()
+    gpt2, report = GPT2LMHeadModel.from_pretrained(
+        files.folder, dtype=torch.float32, local_files_only=True, attn_implementation="sdpa", output_loading_info=True
+    )
+    if missing := sorted(report["missing_keys"]):
+        raise UserError(f"{files.folder / 'model.safetensors'}: lacks the tensor {missing[0]}")
+    gpt2.eval().requires_grad_(False)
+    return Loaded(files, gpt2, tokenizer, read_lens(files.lens_folder))
+
+
+def read_config(folder: Path) -> GPT2Config:
+    """The model's config.json; raises UserError where it is damaged or no GPT-2's."""
+    values = _read_json(folder / "config.json")
+    if values.get("model_type") != "gpt2":
+        raise UserError(
+            f"{folder / 'config.json'}: model_type is {values.get('model_type')!r}; only 'gpt2' is supported"
+        )
+    return GPT2Config(**values)
+
+
+def read_lens(folder: Path) -> Translators:
+    """The translators in a params.pt of the tuned-lens library; nothing in the file is executed.
+
+    Raises:
+        UserError: The file is damaged, holds anything but tensors, or is no lens of float32 translators.
+    """
+    path = folder / "params.pt"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{path}: damaged, or holds something else than tensors, and was not loaded ({reason})"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path}: holds no dictionary of tensors")
+    layers = len(state) // 2
+    wanted = {f"{i}.{part}" for i in range(layers) for part in ("weight", "bias")}
+    if not layers or set(state) != wanted:
+        odd = sorted(set(state) ^ wanted)[:1]
+        raise UserError(f"{path}: expected tensors 0.weight, 0.bias, 1.weight, ...; {odd} is missing or unknown")
+    for name, tensor in state.items():
+        _check_tensor(path, name, tensor)
+    return [(state[f"{i}.weight"], state[f"{i}.bias"]) for i in range(layers)]
+
+
+def check(files: Files, base_name: str | None) -> list[str]:
+    """Checks that model, tokenizer and lens are whole and fit each other.
+
+    Args:
+        files: The files, hashes already right.
+        base_name: Last part of the model's repository name; None for a local folder, whose config.json may name it.
+
+    Returns:
+        What was checked, and what could not be, one sentence each.
+
+    Raises:
+        UserError: The first thing that does not fit.
+    """
+    config = read_config(files.folder)
+    return [
+        _check_weights(files.folder / "model.safetensors", config),
+        _check_tokenizer(files.folder / "tokenizer.json", config),
+        _check_lens_shape(files.lens_folder, config),
+        _check_lens_base(files, base_name),
+    ]
+
+
+def _check_weights(path: Path, config: GPT2Config) -> str:
+    with torch.device("meta"):
+        wanted = {name.removeprefix("transformer."): p.shape for name, p in GPT2LMHeadModel(config).named_parameters()}
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            # Files on the hub have names with and without the prefix.
+            stored = {name.removeprefix("transformer."): name for name in file.keys()}  # noqa: SIM118
+            for name, shape in wanted.items():
+                if name not in stored:
+                    raise UserError(f"{path}: lacks the tensor {name}")
+                tensor = file.get_tensor(stored[name])
+                if tensor.shape != shape:
+                    raise UserError(
+                        f"{path}: {name} has shape {tuple(tensor.shape)}; config.json asks for {tuple(shape)}"
+                    )
+                _check_tensor(path, name, tensor)
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path}: damaged: {error}") from None
+    return f"{len(wanted)} weight tensors: names, shapes, float32 and finite values"
+
+
+def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
+    if tensor.dtype != torch.float32:
+        raise UserError(f"{path}: {name} is {tensor.dtype}; only torch.float32 is supported, convert the file first")
+    if not torch.isfinite(tensor).all():
+        raise UserError(f"{path}: {name} holds NaN or infinity")
+
+
+def _check_tokenizer(path: Path, config: GPT2Config) -> str:
+    tokenizer = Tokenizer(path)
+    if len(tokenizer) > config.vocab_size:
+        raise UserError(f"{path}: has {len(tokenizer)} tokens, the model's vocabulary only {config.vocab_size}")
+    if tokenizer.bos != config.bos_token_id:
+        raise UserError(f"{path}: {BOS} is token {tokenizer.bos}, config.json's bos_token_id is {config.bos_token_id}")
+    return f"tokenizer: {len(tokenizer)} tokens, {BOS} is {tokenizer.bos} as in the model's config.json"
+
+
+def _check_lens_shape(folder: Path, config: GPT2Config) -> str:
+    translators = read_lens(folder)
+    if len(translators) != config.n_layer:
+        raise UserError(f"{folder}: the lens has {len(translators)} translators, the model {config.n_layer} layers")
+    square = (config.n_embd, config.n_embd)
+    for i, (weight, bias) in enumerate(translators):
+        if weight.shape != square or bias.shape != square[:1]:
+            shape = tuple(weight.shape)
+            raise UserError(f"{folder}: translator {i} has shape {shape}; the model's d_model asks for {square}")
+    return f"lens: {len(translators)} translators of {square[0]} x {square[1]}, float32 and finite, as the model needs"
+
+
+def _check_lens_base(files: Files, base_name: str | None) -> str:
+    lens_config = _read_json(files.lens_folder / "config.json")
+    named = lens_config.get("base_model_name_or_path")
+    own = base_name or _read_json(files.folder / "config.json").get("_name_or_path")
+    if not named or not own:
+        side = "lens" if not named else "model"
+        return f"NOT checked: whether the lens was trained for this model (the {side}'s config.json names no model)"
+    if _last_part(named) != _last_part(own):
+        raise UserError(
+            f"{files.lens_folder / 'config.json'}: this lens was trained for {named!r}, the model is {own!r}"
+        )
+    return f"lens: its config.json names the model {named}"
+
+
+def _last_part(name: str) -> str:
+    return name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds no JSON object")
+    return values
+
+
+def texts(tokenizer: Tokenizer, ids: Iterable[int]) -> list[str]:
+    """Tokens as text, one per id."""
+    return [tokenizer.text(token_id) for token_id in ids]

@@ -1,0 +1,33 @@
+"""Where every file lies, spelled once: the Snakefile and the package both read it here.
+
+Patterns hold Snakemake's wildcards {model} and {experiment}; paths start at the working directory.
+"""
+
+from pathlib import Path
+
+RESOURCES = "resources/{model}"
+VERIFIED = "resources/{model}/verified.json"
+HASHES = "resources/hashes.json"
+
+LOSSES = "results/{model}/{experiment}/losses.csv"
+TOP10 = "results/{model}/{experiment}/top10.csv"
+EFFECT = "results/{model}/{experiment}/effect.csv"
+LOGIT_LENS = "results/{model}/{experiment}/logit_lens.csv"
+RECORD = "results/{model}/{experiment}/record.json"
+SUMMARY = "results/{model}/{experiment}/summary.csv"
+SECOND_OPINION = "results/{model}/{experiment}/second_opinion.csv"
+
+CLAIMS = "results/{model}/claims.json"
+VERIFICATION = "results/{model}/verification.json"
+PROVENANCE = "results/{model}/provenance.json"
+
+FIGURES = "figures/{model}"
+REPORT = "report/{model}/report.md"
+
+PINS = "tests/pins/{model}/{experiment}.csv"
+PIN_RECORD = "tests/pins/{model}/{experiment}.json"
+
+
+def path(pattern: str, model: str = "", experiment: str = "") -> Path:
+    """The path that `pattern` stands for."""
+    return Path(pattern.format(model=model, experiment=experiment))

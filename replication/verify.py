@@ -1,0 +1,85 @@
+"""Measured numbers against pins and against tuned-lens' own read-out; the verdicts, and whether all is well."""
+
+from typing import Any
+
+import pandas as pd
+
+from replication import tables
+from replication.files import read_json
+from replication.paths import LOSSES, PIN_RECORD, PINS, RECORD, SECOND_OPINION, path
+from replication.pins import compare, pin_record, pinned_cells
+
+SECOND_OPINION_TOLERANCE = 1e-4
+"""Largest difference in nats between our lens rows and tuned-lens' own that passes."""
+
+
+def verification(model: str, experiments: list[str]) -> dict[str, Any]:
+    """All verdicts of a model: per experiment the pins and the second opinion.
+
+    Returns:
+        `passed` (no verdict is "differs"), and per experiment `pins` and `second_opinion`, each with a status:
+        "agrees", "differs", or "not run" with a reason.
+    """
+    verdicts = {name: _experiment(model, name) for name in experiments}
+    passed = all(check["status"] != "differs" for checks in verdicts.values() for check in checks.values())
+    return {"model": model, "passed": passed, "experiments": verdicts}
+
+
+def _experiment(model: str, experiment: str) -> dict[str, Any]:
+    record = read_json(path(RECORD, model, experiment))
+    losses = tables.read(path(LOSSES, model, experiment), tables.LOSSES)
+    opinion = tables.read(path(SECOND_OPINION, model, experiment), tables.SECOND_OPINION)
+    return {"pins": _pins(losses, record, model, experiment), "second_opinion": _second_opinion(opinion)}
+
+
+def _pins(losses: pd.DataFrame, record: dict[str, Any], model: str, experiment: str) -> dict[str, Any]:
+    pin_path, record_path = path(PINS, model, experiment), path(PIN_RECORD, model, experiment)
+    if not pin_path.exists() and not record_path.exists():
+        return {"status": "not run", "reason": "no pin has been recorded for this model and experiment"}
+    pinned_for = read_json(record_path)
+    tolerance = pinned_for.pop("tolerance_nats")
+    ours = pin_record(record)
+    ours.pop("tolerance_nats")
+    if pinned_for != ours:
+        changed = ", ".join(key for key in ours if pinned_for.get(key) != ours[key])
+        return {"status": "not run", "reason": f"no pin for this configuration: it was recorded for another {changed}"}
+    return compare(pinned_cells(losses, record), tables.read(pin_path, tables.PIN), tolerance)
+
+
+def _second_opinion(table: pd.DataFrame) -> dict[str, Any]:
+    differences = {
+        statistic: (table[statistic].astype("float64") - table[f"{statistic}_tuned_lens"]).abs()
+        for statistic in ("loss", "entropy")
+    }
+    worst = differences["loss"].idxmax()
+    largest = {statistic: float(difference.max()) for statistic, difference in differences.items()}
+    return {
+        "status": "agrees" if max(largest.values()) <= SECOND_OPINION_TOLERANCE else "differs",
+        "cells": len(table),
+        "tolerance": SECOND_OPINION_TOLERANCE,
+        "largest_difference": largest["loss"],
+        "largest_difference_entropy": largest["entropy"],
+        "at": {"layer": table["layer"].iloc[worst], "position": int(table["position"].iloc[worst])},
+    }
+
+
+def off_table(verdicts: dict[str, Any]) -> str:
+    """What is off, by how much, as lines of text; empty where nothing is."""
+    lines = []
+    for experiment, checks in verdicts["experiments"].items():
+        for name, check in checks.items():
+            if check["status"] != "differs":
+                continue
+            lines.append(
+                f"{experiment}: {name.replace('_', ' ')} differ by up to {check['largest_difference']:.3g} nats at "
+                f"{check['at']} (tolerance {check['tolerance']:g})"
+            )
+            for cell in check.get("off", []):
+                place = f"{cell['protocol']}, {cell['condition']}, layer {cell['layer']}, position {cell['position']}"
+                lines.append(
+                    f"  {place} {cell['target_token']!r}: pinned {cell['pinned']:.6f}, measured "
+                    f"{cell['measured']:.6f}, off by {cell['difference']:.3g}"
+                )
+            for cell in check.get("on_one_side_only", []):
+                lines.append(f"  only in the {cell.pop('found_in')}: {', '.join(map(str, cell.values()))}")
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""What the Snakefile needs while it is parsed; works where Snakemake stands alone (pyyaml, jsonschema)."""
+
+import json
+from collections.abc import Hashable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from replication.errors import UserError
+
+PACKAGE = Path(__file__).resolve().parent
+
+# The modules each step runs. They are inputs of its rule, so that new code never leaves old numbers standing.
+_BASE = ["__main__", "config", "errors", "files"]
+_ENGINE = [*_BASE, "weights", "models", "steering", "lens", "measure", "tables"]
+_READERS = [*_BASE, "tables"]
+MODULES = {
+    "weights": [*_BASE, "weights", "models"],
+    "measure": _ENGINE,
+    "second-opinion": [*_ENGINE, "second_opinion"],
+    "summary": [*_READERS, "summary"],
+    "figures": [*_READERS, "figures"],
+    "claims": [*_READERS, "claims"],
+    "verify": [*_READERS, "pins", "verify"],
+    "pin": [*_READERS, "pins"],
+    "report": [*_READERS, "report"],
+    "provenance": [*_BASE, "provenance"],
+}
+
+
+def code(step: str) -> list[str]:
+    """Paths of the modules (and templates) that `python -m replication <step>` runs."""
+    paths = [PACKAGE / f"{module}.py" for module in MODULES[step]]
+    if step == "report":
+        paths += sorted((PACKAGE / "templates").iterdir())
+    return [str(path) for path in paths]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without pyyaml's silence about a key that stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
+                    line = key_node.start_mark.line + 1
+                    raise UserError(f"{self.name}, line {line}: the key {key!r} stands twice; keep one of them")
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """The contents of a YAML file.
+
+    Raises:
+        UserError: The file cannot be read, is not YAML, or has a key twice in one mapping.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            return yaml.load(file, _StrictLoader)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not valid YAML: {reason}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def check(config: dict[str, Any], files: Iterable[Path]) -> None:
+    """Checks the merged configuration of a Snakemake run, and the files it came from.
+
+    With pydantic at hand the package's whole validation runs; where Snakemake stands alone (as in the
+    workflow catalogue's linter), the committed JSON schema made from it.
+
+    Raises:
+        UserError: One sentence: key, value, what would be right.
+    """
+    for file in files:
+        read_yaml(file)
+    if find_spec("pydantic"):
+        from replication.config import checked
+
+        checked(config)
+        return
+    import jsonschema
+
+    schema = json.loads((PACKAGE / "config.schema.json").read_text(encoding="utf-8"))
+    fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    if fault is not None:
+        raise UserError(f"{'.'.join(map(str, fault.path)) or 'configuration'}: {fault.message}")
+
+
+def settings(config: dict[str, Any], model: str, experiment: str | None = None) -> str:
+    """The part of the configuration that decides a job's numbers, as JSON for its command line.
+
+    Raises:
+        UserError: The configuration has no such model or experiment.
+    """
+    part = {"model_name": model, "model": _entry(config, "models", model)}
+    if experiment is not None:
+        part["experiment_name"] = experiment
+        part["experiment"] = _entry(config, "experiments", experiment)
+    return json.dumps(part, ensure_ascii=False, sort_keys=True)
+
+
+def _entry(config: dict[str, Any], section: str, name: str) -> Any:
+    if name not in config[section]:
+        raise UserError(f"{name!r} is not among the {section} of the configuration: {', '.join(config[section])}")
+    return config[section][name]
+
+
+def local_files(config: dict[str, Any], model: str) -> list[str]:
+    """Files of a model given by local folders: inputs of the job that verifies them.
+
+    Only files that exist are named: the job itself says in one sentence which one is missing.
+    """
+    entry = _entry(config, "models", model)
+    folders = [PACKAGE.parent / entry[key] for key in ("folder", "lens_folder") if entry.get(key)]
+    return [str(path) for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]

