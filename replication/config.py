@@ -9,14 +9,24 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 from replication.errors import UserError
+
+def _valid_unicode(text: str) -> str:
+    """Refuses a lone surrogate, which YAML can escape but no file or command line can hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} holds a lone surrogate, which is no valid unicode text") from None
+    return text
+
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 # Names become folders and Snakemake wildcards.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Text = Annotated[str, AfterValidator(_valid_unicode)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -59,6 +69,9 @@ class Model(Frozen):
     lens_folder: Annotated[str, StringConstraints(min_length=1)] | None = None
     """Local folder of the lens, instead of `lens`; a relative path starts at the repository."""
 
+    note: Text | None = None
+    """Sentence that opens this model's reports."""
+
     @model_validator(mode="after")
     def _one_source_each(self) -> "Model":
         if (self.weights is None) == (self.folder is None):
@@ -75,9 +88,9 @@ class Steering(Frozen):
     """Block whose input (resid_pre) is read and changed; 0 is the first block."""
     coefficient: FiniteFloat
     """Factor on the difference; may be 0 or negative."""
-    added: str = ""
+    added: Text = ""
     """Text of the added side; `<|endoftext|>` is put in front."""
-    subtracted: str = ""
+    subtracted: Text = ""
     """Text of the subtracted side; the shorter side is padded on the right with spaces (token ` `)."""
 
     @model_validator(mode="after")
@@ -92,15 +105,15 @@ class Experiment(Frozen):
 
     number: Annotated[int, Field(ge=1)] | None = None
     """Number of the post's example, if it is one (1, 2, 3 or 5)."""
-    title: Annotated[str, StringConstraints(min_length=1)]
+    title: Annotated[Text, StringConstraints(min_length=1)]
     """Name for headings and figures."""
-    prompt: Annotated[str, StringConstraints(min_length=1)]
+    prompt: Annotated[Text, StringConstraints(min_length=1)]
     """Lens prompt; `<|endoftext|>` is put in front."""
-    original_prompt: str | None = None
+    original_prompt: Text | None = None
     """Prompt printed in the post's x-vector table, where it differs from the lens prompt."""
     steering: Steering
     """The steering vector."""
-    key_tokens: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(default=(), strict=False)
+    key_tokens: tuple[Annotated[Text, StringConstraints(min_length=1)], ...] = Field(default=(), strict=False)
     """Tokens of the prompt, leading space included, whose loss is summarised."""
 
     @model_validator(mode="after")

@@ -48,10 +48,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, nothing added."""
-        try:
-            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        except UnicodeEncodeError:
-            raise UserError(f"{text!r}: holds a lone surrogate, which is no valid unicode text") from None
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def with_bos(self, text: str) -> list[int]:
@@ -140,7 +137,7 @@ def read_lens(folder: Path) -> Translators:
     path = folder / "params.pt"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{path}: damaged, or holds something else than tensors, and was not loaded ({reason})"

@@ -12,6 +12,7 @@ lock and cannot hurt each other, on file systems where locks do nothing either. 
 Taken over or copied, the download continues at the byte it stopped at.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -56,10 +57,9 @@ def copied(target: Path, mine: Path) -> None:
     others = [path for path in _partials(target) if _same_pin(path, mine)]
     longest = max(others, key=_size, default=mine)
     if _size(longest) > _size(mine):
-        try:
+        # Its owner may finish meanwhile.
+        with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(longest, mine)
-        except FileNotFoundError:
-            pass  # Its owner finished meanwhile.
 
 
 def clean(target: Path) -> None:

@@ -19,9 +19,9 @@ SECOND_OPINION = "results/{model}/{experiment}/second_opinion.csv"
 
 CLAIMS = "results/{model}/claims.json"
 VERIFICATION = "results/{model}/verification.json"
+VERDICT = "results/{model}/verdict.txt"
 PROVENANCE = "results/{model}/provenance.json"
 
-FIGURES = "figures/{model}"
 REPORT = "report/{model}/report.md"
 
 PINS = "tests/pins/{model}/{experiment}.csv"

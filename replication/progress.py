@@ -2,14 +2,14 @@
 
 import sys
 
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 # Seconds between two lines of a log file; a bar on a terminal moves ten times a second.
 LINE_EVERY = 10.0
 _LINE = "{desc}: {n_fmt}B of {total_fmt}B ({percentage:.0f} %), {rate_fmt}, {remaining} left"
 
 
-class _Lines(tqdm):  # type: ignore[type-arg]
+class _Lines(tqdm):  # type: ignore[misc]
     """A tqdm that prints whole lines, because a log file cannot be drawn over."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
@@ -20,7 +20,7 @@ class _Lines(tqdm):  # type: ignore[type-arg]
         return False
 
 
-def bar(what: str, total: int, done: int = 0) -> "tqdm[None]":
+def bar(what: str, total: int, done: int = 0) -> tqdm:
     """A progress bar with speed and time left, to be used as a context manager.
 
     Args:
@@ -31,7 +31,14 @@ def bar(what: str, total: int, done: int = 0) -> "tqdm[None]":
     # What is over within a second needs no bar.
     if sys.stderr.isatty():
         return tqdm(
-            desc=what, total=total, initial=done, unit="B", unit_scale=True, delay=1, leave=False, dynamic_ncols=True
+            desc=what,
+            total=total,
+            initial=done,
+            unit="B",
+            unit_scale=True,
+            delay=1,
+            leave=False,
+            dynamic_ncols=True,
         )
     return _Lines(
         desc=what, total=total, initial=done, unit="B", unit_scale=True, delay=1, leave=False,

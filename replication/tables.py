@@ -88,13 +88,12 @@ def read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         UserError: The file is missing, has other columns, or a number in it is NaN, infinite or no number.
     """
     try:
-        # QUOTE_NONNUMERIC's quotes and float_precision make the round trip exact; nothing reads as missing.
+        # Nothing reads as missing, and only \n ends a line: so quoted text comes back as it was.
         table = pd.read_csv(
             path,
             dtype={name: "str" if kind == "str" else None for name, kind in columns.items()},
             keep_default_na=False,
             na_filter=False,
-            float_precision="round_trip",
             encoding="utf-8",
             lineterminator="\n",
         )

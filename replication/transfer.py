@@ -4,21 +4,14 @@ The library is httpx2, because huggingface_hub 2 uses it and so brings it along:
 time-outs act here as in every other tool that talks to the hub. (httpx is not among our requirements'
 requirements; requests would take a password from ~/.netrc in place of the token; pooch and fsspec do not
 resume; huggingface_hub itself gave up resuming in a later run.) Redirects are followed by hand, so that the
-token goes to the hub's own origin and nowhere else, and every attempt starts at the hub's address, because the
-signed addresses it redirects to expire.
-
-Three kinds of trouble: `Fault` passes (a cut, silence, 5xx, 429) and is waited out; `Mismatch` means that the
-answer does not continue what we have; a `UserError` ends it at once (401, 403, 404).
+token goes to the hub's own origin and nowhere else, and every attempt starts at the hub's address, because
+the signed addresses that it redirects to expire.
 """
 
 import os
-import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -26,6 +19,15 @@ from typing import Self
 import httpx2
 from huggingface_hub import constants, get_token
 
+from replication.answers import (
+    MismatchError,
+    PassingError,
+    Remote,
+    UnreachableError,
+    faults,
+    first_byte,
+    raise_for_status,
+)
 from replication.errors import UserError
 from replication.progress import bar, say
 
@@ -40,34 +42,6 @@ MAX_REDIRECTS = 10
 # Tests replace the clock, so that nothing waits.
 clock = time.monotonic
 pause = time.sleep
-
-
-class Fault(Exception):
-    """Trouble that may pass; `retry_after` is the wait in seconds that the server asks for, if it does."""
-
-    def __init__(self, text: str, retry_after: float | None = None):
-        super().__init__(text)
-        self.retry_after = retry_after
-
-
-class Mismatch(Exception):
-    """An answer that does not continue the bytes we have."""
-
-
-class Unreachable(Exception):
-    """The hub has not answered once."""
-
-
-@dataclass(frozen=True)
-class Remote:
-    """What the hub says of a file."""
-
-    size: int
-    """Bytes."""
-    etag: str
-    """SHA-256 of an LFS file, git blob id of another, or whatever a mirror sends; empty if nothing."""
-    commit: str
-    """Commit that the hub took it from."""
 
 
 class Session:
@@ -108,20 +82,20 @@ class Session:
 
         Raises:
             UserError: It refuses, or answers as no hub does.
-            Unreachable: Nothing answered.
+            UnreachableError: Nothing answered.
         """
         self._renew()
         while True:
             try:
                 return self._remote(address, what)
-            except Fault as fault:
+            except PassingError as fault:
                 self._bear(fault, what)
 
     def download(self, address: str, what: str, remote: Remote, partial: Path) -> None:
         """Appends to `partial` until it has the file's size, waiting faults out.
 
         Raises:
-            Mismatch: An answer does not continue the partial; which is as it was before that answer.
+            MismatchError: An answer does not continue the partial.
             UserError: The server refuses, or no new byte came for `PATIENCE` seconds.
             OSError: The disk is full, for instance.
         """
@@ -135,56 +109,64 @@ class Session:
                     if size > longest:
                         longest = size
                         self._renew()
-            except Fault as fault:
+            except PassingError as fault:
                 self._bear(fault, what)
 
     def _remote(self, address: str, what: str) -> Remote:
         commit = etag = ""
-        with _faults():
-            for response in self._hops("HEAD", address, what):
-                _raise_for_status(response, what)
+        with faults(), closing(self._hops("HEAD", address, what)) as responses:
+            for response in responses:
+                raise_for_status(response, what)
                 headers = response.headers
                 commit = commit or headers.get("X-Repo-Commit", "")
-                etag = etag or headers.get("X-Linked-Etag") or ("" if response.is_redirect else headers.get("ETag", ""))
-                size = headers.get("X-Linked-Size") or ("" if response.is_redirect else headers.get("Content-Length", ""))
+                # A redirect's own ETag and length are not the file's.
+                own = {} if response.is_redirect else headers
+                etag = etag or headers.get("X-Linked-Etag") or own.get("ETag", "")
+                size = headers.get("X-Linked-Size") or own.get("Content-Length", "")
                 if size:
                     break
         if not commit or not size.isdigit():
             raise UserError(
-                f"{what}: {self.host} does not answer as a Hugging Face hub does (no X-Repo-Commit or no length); "
-                "check HF_ENDPOINT, and whether the network wants you to log in on a web page first"
+                f"{what}: {self.host} does not answer as a Hugging Face hub does (no X-Repo-Commit or no "
+                "length); check HF_ENDPOINT, and whether the network wants you to log in on a web page first"
             )
         return Remote(int(size), etag.removeprefix("W/").strip('"'), commit)
 
     def _append(self, address: str, what: str, remote: Remote, partial: Path) -> Iterator[int]:
         """Asks once for what is missing and writes it; yields the partial's size after every chunk."""
         offset = partial.stat().st_size
-        with _faults():
-            for response in self._hops("GET", address, what, {"Range": f"bytes={offset}-"} if offset else {}):
+        ranged = {"Range": f"bytes={offset}-"} if offset else {}
+        with faults(), closing(self._hops("GET", address, what, ranged)) as responses:
+            for response in responses:
                 if response.is_redirect:
                     continue
-                _raise_for_status(response, what)
-                size = _first_byte(response, offset, remote.size)
+                raise_for_status(response, what)
+                size = first_byte(response, offset, remote.size)
                 # Unbuffered: what was received is on its way to the disk even if we are killed.
-                with partial.open("rb+", buffering=0) as file, bar(partial_title(what), remote.size, size) as progress:
+                title = what.partition(" of ")[0]
+                with partial.open("rb+", buffering=0) as file, bar(title, remote.size, size) as progress:
                     file.seek(size)
                     file.truncate()
                     for chunk in response.iter_raw():
                         if size + len(chunk) > remote.size:
-                            raise Mismatch(f"{response.url.host} sent more than the {remote.size} bytes announced")
+                            raise MismatchError(f"{response.url.host} sent more than {remote.size} bytes")
                         _write(file.fileno(), chunk)
                         size += len(chunk)
                         progress.update(len(chunk))
                         yield size
                 if size < remote.size:
-                    raise Fault(f"{response.url.host} ended the transfer at byte {size} of {remote.size}")
+                    raise PassingError(
+                        f"{response.url.host} ended the transfer at byte {size} of {remote.size}"
+                    )
 
-    def _hops(self, method: str, address: str, what: str, headers: dict[str, str] | None = None) -> Iterator[httpx2.Response]:
+    def _hops(
+        self, method: str, address: str, what: str, ranged: dict[str, str] | None = None
+    ) -> Generator[httpx2.Response]:
         """The answers along a chain of redirects, each open while it is looked at."""
         url = httpx2.URL(address)
         for _ in range(MAX_REDIRECTS):
             # A compressed body has other offsets than the file; servers ignore ranges for it.
-            sent = {"Accept-Encoding": "identity", **(headers or {})}
+            sent = {"Accept-Encoding": "identity", **(ranged or {})}
             if _origin(url) == _origin(self._hub) and self._token:
                 sent["Authorization"] = f"Bearer {self._token}"
             with self._client.stream(method, url, headers=sent, timeout=self._timeout()) as response:
@@ -196,14 +178,19 @@ class Session:
                     url = url.join(response.headers.get("Location", ""))
                 except httpx2.InvalidURL:
                     raise UserError(f"{what}: {url.host} redirects to what is no address") from None
-        raise UserError(f"{what}: {self.host} redirects in a circle ({MAX_REDIRECTS} times); check HF_ENDPOINT")
+        raise UserError(
+            f"{what}: {self.host} redirects without end ({MAX_REDIRECTS} times); check HF_ENDPOINT"
+        )
 
     @cached_property
     def _token(self) -> str | None:
         """The user's token: HF_TOKEN, or the one of `hf auth login`."""
         if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
             return None
-        token = get_token()
+        try:
+            token = get_token()
+        except Exception as error:  # It may speak to a login server, and raises what that raises.
+            raise UserError(f"the Hugging Face login cannot be used ({type(error).__name__})") from None
         if token is not None and not (token.isascii() and token.isprintable()):
             raise UserError("HF_TOKEN: holds characters that no token of the Hugging Face Hub has")
         return token
@@ -220,31 +207,27 @@ class Session:
         """Seconds of patience left."""
         return (PATIENCE if self.answered else FIRST_CONTACT) - (clock() - self._since)
 
-    def _bear(self, fault: Fault, what: str) -> None:
+    def _bear(self, fault: PassingError, what: str) -> None:
         """Waits before the next attempt, or gives up."""
         left = self._left()
         asked = fault.retry_after
-        wait = min(left, BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]) if asked is None else max(asked, BACK_OFF[0])
+        own = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+        wait = min(left, own) if asked is None else max(asked, BACK_OFF[0])
         self._failures += 1
         if not self.answered and left <= 0:
-            raise Unreachable(str(fault))
+            raise UnreachableError(str(fault))
         if left <= 0:
             raise UserError(
-                f"{what}: given up after {PATIENCE:.0f} seconds without a new byte ({fault}); what has arrived is "
-                "kept, and the same command goes on from there"
+                f"{what}: given up after {PATIENCE:.0f} seconds without a new byte ({fault}); what has "
+                "arrived is kept, and the same command goes on from there"
             )
         if wait > left:
             raise UserError(
-                f"{what}: {fault} and asks to wait {wait:.0f} seconds, which is longer than we do; what has arrived "
+                f"{what}: {fault} and asks to wait {wait:.0f} seconds, longer than we do; what has arrived "
                 "is kept, and the same command goes on from there after that time"
             )
         say(f"{what}: {fault}; next attempt in {wait:.0f} s")
         pause(wait)
-
-
-def partial_title(what: str) -> str:
-    """The file's name alone, for the progress bar."""
-    return what.partition(" of ")[0]
 
 
 def _write(descriptor: int, chunk: bytes) -> None:
@@ -256,76 +239,3 @@ def _write(descriptor: int, chunk: bytes) -> None:
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
-
-
-@contextmanager
-def _faults() -> Iterator[None]:
-    """Turns what the network does into a `Fault` with a sentence; signed addresses are never printed."""
-    try:
-        yield
-    except httpx2.UnsupportedProtocol:
-        raise UserError("the hub redirects to an address that is neither http nor https") from None
-    except httpx2.TransportError as error:
-        host = error.request.url.host
-        if isinstance(error, httpx2.ConnectTimeout | httpx2.ReadTimeout):
-            text = f"{host} was silent for too long"
-        elif isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
-            text = f"no connection to {host}: {re.sub(r'^[[]Errno -?[0-9]+[]] ', '', str(error))}"
-        else:
-            text = f"the connection to {host} was cut"
-        raise Fault(text) from None
-
-
-def _raise_for_status(response: httpx2.Response, what: str) -> None:
-    """Raises what an answer's status means for us, if it is no success or redirect."""
-    status, host = response.status_code, response.url.host
-    if response.is_success or response.is_redirect:
-        return
-    if status == 416:
-        raise Mismatch(f"{host} has no bytes where ours end (416)")
-    if status in (408, 429) or status >= 500:
-        raise Fault(f"{host} answered {status}", _retry_after(response))
-    if status == 401:
-        raise UserError(
-            f"{what}: {host} wants a login (401): the repository is private or does not exist, or HF_TOKEN is "
-            "missing or has expired"
-        )
-    if status == 403:
-        raise UserError(f"{what}: {host} refuses access (403): accept the repository's terms, or check HF_TOKEN")
-    if status == 404:
-        raise UserError(f"{what}: {host} does not have it (404): check repo, revision, path and file name")
-    raise UserError(f"{what}: {host} answered {status}, which is neither the file nor a reason to wait")
-
-
-def _retry_after(response: httpx2.Response) -> float | None:
-    """Seconds to wait, from either form of Retry-After: seconds, or a date by the server's clock."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        date = parsedate_to_datetime(value)
-        now = parsedate_to_datetime(response.headers["Date"]) if "Date" in response.headers else datetime.now(UTC)
-        return max(0.0, (date - now).total_seconds())
-    except (ValueError, TypeError):
-        return None
-
-
-def _first_byte(response: httpx2.Response, offset: int, total: int) -> int:
-    """Where in the file the body begins: at `offset` (206) or at 0 (200).
-
-    Raises:
-        Mismatch: Anything else, above all a range that is not ours or of a file of another length.
-    """
-    host = response.url.host
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise Mismatch(f"{host} sent the file compressed, although asked not to")
-    if response.status_code == 206:
-        found = response.headers.get("Content-Range", "")
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", found)
-        if match is None or (int(match[1]), int(match[3])) != (offset, total):
-            raise Mismatch(f"{host} answered with the range {found!r} instead of bytes {offset}- of {total}")
-        return offset
-    length = response.headers.get("Content-Length", str(total))
-    if response.status_code != 200 or length != str(total):
-        raise Mismatch(f"{host} answered {response.status_code} with {length} bytes instead of {total}")
-    return 0

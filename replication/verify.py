@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from replication import tables
+from replication.config import REPOSITORY
 from replication.files import read_json
 from replication.paths import LOSSES, PIN_RECORD, PINS, RECORD, SECOND_OPINION, path
 from replication.pins import compare, pin_record, pinned_cells
@@ -33,7 +34,7 @@ def _experiment(model: str, experiment: str) -> dict[str, Any]:
 
 
 def _pins(losses: pd.DataFrame, record: dict[str, Any], model: str, experiment: str) -> dict[str, Any]:
-    pin_path, record_path = path(PINS, model, experiment), path(PIN_RECORD, model, experiment)
+    pin_path, record_path = (REPOSITORY / path(pattern, model, experiment) for pattern in (PINS, PIN_RECORD))
     if not pin_path.exists() and not record_path.exists():
         return {"status": "not run", "reason": "no pin has been recorded for this model and experiment"}
     pinned_for = read_json(record_path)
@@ -61,6 +62,19 @@ def _second_opinion(table: pd.DataFrame) -> dict[str, Any]:
         "largest_difference_entropy": largest["entropy"],
         "at": {"layer": table["layer"].iloc[worst], "position": int(table["position"].iloc[worst])},
     }
+
+
+def verdict_lines(verdicts: dict[str, Any]) -> str:
+    """One line per check: experiment, check, verdict, largest difference."""
+    lines = []
+    for experiment, checks in verdicts["experiments"].items():
+        for name, check in checks.items():
+            if check["status"] == "not run":
+                detail = check["reason"]
+            else:
+                detail = f"largest difference {check['largest_difference']:.2g} nats in {check['cells']} cells"
+            lines.append(f"{experiment:18} {name.replace('_', ' '):15} {check['status']:8} {detail}")
+    return "\n".join(lines)
 
 
 def off_table(verdicts: dict[str, Any]) -> str:

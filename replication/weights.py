@@ -8,6 +8,7 @@ from replication import config
 from replication.errors import UserError
 from replication.files import read_json
 from replication.hashes import sha256
+from replication.hub import fetch
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 LENS_FILES = ("config.json", "params.pt")
@@ -39,8 +40,6 @@ def obtain(name: str, model: config.Model, resources: Path, memory: Path) -> Fil
     Raises:
         UserError: A file cannot be had, or its SHA-256 is wrong.
     """
-    from replication.hub import fetch
-
     folder, lens_folder = resources / "model", resources / "lens"
     if model.weights is not None:
         weights = fetch(model.weights, folder, memory)
@@ -67,10 +66,11 @@ def _local(
     return path, {file: sha256(path / file, memory) for file in files}
 
 
-def stamp(files: Files, checks: list[str]) -> dict[str, Any]:
+def stamp(files: Files, note: str | None, checks: list[str]) -> dict[str, Any]:
     """What the step `weights` leaves behind: deterministic, so that it reruns nothing by itself."""
     return {
         "model": files.name,
+        "note": note,
         "folder": _portable(files.folder),
         "lens_folder": _portable(files.lens_folder),
         "sha256": files.sha256,

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from replication import paths
 from replication.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
@@ -93,23 +94,32 @@ def check(config: dict[str, Any], files: Iterable[Path]) -> None:
         raise UserError(f"{'.'.join(map(str, fault.path)) or 'configuration'}: {fault.message}")
 
 
-def settings(config: dict[str, Any], model: str, experiment: str | None = None) -> str:
-    """The part of the configuration that decides a job's numbers, as JSON for its command line.
+def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:
+    """Checks that files asked for on the command line are of models and experiments that there are.
 
     Raises:
-        UserError: The configuration has no such model or experiment.
+        UserError: One of them is not; the sentence names those there are.
     """
-    part = {"model_name": model, "model": _entry(config, "models", model)}
-    if experiment is not None:
-        part["experiment_name"] = experiment
-        part["experiment"] = _entry(config, "experiments", experiment)
+    for target in targets:
+        folder, *parts = Path(target).parts
+        if folder not in ("results", "figures", "report", "resources") or len(parts) < 2:
+            continue
+        if parts[0] not in config["models"]:
+            raise UserError(f"{target}: no model is called {parts[0]!r}; the models are {', '.join(config['models'])}")
+        if folder == "results" and len(parts) > 2 and parts[1] not in config["experiments"]:
+            known = ", ".join(config["experiments"])
+            raise UserError(f"{target}: no experiment is called {parts[1]!r}; the experiments are {known}")
+
+
+def as_json(part: Any) -> str:
+    """The part of the configuration that decides a job's numbers, for its command line and its rerun trigger."""
     return json.dumps(part, ensure_ascii=False, sort_keys=True)
 
 
-def _entry(config: dict[str, Any], section: str, name: str) -> Any:
-    if name not in config[section]:
-        raise UserError(f"{name!r} is not among the {section} of the configuration: {', '.join(config[section])}")
-    return config[section][name]
+def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:
+    """Pins that have been recorded: inputs of the job that compares with them."""
+    patterns = [paths.path(pattern, model, name) for name in experiments for pattern in (paths.PINS, paths.PIN_RECORD)]
+    return [str(PACKAGE.parent / pin) for pin in patterns if (PACKAGE.parent / pin).exists()]
 
 
 def local_files(config: dict[str, Any], model: str) -> list[str]:
@@ -117,6 +127,6 @@ def local_files(config: dict[str, Any], model: str) -> list[str]:
 
     Only files that exist are named: the job itself says in one sentence which one is missing.
     """
-    entry = _entry(config, "models", model)
+    entry = config["models"][model]
     folders = [PACKAGE.parent / entry[key] for key in ("folder", "lens_folder") if entry.get(key)]
     return [str(path) for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]

@@ -77,14 +77,10 @@ def test_every_fragment_of_the_grammar_splits_as_in_gpt2(
 ) -> None:
     fragments = sorted(set(grammar.fragments()))
     assert len(fragments) > 150
-    assert {text: split(shipped, text) for text in fragments} == {
-        text: gpt2.encode(text).tokens for text in fragments
-    }
+    assert {text: split(shipped, text) for text in fragments} == {text: gpt2.encode(text).tokens for text in fragments}
 
 
-def test_generated_sentences_split_as_in_gpt2(
-    shipped: PreTrainedTokenizerBase, gpt2: ByteLevelBPETokenizer
-) -> None:
+def test_generated_sentences_split_as_in_gpt2(shipped: PreTrainedTokenizerBase, gpt2: ByteLevelBPETokenizer) -> None:
     chance = Random(9)
     sentences = [grammar.document(chance) for _ in range(300)]
     texts = [text for parts in sentences for text in (*parts, "".join(parts))]

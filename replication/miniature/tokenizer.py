@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,16 +46,16 @@ def gpt2_bpe() -> Bpe:
 
 
 def words_of(text: str) -> list[str]:
-    """The pieces GPT-2's regular expression splits `text` into, in the byte alphabet; BPE works inside each."""
+    """The pieces GPT-2's regular expression cuts `text` into, in the byte alphabet; BPE works inside each."""
     return [word for word, _ in ByteLevel(add_prefix_space=False).pre_tokenize_str(text)]
 
 
 def merges_applied(word: str, ranks: dict[Merge, int]) -> list[Merge]:
     """The merges that BPE applies to `word`, in the order of their application."""
     tokens = list(word)
-    applied = []
+    applied: list[Merge] = []
     while True:
-        fitting = [pair for pair in zip(tokens, tokens[1:], strict=False) if pair in ranks]
+        fitting = [pair for pair in pairwise(tokens) if pair in ranks]
         if not fitting:
             return applied
         best = min(fitting, key=ranks.__getitem__)

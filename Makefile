@@ -1,0 +1,39 @@
+# Two commands set everything up: `make demo` and `make test`. The rest is for development.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= 4
+
+.PHONY: help env demo test miniature lint clean
+
+help:
+	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
+	@echo "make test       the tests"
+	@echo "make env        the environment alone, in $(VENV), with exact pins"
+	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
+	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint"
+
+# The stamp is made last, so an interrupted installation is repeated.
+env: $(VENV)/installed
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; choose one with: make env PYTHON=python3.11") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else None'
+	@echo "Making the environment in $(VENV) (once; a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	@touch $@
+
+demo: env
+	@$(BIN)/snakemake --cores $(CORES) --quiet rules progress --config model=miniature
+	@echo
+	@echo "The report: report/miniature/report.md"
+
+test: env
+	@$(BIN)/python -m pytest --quiet
+
+miniature: env
+	@$(BIN)/python -m replication.miniature.train
+
+lint: env
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check Snakefile
+	@$(BIN)/snakemake --lint

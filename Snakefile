@@ -1,0 +1,260 @@
+"""The workflow: thin rules that call `python -m replication <step>`.
+
+snakemake --cores 4                              everything, for the model in config.yaml
+snakemake --cores 4 --config model=miniature     the same on the embedded miniature, without a network
+snakemake --cores 4 verify                       the verdicts alone
+snakemake --cores 4 pin                          record this model's numbers as its pins
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(workflow.basedir))
+
+from replication import paths, workflow as steps
+from replication.errors import UserError
+from replication.figure_files import FIGURES
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+# Acts only when software deployment is asked for; `make env` makes the tested environment.
+container: "docker://python:3.11-slim"
+
+
+# The interpreter that runs Snakemake, and the package of this checkout, run the steps.
+shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\" PYTHONPATH='{workflow.basedir}'; ")
+
+try:
+    steps.check(config, [Path(file) for file in workflow.configfiles])
+    steps.check_targets(config, workflow.dag_settings.targets)
+except UserError as error:
+    raise WorkflowError(str(error))
+
+MODEL = config["model"]
+EXPERIMENTS = list(config["experiments"])
+
+
+def of_every_experiment(*patterns):
+    return expand(patterns, experiment=EXPERIMENTS, model="{model}")
+
+
+wildcard_constraints:
+    model="|".join(config["models"]),
+    experiment="|".join(EXPERIMENTS),
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        paths.VERDICT.format(model=MODEL),
+        paths.REPORT.format(model=MODEL),
+        paths.PROVENANCE.format(model=MODEL),
+
+
+rule verify:
+    localrule: True
+    input:
+        paths.VERDICT.format(model=MODEL),
+
+
+rule weights:
+    input:
+        code=steps.code("weights"),
+        files=lambda w: steps.local_files(config, w.model),
+    output:
+        verified=paths.VERIFIED,
+    params:
+        settings=lambda w: steps.as_json(config["models"][w.model]),
+    log:
+        "logs/{model}/weights.log",
+    benchmark:
+        "logs/{model}/weights.benchmark.tsv"
+    message:
+        "Getting and checking the files of {wildcards.model}"
+    shell:
+        "python -m replication --log {log:q} weights {wildcards.model:q} --settings {params.settings:q}"
+
+
+rule measure:
+    input:
+        code=steps.code("measure"),
+        verified=paths.VERIFIED,
+    output:
+        losses=paths.LOSSES,
+        top10=paths.TOP10,
+        effect=paths.EFFECT,
+        logit_lens=paths.LOGIT_LENS,
+        record=paths.RECORD,
+    params:
+        settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
+    log:
+        "logs/{model}/{experiment}/measure.log",
+    benchmark:
+        "logs/{model}/{experiment}/measure.benchmark.tsv"
+    message:
+        "Measuring {wildcards.experiment} on {wildcards.model}"
+    # One thread whatever --cores says: the thread count is part of what the numbers were measured under.
+    threads: 1
+    shell:
+        "python -m replication --log {log:q} measure {wildcards.model:q} {wildcards.experiment:q}"
+        " --threads {threads} --settings {params.settings:q}"
+
+
+rule second_opinion:
+    input:
+        code=steps.code("second-opinion"),
+        verified=paths.VERIFIED,
+        losses=paths.LOSSES,
+        record=paths.RECORD,
+    output:
+        opinion=paths.SECOND_OPINION,
+    log:
+        "logs/{model}/{experiment}/second_opinion.log",
+    benchmark:
+        "logs/{model}/{experiment}/second_opinion.benchmark.tsv"
+    message:
+        "Asking tuned-lens for a second opinion on {wildcards.experiment}"
+    threads: 1
+    shell:
+        "python -m replication --log {log:q} second-opinion {wildcards.model:q} {wildcards.experiment:q}"
+        " --threads {threads}"
+
+
+rule summary:
+    input:
+        code=steps.code("summary"),
+        losses=paths.LOSSES,
+        record=paths.RECORD,
+    output:
+        summary=paths.SUMMARY,
+    log:
+        "logs/{model}/{experiment}/summary.log",
+    message:
+        "Summarising {wildcards.experiment}"
+    shell:
+        "python -m replication --log {log:q} summary {wildcards.model:q} {wildcards.experiment:q}"
+
+
+rule figures:
+    input:
+        code=steps.code("figures"),
+        losses=paths.LOSSES,
+        top10=paths.TOP10,
+        effect=paths.EFFECT,
+        logit_lens=paths.LOGIT_LENS,
+        record=paths.RECORD,
+    output:
+        figures=FIGURES,
+    log:
+        "logs/{model}/{experiment}/figures.log",
+    benchmark:
+        "logs/{model}/{experiment}/figures.benchmark.tsv"
+    message:
+        "Drawing {wildcards.experiment}"
+    shell:
+        "python -m replication --log {log:q} figures {wildcards.model:q} {wildcards.experiment:q}"
+
+
+rule claims:
+    input:
+        code=steps.code("claims"),
+        tables=of_every_experiment(paths.LOSSES, paths.TOP10, paths.RECORD),
+    output:
+        claims=paths.CLAIMS,
+    params:
+        experiments=EXPERIMENTS,
+    log:
+        "logs/{model}/claims.log",
+    message:
+        "Judging the post's statements on {wildcards.model}"
+    shell:
+        "python -m replication --log {log:q} claims {wildcards.model:q} {params.experiments:q}"
+
+
+rule verification:
+    input:
+        code=steps.code("verify"),
+        tables=of_every_experiment(paths.LOSSES, paths.RECORD, paths.SECOND_OPINION),
+        pins=lambda w: steps.existing_pins(w.model, EXPERIMENTS),
+    output:
+        verification=paths.VERIFICATION,
+    params:
+        experiments=EXPERIMENTS,
+    log:
+        "logs/{model}/verification.log",
+    message:
+        "Comparing the numbers of {wildcards.model} with pins and second opinion"
+    shell:
+        "python -m replication --log {log:q} verify {wildcards.model:q} {params.experiments:q}"
+
+
+rule report:
+    input:
+        code=steps.code("report"),
+        verified=paths.VERIFIED,
+        tables=of_every_experiment(paths.LOSSES, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD, paths.SUMMARY),
+        figures=of_every_experiment(*FIGURES),
+        claims=paths.CLAIMS,
+        verification=paths.VERIFICATION,
+    output:
+        report=paths.REPORT,
+    params:
+        experiments=EXPERIMENTS,
+    log:
+        "logs/{model}/report.log",
+    message:
+        "Compiling the report on {wildcards.model}"
+    shell:
+        "python -m replication --log {log:q} report {wildcards.model:q} {params.experiments:q}"
+
+
+rule verdict:
+    # After the report, so that a reader finds it written where a number differs.
+    input:
+        code=steps.code("verify"),
+        verification=paths.VERIFICATION,
+        report=paths.REPORT,
+    output:
+        verdict=paths.VERDICT,
+    log:
+        "logs/{model}/verdict.log",
+    message:
+        "The verdicts on {wildcards.model}"
+    shell:
+        "python -m replication --log {log:q} verdict {wildcards.model:q}"
+
+
+rule provenance:
+    input:
+        code=steps.code("provenance"),
+        tables=of_every_experiment(paths.LOSSES, paths.RECORD),
+        verified=paths.VERIFIED,
+        report=paths.REPORT,
+    output:
+        provenance=paths.PROVENANCE,
+    params:
+        experiments=EXPERIMENTS,
+    log:
+        "logs/{model}/provenance.log",
+    message:
+        "Writing down machine, versions and commit of this run"
+    shell:
+        "python -m replication --log {log:q} provenance {wildcards.model:q} {params.experiments:q}"
+
+
+rule pin:
+    localrule: True
+    input:
+        tables=expand((paths.LOSSES, paths.RECORD), model=MODEL, experiment=EXPERIMENTS),
+    params:
+        model=MODEL,
+        experiments=EXPERIMENTS,
+    log:
+        f"logs/{MODEL}/pin.log",
+    shell:
+        "python -m replication --log {log:q} pin {params.model:q} {params.experiments:q}"

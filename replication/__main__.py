@@ -1,0 +1,240 @@
+"""The command line: one subcommand per step of the workflow; `snakemake` is how they are usually run.
+
+Every step reads and writes the files of replication/paths.py, relative to the working directory.
+"""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from replication import tables
+from replication.config import REPOSITORY, checked_experiment, checked_model, schema
+from replication.errors import UserError
+from replication.files import read_json, write_json, write_text
+from replication.paths import (
+    CLAIMS,
+    EFFECT,
+    HASHES,
+    LOGIT_LENS,
+    LOSSES,
+    PIN_RECORD,
+    PINS,
+    PROVENANCE,
+    RECORD,
+    REPORT,
+    RESOURCES,
+    SECOND_OPINION,
+    SUMMARY,
+    TOP10,
+    VERDICT,
+    VERIFICATION,
+    VERIFIED,
+    path,
+)
+
+app = typer.Typer(
+    help="Steps of the replication; run the whole with: snakemake --cores 4",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ModelName = Annotated[str, typer.Argument(help="Name of the model in config.yaml.")]
+ExperimentName = Annotated[str, typer.Argument(help="Name of the experiment in config.yaml.")]
+ExperimentNames = Annotated[list[str], typer.Argument(help="Names of experiments in config.yaml.")]
+Settings = Annotated[str, typer.Option(help="The part of the configuration this step depends on, as JSON.")]
+
+
+@app.callback()
+def logged(log: Annotated[Path | None, typer.Option(help="File for errors; ours with traceback.")] = None) -> None:
+    """Prepares the log that `main` writes errors to."""
+    global _log
+    _log = log
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("", encoding="utf-8")
+
+
+_log: Path | None = None
+
+
+@app.command()
+def weights(model: ModelName, settings: Settings) -> None:
+    """Gets a model's files, checks their SHA-256, and checks that model, tokenizer and lens fit."""
+    from replication import models
+    from replication.weights import obtain, stamp
+
+    configured = checked_model(model, json.loads(settings))
+    files = obtain(model, configured, path(RESOURCES, model), Path(HASHES))
+    base_name = configured.weights.repo if configured.weights else None
+    write_json(path(VERIFIED, model), stamp(files, configured.note, models.check(files, base_name)))
+
+
+@app.command()
+def measure(
+    model: ModelName,
+    experiment: ExperimentName,
+    settings: Settings,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the arithmetic; part of what is pinned.")] = 1,
+) -> None:
+    """Runs one experiment: unsteered and steered, raw and centred, every layer and position."""
+    from replication import measure as engine
+    from replication import models
+
+    configured = checked_experiment(experiment, json.loads(settings))
+    files = _verified(model)
+    models.prepare_numerics(threads)
+    shape = models.read_config(files.folder)
+    tokenizer = models.Tokenizer(files.folder / "tokenizer.json")
+    engine.check(tokenizer, shape.n_layer, shape.n_positions, configured)
+    result = engine.measure(models.load(files), configured)
+    for pattern, table, columns in (
+        (LOSSES, result.losses, tables.LOSSES),
+        (TOP10, result.top10, tables.TOP10),
+        (EFFECT, result.effect, tables.EFFECT),
+        (LOGIT_LENS, result.logit_lens, tables.LOGIT_LENS),
+    ):
+        tables.write(table, columns, path(pattern, model, experiment))
+    write_json(path(RECORD, model, experiment), result.record)
+
+
+@app.command()
+def second_opinion(
+    model: ModelName,
+    experiment: ExperimentName,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")] = 1,
+) -> None:
+    """Reads the same prompt with tuned-lens' own PredictionTrajectory, beside our table."""
+    from replication import models
+    from replication import second_opinion as opinion
+
+    losses = tables.read(path(LOSSES, model, experiment), tables.LOSSES)
+    context_ids = read_json(path(RECORD, model, experiment))["prompt"]["ids"]
+    models.prepare_numerics(threads)
+    table = opinion.second_opinion(models.load(_verified(model)), context_ids, losses)
+    tables.write(table, tables.SECOND_OPINION, path(SECOND_OPINION, model, experiment))
+
+
+@app.command()
+def summary(model: ModelName, experiment: ExperimentName) -> None:
+    """Writes the loss of every token at a few layers, unsteered, steered, and its change."""
+    from replication import summary as summaries
+
+    losses, record = _measured(model, experiment)
+    tables.write(summaries.summary(losses, record), tables.SUMMARY, path(SUMMARY, model, experiment))
+
+
+@app.command()
+def figures(model: ModelName, experiment: ExperimentName) -> None:
+    """Draws all figures of one experiment from its tables."""
+    from replication.figures import draw
+
+    draw(model, experiment)
+
+
+@app.command()
+def claims(model: ModelName, experiments: ExperimentNames) -> None:
+    """Judges the post's statements by the tables."""
+    from replication import claims as predicates
+
+    found = {}
+    for experiment in experiments:
+        losses, record = _measured(model, experiment)
+        top10 = tables.read(path(TOP10, model, experiment), tables.TOP10)
+        found[experiment] = predicates.claims(losses, top10, record)
+    write_json(path(CLAIMS, model), found)
+
+
+@app.command()
+def verify(model: ModelName, experiments: ExperimentNames) -> None:
+    """Compares the numbers with the pins and with tuned-lens' own; writes the verdicts."""
+    from replication.verify import verification
+
+    write_json(path(VERIFICATION, model), verification(model, experiments))
+
+
+@app.command()
+def verdict(model: ModelName) -> None:
+    """Prints the verdicts of `verify`, and fails where something differs."""
+    from replication.verify import off_table, verdict_lines
+
+    verdicts = read_json(path(VERIFICATION, model))
+    print(verdict_lines(verdicts))
+    if not verdicts["passed"]:
+        print(off_table(verdicts))
+        raise UserError(f"{path(VERIFICATION, model)}: measured numbers differ from what they are compared with")
+    write_text(path(VERDICT, model), verdict_lines(verdicts) + "\n")
+
+
+@app.command()
+def pin(model: ModelName, experiments: ExperimentNames) -> None:
+    """Records the measured numbers of these experiments as the model's pins."""
+    from replication.pins import pin_record, pinned_cells
+
+    for experiment in experiments:
+        losses, record = _measured(model, experiment)
+        tables.write(pinned_cells(losses, record), tables.PIN, REPOSITORY / path(PINS, model, experiment))
+        write_json(REPOSITORY / path(PIN_RECORD, model, experiment), pin_record(record))
+        print(f"recorded {path(PINS, model, experiment)}")
+
+
+@app.command()
+def report(model: ModelName, experiments: ExperimentNames) -> None:
+    """Compiles the Markdown report from tables and verdicts."""
+    from replication.report import render
+
+    write_text(path(REPORT, model), render(model, experiments))
+
+
+@app.command()
+def provenance(model: ModelName, experiments: ExperimentNames) -> None:
+    """Writes what varies by run: machine, time, commit, installed versions, hashes of the results."""
+    from replication.provenance import provenance as gathered
+
+    write_json(path(PROVENANCE, model), gathered(model, experiments))
+
+
+@app.command(name="schema")
+def write_schema() -> None:
+    """Writes replication/config.schema.json anew from the configuration's classes."""
+    write_text(REPOSITORY / "replication" / "config.schema.json", schema())
+
+
+def _verified(model: str) -> Any:
+    from replication.weights import verified
+
+    return verified(path(VERIFIED, model), Path(HASHES))
+
+
+def _measured(model: str, experiment: str) -> tuple[Any, dict[str, Any]]:
+    """The table and the record of an experiment."""
+    losses = tables.read(path(LOSSES, model, experiment), tables.LOSSES)
+    return losses, read_json(path(RECORD, model, experiment))
+
+
+def main() -> None:
+    """Runs the command line; errors end with one sentence on screen, tracebacks go to the log."""
+    try:
+        app()
+    except UserError as error:
+        _end(str(error), str(error))
+    except Exception as error:
+        sentence = f"a fault of this package: {type(error).__name__}: {error}"
+        where = f"; the traceback is in {_log}" if _log else ""
+        _end(f"{sentence}{where}", traceback.format_exc())
+
+
+def _end(sentence: str, log_text: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+    if _log is not None:
+        with _log.open("a", encoding="utf-8") as file:
+            file.write(log_text + "\n")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The post's figure, drawn as its authors' script drew it (docs: facts of the procedure, scripts/lenses_demo.py)."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from replication import tables
+from replication.figures.grid import draw_cells, grid, of_condition, token_ticks, tokens
+from replication.figures.page import GREY, Record, heading, setting, style, token_label
+
+STRIDE = 2
+"""Every second layer is drawn, and the output."""
+
+_LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 0.75, 1.15, 0.85, 0.3, 0.5  # inches
+_ROW, _COLUMN, _LEAST_WIDTH = 0.175, 0.52, 8.0  # inches
+
+
+def post(losses: pd.DataFrame, record: Record, protocol: str) -> Figure:
+    """Unsteered above steered, blue low and red high, the most probable token in every cell.
+
+    Args:
+        losses: Columns of `tables.LOSSES`; losses in nats.
+        record: What went in.
+        protocol: "raw", what the lens was trained for, or "centred", as posted.
+    """
+    layers = record["shape"]["layers"]
+    by_condition = [of_condition(losses, protocol, condition) for condition in tables.CONDITIONS]
+    loss = [grid(table, "loss", layers) for table in by_condition]
+    # The limits are those of all layers, of which half are drawn.
+    scale = Normalize(np.min(loss), np.max(loss))
+    rows = [*range(0, layers, STRIDE), layers]
+    names = ["input", *map(str, rows[1:-1]), tables.OUTPUT]
+    targets = [token_label(token) for token in tokens(record)[1]]
+
+    width = max(_LEAST_WIDTH, _LEFT + _RIGHT + _COLUMN * len(targets))
+    panel = _ROW * len(rows)
+    height = _TOP + 2 * panel + _BETWEEN + _BOTTOM
+    with style():
+        figure = Figure((width, height))
+        for i, (condition, table) in enumerate(zip(tables.CONDITIONS, by_condition, strict=True)):
+            bottom = _BOTTOM + (1 - i) * (panel + _BETWEEN)
+            axes = figure.add_axes(
+                (_LEFT / width, bottom / height, 1 - (_LEFT + _RIGHT) / width, panel / height)
+            )
+            top = np.vectorize(token_label, otypes=[object])(grid(table, "top_token", layers)[rows])
+            draw_cells(axes, loss[i][rows], top, scale, "RdBu_r", 7, "bold")
+            token_ticks(axes, "bottom", targets, rotation=0)
+            axes.set_yticks(range(len(rows)), names)
+            axes.set_title(condition, pad=4)
+        bar = figure.add_axes(
+            (1 - 0.95 / width, _BOTTOM / height, 0.16 / width, (2 * panel + _BETWEEN) / height)
+        )
+        figure.colorbar(ScalarMappable(scale, "RdBu_r"), cax=bar, label="cross entropy (nats)")
+        bar.tick_params(length=2)
+        left, top_edge = _LEFT / width, 1 - 0.25 / height
+        figure.text(left, top_edge, f"{heading(record)}: tokens visualized with the Tuned Lens", size=10, va="center")
+        figure.text(left, 1 - 0.45 / height, setting(record, protocol), size=7, color=GREY, va="center")
+    return figure

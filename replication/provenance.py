@@ -1,0 +1,72 @@
+"""What varies by run: machine, time, commit, installed versions, hashes of the results."""
+
+import hashlib
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from replication.config import REPOSITORY
+from replication.files import read_json
+from replication.paths import LOSSES, RECORD, REPORT, VERIFIED, path
+
+
+def _pinned_versions() -> dict[str, str]:
+    """The exact versions that pyproject.toml pins: the tested set."""
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = [Requirement(line) for line in project["dependencies"]]
+    return {requirement.name: str(requirement.specifier).removeprefix("==") for requirement in requirements}
+
+
+PINNED_VERSIONS = _pinned_versions()
+
+
+def provenance(model: str, experiments: list[str]) -> dict[str, Any]:
+    """The circumstances of this run and the hashes of what it made."""
+    made = [path(pattern, model, name) for name in experiments for pattern in (LOSSES, RECORD)]
+    return {
+        "model": model,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "python": platform.python_version(),
+        },
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "versions": {name: {"tested": tested, "installed": _installed(name)} for name, tested in PINNED_VERSIONS.items()},
+        "inputs_sha256": read_json(path(VERIFIED, model))["sha256"],
+        "outputs_sha256": {
+            str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in [*made, path(REPORT, model)]
+        },
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of a git command in the repository; None outside a checkout or without git."""
+    try:
+        result = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()

@@ -1,0 +1,90 @@
+"""The round trip of tables: numbers to float32, token text to the character."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from replication import tables
+from replication.errors import UserError
+from replication.files import written_whole
+from replication.models import Loaded, token_text
+
+NASTY = [" null", "NA", "", "nan", '"', '""', "\n", "\r", "\r\n", ",", "\t", " ", "  ", "'", "\\", "#", "0", "1e5", "True"]
+NASTY += ["\u202e", "\ufeff", "\x85", "\u2028", "\x1b", "😀", "-", "=1+1", token_text(b"\xe2\x80"), token_text(b"\0")]
+
+
+def opinion(values: np.ndarray) -> pd.DataFrame:
+    count = len(values)
+    numbers = {name: values for name in ("loss", "loss_tuned_lens", "entropy", "entropy_tuned_lens")}
+    return pd.DataFrame({"layer": ["output"] * count, "position": range(count), **numbers})
+
+
+def token_table(texts: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "protocol": "raw",
+            "condition": "steered",
+            "layer": "0",
+            "position": range(len(texts)),
+            "target_id": range(len(texts)),
+            "target_token": texts,
+            "loss": np.float32(1),
+        }
+    )
+
+
+def test_numbers_survive_to_float32(tmp_path):
+    bits = np.random.default_rng(0).integers(0, 2**32, 20_000, dtype=np.uint32)
+    values = np.concatenate([bits.view(np.float32), np.float32([0.0, -0.0, 1e-45, 3.4028235e38, 0.1, 1 / 3])])
+    values = values[np.isfinite(values)]
+    path = tmp_path / "opinion.csv"
+    tables.write(opinion(values), tables.SECOND_OPINION, path)
+    back = tables.read(path, tables.SECOND_OPINION)["loss"].to_numpy()
+    assert back.dtype == np.float32
+    assert (back.view(np.uint32) == values.view(np.uint32)).all()
+
+
+def test_nasty_tokens_survive(tmp_path):
+    path = tmp_path / "pin.csv"
+    tables.write(token_table(NASTY), tables.PIN, path)
+    assert list(tables.read(path, tables.PIN)["target_token"]) == NASTY
+
+
+def test_every_token_of_gpt2_survives(tmp_path, random_loaded: Loaded):
+    texts = [random_loaded.tokenizer.text(i) for i in range(len(random_loaded.tokenizer))]
+    assert len(texts) == 50257
+    path = tmp_path / "pin.csv"
+    tables.write(token_table(texts), tables.PIN, path)
+    assert list(tables.read(path, tables.PIN)["target_token"]) == texts
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_is_refused_with_its_cell(tmp_path, value):
+    table = opinion(np.float32([1, value, 2]))
+    with pytest.raises(UserError, match=r"column loss is -?(nan|inf) at layer output, position 1; every number must"):
+        tables.write(table, tables.SECOND_OPINION, tmp_path / "opinion.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_with_other_columns_or_damage_is_refused(tmp_path):
+    path = tmp_path / "pin.csv"
+    tables.write(token_table([" a", " b"]), tables.PIN, path)
+    whole = path.read_text()
+    for damage in (whole.replace("loss", "lost"), whole.replace("1.0", "x"), whole.replace("1.0", "nan"), ""):
+        path.write_text(damage)
+        with pytest.raises(UserError) as caught:
+            tables.read(path, tables.PIN)
+        assert str(path) in str(caught.value)
+    path.unlink()
+    with pytest.raises(UserError, match="this table is missing; make it with snakemake"):
+        tables.read(path, tables.PIN)
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
