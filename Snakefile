@@ -15,7 +15,7 @@ sys.path.insert(0, str(workflow.basedir))
 
 from replication import paths, workflow as steps
 from replication.errors import UserError
-from replication.figure_files import FIGURES
+from replication.figure_files import figure_patterns
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -30,7 +30,8 @@ shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\" PYTHONPATH=
 
 try:
     steps.check(config, [Path(file) for file in workflow.configfiles])
-    steps.check_targets(config, workflow.dag_settings.targets)
+    # While this is parsed, Snakemake does not yet say which files are asked for.
+    steps.check_targets(config, sys.argv[1:])
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -109,19 +110,20 @@ rule second_opinion:
     input:
         code=steps.code("second-opinion"),
         verified=paths.VERIFIED,
-        losses=paths.LOSSES,
-        record=paths.RECORD,
+        tables=of_every_experiment(paths.LOSSES, paths.RECORD),
     output:
         opinion=paths.SECOND_OPINION,
+    params:
+        experiments=EXPERIMENTS,
     log:
-        "logs/{model}/{experiment}/second_opinion.log",
+        "logs/{model}/second_opinion.log",
     benchmark:
-        "logs/{model}/{experiment}/second_opinion.benchmark.tsv"
+        "logs/{model}/second_opinion.benchmark.tsv"
     message:
-        "Asking tuned-lens for a second opinion on {wildcards.experiment}"
+        "Asking tuned-lens for a second opinion on {wildcards.model}"
     threads: 1
     shell:
-        "python -m replication --log {log:q} second-opinion {wildcards.model:q} {wildcards.experiment:q}"
+        "python -m replication --log {log:q} second-opinion {wildcards.model:q} {params.experiments:q}"
         " --threads {threads}"
 
 
@@ -149,7 +151,7 @@ rule figures:
         logit_lens=paths.LOGIT_LENS,
         record=paths.RECORD,
     output:
-        figures=FIGURES,
+        figures=figure_patterns(),
     log:
         "logs/{model}/{experiment}/figures.log",
     benchmark:
@@ -179,7 +181,8 @@ rule claims:
 rule verification:
     input:
         code=steps.code("verify"),
-        tables=of_every_experiment(paths.LOSSES, paths.RECORD, paths.SECOND_OPINION),
+        tables=of_every_experiment(paths.LOSSES, paths.RECORD),
+        opinion=paths.SECOND_OPINION,
         pins=lambda w: steps.existing_pins(w.model, EXPERIMENTS),
     output:
         verification=paths.VERIFICATION,
@@ -198,7 +201,7 @@ rule report:
         code=steps.code("report"),
         verified=paths.VERIFIED,
         tables=of_every_experiment(paths.LOSSES, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD, paths.SUMMARY),
-        figures=of_every_experiment(*FIGURES),
+        figures=of_every_experiment(*figure_patterns()),
         claims=paths.CLAIMS,
         verification=paths.VERIFICATION,
     output:

@@ -66,7 +66,8 @@ _log: Path | None = None
 def weights(model: ModelName, settings: Settings) -> None:
     """Gets a model's files, checks their SHA-256, and checks that model, tokenizer and lens fit."""
     from replication import models
-    from replication.weights import obtain, stamp
+    from replication.verified import stamp
+    from replication.weights import obtain
 
     configured = checked_model(model, json.loads(settings))
     files = obtain(model, configured, path(RESOURCES, model), Path(HASHES))
@@ -105,18 +106,22 @@ def measure(
 @app.command()
 def second_opinion(
     model: ModelName,
-    experiment: ExperimentName,
+    experiments: ExperimentNames,
     threads: Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")] = 1,
 ) -> None:
-    """Reads the same prompt with tuned-lens' own PredictionTrajectory, beside our table."""
+    """Reads the same prompts with tuned-lens' own PredictionTrajectory, beside our tables."""
+    import pandas as pd
+
     from replication import models
     from replication import second_opinion as opinion
 
-    losses = tables.read(path(LOSSES, model, experiment), tables.LOSSES)
-    context_ids = read_json(path(RECORD, model, experiment))["prompt"]["ids"]
     models.prepare_numerics(threads)
-    table = opinion.second_opinion(models.load(_verified(model)), context_ids, losses)
-    tables.write(table, tables.SECOND_OPINION, path(SECOND_OPINION, model, experiment))
+    loaded = models.load(_verified(model))
+    parts = []
+    for experiment in experiments:
+        losses, record = _measured(model, experiment)
+        parts.append(opinion.second_opinion(loaded, experiment, record["prompt"]["ids"], losses))
+    tables.write(pd.concat(parts), tables.SECOND_OPINION, path(SECOND_OPINION, model))
 
 
 @app.command()
@@ -205,7 +210,7 @@ def write_schema() -> None:
 
 
 def _verified(model: str) -> Any:
-    from replication.weights import verified
+    from replication.verified import verified
 
     return verified(path(VERIFIED, model), Path(HASHES))
 

@@ -113,9 +113,7 @@ def first_byte(response: httpx2.Response, offset: int, total: int) -> int:
         found = response.headers.get("Content-Range", "")
         match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", found)
         if match is None or (int(match[1]), int(match[3])) != (offset, total):
-            raise MismatchError(
-                f"{host} answered with the range {found!r} instead of bytes {offset}- of {total}"
-            )
+            raise MismatchError(f"{host} answered with the range {found!r} instead of bytes {offset}- of {total}")
         return offset
     # A body of unknown length may be a page of the network's; it must not cost the bytes we have.
     length = response.headers.get("Content-Length", "unknown" if offset else str(total))

@@ -46,8 +46,8 @@ from replication.transfer import Session
 # Seconds until the first answer, looking up the host's name included, which has no time-out of its own.
 FIRST_ANSWER = 25.0
 WAYS_OUT = (
-    "set HF_ENDPOINT to a mirror, put a copy into the Hugging Face cache ({cache}), name a folder with the "
-    "files (folder:, lens_folder:) in config.yaml, or run the embedded model with --config model=miniature"
+    "put a copy into the Hugging Face cache ({cache}), name a folder with the files (folder:, lens_folder:) "
+    "in config.yaml, or run the embedded model with --config model=miniature"
 )
 
 Value = TypeVar("Value")
@@ -140,7 +140,11 @@ def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
         try:
             remotes = [_first_answer(session, lambda: _remote(session, files[0]))]
         except UnreachableError as reason:
-            raise UserError(f"{session.host} could not be reached for {names} ({reason}); {ways}") from None
+            raise UserError(
+                f"{session.host} could not be reached for {names} ({reason}); check the network and the "
+                "proxy "
+                f"settings, set HF_ENDPOINT to a mirror, {ways}"
+            ) from None
         remotes += [_remote(session, file) for file in files[1:]]
         _check_space(files, remotes, destination)
         for file, remote in zip(files, remotes, strict=True):

@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 
 from replication.errors import UserError
-from replication.weights import Files
+from replication.verified import Files
 
 GPT2 = GPT2LMHeadModel
 Translators = list[tuple[Tensor, Tensor]]
@@ -56,7 +56,7 @@ class Tokenizer:
         return [self.bos, *self.encode(text)]
 
     def text(self, token_id: int) -> str:
-        """One token as text; bytes that are no UTF-8 as \\xNN."""
+        """One token as text; bytes that are no UTF-8 as escapes."""
         symbols = self._tokenizer.id_to_token(token_id)
         if symbols is None:
             # Some models pad their vocabulary beyond the tokenizer's.
@@ -67,7 +67,7 @@ class Tokenizer:
 
 
 def token_text(data: bytes) -> str:
-    """A token's bytes as text; bytes that are no UTF-8, and NUL, which no CSV reader keeps, as \\xNN."""
+    """A token's bytes as text; bytes that are no UTF-8, and NUL, which no CSV reader keeps, as escapes."""
     return data.decode("utf-8", errors="backslashreplace").replace("\0", "\\x00")
 
 
@@ -109,9 +109,10 @@ def load(files: Files) -> Loaded:
     tokenizer = Tokenizer(files.folder / "tokenizer.json")
     # The progress bar of loading is noise in a job's log.
     transformers_logging.disable_progress_bar()
-    gpt2, report = GPT2LMHeadModel.from_pretrained(
+    loaded: Any = GPT2LMHeadModel.from_pretrained(
         files.folder, dtype=torch.float32, local_files_only=True, attn_implementation="sdpa", output_loading_info=True
     )
+    gpt2, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise UserError(f"{files.folder / 'model.safetensors'}: lacks the tensor {missing[0]}")
     gpt2.eval().requires_grad_(False)

@@ -15,13 +15,14 @@ EFFECT = "results/{model}/{experiment}/effect.csv"
 LOGIT_LENS = "results/{model}/{experiment}/logit_lens.csv"
 RECORD = "results/{model}/{experiment}/record.json"
 SUMMARY = "results/{model}/{experiment}/summary.csv"
-SECOND_OPINION = "results/{model}/{experiment}/second_opinion.csv"
 
+SECOND_OPINION = "results/{model}/second_opinion.csv"
 CLAIMS = "results/{model}/claims.json"
 VERIFICATION = "results/{model}/verification.json"
 VERDICT = "results/{model}/verdict.txt"
 PROVENANCE = "results/{model}/provenance.json"
 
+FIGURES = "figures/{model}"
 REPORT = "report/{model}/report.md"
 
 PINS = "tests/pins/{model}/{experiment}.csv"

@@ -61,8 +61,9 @@ def compare(measured: pd.DataFrame, pinned: pd.DataFrame, tolerance: float) -> d
         "cells": len(matched),
         "tolerance": tolerance,
         "largest_difference": float(difference.max()) if len(matched) else None,
-        "at": None if worst is None else {name: worst[name] for name in ("protocol", "condition", "layer")}
-        | {"position": int(worst["position"])},
+        "at": None
+        if worst is None
+        else {name: worst[name] for name in ("protocol", "condition", "layer")} | {"position": int(worst["position"])},
         "off": [
             {name: row[name] for name in ("protocol", "condition", "layer", "target_token")}
             | {"position": int(row["position"])}

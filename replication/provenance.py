@@ -39,7 +39,9 @@ def provenance(model: str, experiments: list[str]) -> dict[str, Any]:
         },
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
-        "versions": {name: {"tested": tested, "installed": _installed(name)} for name, tested in PINNED_VERSIONS.items()},
+        "versions": {
+            name: {"tested": tested, "installed": _installed(name)} for name, tested in PINNED_VERSIONS.items()
+        },
         "inputs_sha256": read_json(path(VERIFIED, model))["sha256"],
         "outputs_sha256": {
             str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in [*made, path(REPORT, model)]

@@ -153,4 +153,5 @@ def _lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: dict[str, An
     tuned = losses[(losses["protocol"] == "raw") & (losses["condition"] == "unsteered")]
     logit = logit_lens[logit_lens["condition"] == "unsteered"]
     means = [table.groupby("layer")["kl_to_output"].mean() for table in (tuned, logit)]
-    return [{"layer": str(i), "tuned": means[0][str(i)], "logit": means[1][str(i)]} for i in range(record["shape"]["layers"])]
+    layers = [str(layer) for layer in range(record["shape"]["layers"])]
+    return [{"layer": layer, "tuned": means[0][layer], "logit": means[1][layer]} for layer in layers]

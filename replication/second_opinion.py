@@ -23,12 +23,13 @@ def trajectory(loaded: Loaded, context_ids: list[int]) -> PredictionTrajectory:
         return PredictionTrajectory.from_lens_and_model(lens, loaded.gpt2, context_ids, targets=targets)
 
 
-def second_opinion(loaded: Loaded, context_ids: list[int], losses: pd.DataFrame) -> pd.DataFrame:
+def second_opinion(loaded: Loaded, experiment: str, context_ids: list[int], losses: pd.DataFrame) -> pd.DataFrame:
     """Loss and entropy of every raw, unsteered cell, ours beside tuned-lens' own.
 
     Args:
         loaded: The model.
-        context_ids: Token ids of the prompt, `<|endoftext|>` first.
+        experiment: Name of the experiment.
+        context_ids: Token ids of its prompt, `<|endoftext|>` first.
         losses: Our table of the experiment (`tables.LOSSES`).
 
     Returns:
@@ -39,6 +40,7 @@ def second_opinion(loaded: Loaded, context_ids: list[int], losses: pd.DataFrame)
     positions = len(context_ids)
     return pd.DataFrame(
         {
+            "experiment": experiment,
             "layer": [name for name in layer_names(theirs.num_layers) for _ in range(positions)],
             "position": list(range(positions)) * (theirs.num_layers + 1),
             "loss": ours["loss"].to_numpy(),

@@ -58,7 +58,8 @@ def embedded(gpt2: GPT2, ids: list[int]) -> Tensor:
     """Token plus position embedding: what enters block 0, (1, positions, d_model)."""
     tokens = torch.tensor([ids], device=gpt2.device)
     positions = torch.arange(len(ids), device=gpt2.device)
-    return gpt2.transformer.wte(tokens) + gpt2.transformer.wpe(positions)
+    hidden: Tensor = gpt2.transformer.wte(tokens) + gpt2.transformer.wpe(positions)
+    return hidden
 
 
 def residual_stream(gpt2: GPT2, entering: Tensor, first: int, last: int) -> Tensor:

@@ -43,6 +43,7 @@ TOP10 = {
     "probability": "float32",
 }
 SECOND_OPINION = {
+    "experiment": "str",
     "layer": "str",
     "position": "int64",
     "loss": "float32",

@@ -155,9 +155,7 @@ class Session:
                         progress.update(len(chunk))
                         yield size
                 if size < remote.size:
-                    raise PassingError(
-                        f"{response.url.host} ended the transfer at byte {size} of {remote.size}"
-                    )
+                    raise PassingError(f"{response.url.host} ended the transfer at byte {size} of {remote.size}")
 
     def _hops(
         self, method: str, address: str, what: str, ranged: dict[str, str] | None = None
@@ -178,9 +176,7 @@ class Session:
                     url = url.join(response.headers.get("Location", ""))
                 except httpx2.InvalidURL:
                     raise UserError(f"{what}: {url.host} redirects to what is no address") from None
-        raise UserError(
-            f"{what}: {self.host} redirects without end ({MAX_REDIRECTS} times); check HF_ENDPOINT"
-        )
+        raise UserError(f"{what}: {self.host} redirects without end ({MAX_REDIRECTS} times); check HF_ENDPOINT")
 
     @cached_property
     def _token(self) -> str | None:

@@ -21,15 +21,18 @@ def verification(model: str, experiments: list[str]) -> dict[str, Any]:
         `passed` (no verdict is "differs"), and per experiment `pins` and `second_opinion`, each with a status:
         "agrees", "differs", or "not run" with a reason.
     """
-    verdicts = {name: _experiment(model, name) for name in experiments}
+    opinion = tables.read(path(SECOND_OPINION, model), tables.SECOND_OPINION)
+    verdicts = {
+        name: _experiment(model, name, opinion[opinion["experiment"] == name].reset_index(drop=True))
+        for name in experiments
+    }
     passed = all(check["status"] != "differs" for checks in verdicts.values() for check in checks.values())
     return {"model": model, "passed": passed, "experiments": verdicts}
 
 
-def _experiment(model: str, experiment: str) -> dict[str, Any]:
+def _experiment(model: str, experiment: str, opinion: pd.DataFrame) -> dict[str, Any]:
     record = read_json(path(RECORD, model, experiment))
     losses = tables.read(path(LOSSES, model, experiment), tables.LOSSES)
-    opinion = tables.read(path(SECOND_OPINION, model, experiment), tables.SECOND_OPINION)
     return {"pins": _pins(losses, record, model, experiment), "second_opinion": _second_opinion(opinion)}
 
 

@@ -1,7 +1,9 @@
 """What the Snakefile needs while it is parsed; works where Snakemake stands alone (pyyaml, jsonschema)."""
 
+import ast
 import json
 from collections.abc import Hashable, Iterable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,30 +15,56 @@ from replication.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
 
-# The modules each step runs. They are inputs of its rule, so that new code never leaves old numbers standing.
-_BASE = ["__main__", "config", "errors", "files"]
-_ENGINE = [*_BASE, "weights", "models", "steering", "lens", "measure", "tables"]
-_READERS = [*_BASE, "tables"]
-MODULES = {
-    "weights": [*_BASE, "weights", "models"],
-    "measure": _ENGINE,
-    "second-opinion": [*_ENGINE, "second_opinion"],
-    "summary": [*_READERS, "summary"],
-    "figures": [*_READERS, "figures"],
-    "claims": [*_READERS, "claims"],
-    "verify": [*_READERS, "pins", "verify"],
-    "pin": [*_READERS, "pins"],
-    "report": [*_READERS, "report"],
-    "provenance": [*_BASE, "provenance"],
+# What each step of `python -m replication` starts from; everything these import, within the package, follows.
+STEPS = {
+    "weights": ("weights", "models"),
+    "measure": ("measure",),
+    "second-opinion": ("second_opinion",),
+    "summary": ("summary",),
+    "figures": ("figures",),
+    "claims": ("claims",),
+    "verify": ("verify",),
+    "report": ("report",),
+    "provenance": ("provenance",),
 }
 
 
 def code(step: str) -> list[str]:
-    """Paths of the modules (and templates) that `python -m replication <step>` runs."""
-    paths = [PACKAGE / f"{module}.py" for module in MODULES[step]]
-    if step == "report":
-        paths += sorted((PACKAGE / "templates").iterdir())
-    return [str(path) for path in paths]
+    """Files of the package that `python -m replication <step>` runs.
+
+    They are inputs of the step's rule: Snakemake sees only the command line, and new code must not leave old
+    numbers standing.
+    """
+    found: set[Path] = set()
+    waiting = [path for name in STEPS[step] for path in _module(f"replication.{name}")]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [other for name in _imported(path) for other in _module(name)]
+    return sorted(map(str, found | {PACKAGE / "__main__.py"}))
+
+
+def _module(name: str) -> list[Path]:
+    """The files of a module by its dotted name: one, or all of a package's, templates and data included."""
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    if path.is_dir() and path != PACKAGE:
+        return [file for file in sorted(path.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
+    return [path.with_suffix(".py")] if path.with_suffix(".py").is_file() else []
+
+
+@cache
+def _imported(path: Path) -> tuple[str, ...]:
+    """Dotted names that a Python file imports from this package, and its folder of templates if it has one."""
+    if path.suffix != ".py":
+        return ()
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "replication":
+            names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.Name) and node.id == "PackageLoader":
+            names.append("replication.templates")
+    return tuple(names)
 
 
 class _StrictLoader(yaml.SafeLoader):

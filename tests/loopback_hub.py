@@ -1,9 +1,10 @@
 """A Hugging Face hub on 127.0.0.1, over a folder of files, with faults to switch on.
 
-The folder holds one folder per repository: `<owner>/<name>/<files>` for models, `spaces/<owner>/<name>/<files>`
-for spaces. Any revision is served, and named as the commit asked for. Like the real hub, it redirects LFS files
-(.safetensors, .pt, .bin) to a signed address at another host name (`localhost` instead of `127.0.0.1`); a signature
-is good for one answer. Other files come from the hub itself, after a relative redirect.
+The folder holds one folder per repository: `<owner>/<name>/<files>` for models,
+`spaces/<owner>/<name>/<files>` for spaces. Any revision is served, and named as the commit asked for. Like
+the real hub, it redirects LFS files (.safetensors, .pt, .bin) to a signed address at another host name
+(`localhost` instead of `127.0.0.1`); a signature is good for one answer. Other files come from the hub
+itself, after a relative redirect.
 
 For a person:
 
@@ -18,8 +19,8 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from email.utils import format_datetime
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +29,8 @@ from urllib.parse import unquote, urlsplit
 # As a forward proxy (HTTP_PROXY) it answers for every host itself.
 LFS = (".safetensors", ".pt", ".bin")
 CHUNK = 1 << 20
+BODY_FAULTS = ("cut", "stall", "meet", "cut_from_zero", "ignored_range", "no_length", "wrong_bytes",
+               "wrong_size", "wrong_start", "compressed")  # fmt: skip
 ADDRESS = re.compile(r"/((?:spaces/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
@@ -36,8 +39,9 @@ class Fault:
     """Something that goes wrong with the body of a file."""
 
     kind: str
-    """cut, stall, meet (wait for the other client), status, ignored_range, wrong_bytes, wrong_size, wrong_start,
-    compressed, no_length; of the hub's own answer: loop, no_hub (no X-Repo-Commit)."""
+    """cut, stall, meet (wait for the other client), cut_from_zero (cut, and the range ignored), status,
+    ignored_range, no_length, wrong_bytes, wrong_size, wrong_start, compressed; of the hub's own answer: loop,
+    no_hub (no X-Repo-Commit)."""
     after: int = 0
     """Bytes of the body that still come (cut, stall, meet)."""
     status: int = 500
@@ -84,7 +88,9 @@ class LoopbackHub:
         self.endpoint = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -198,13 +204,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self, path: Path, commit: str) -> None:
         hub = self.server.hub
-        kinds = ("cut", "stall", "meet", "ignored_range", "wrong_bytes", "wrong_size", "wrong_start", "compressed",
-                 "no_length")  # fmt: skip
-        fault = hub.next_fault(path.name, self.command, *kinds) or Fault("none")
+        fault = hub.next_fault(path.name, self.command, *BODY_FAULTS) or Fault("none")
         total = path.stat().st_size + (7 if fault.kind == "wrong_size" else 0)
         start = 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
-        if asked and fault.kind not in ("ignored_range", "no_length"):
+        if asked and fault.kind not in ("ignored_range", "no_length", "cut_from_zero"):
             start = int(asked[1])
             if start >= total:
                 return self._refuse(416, {"Content-Range": f"bytes */{total}"})
@@ -230,7 +234,10 @@ class _Handler(BaseHTTPRequestHandler):
                 left = total - start - self.record.sent
                 if fault.kind == "meet" and self.record.sent == fault.after:
                     hub.meeting.wait(20)
-                elif fault.kind in ("cut", "stall", "meet") and self.record.sent <= fault.after:
+                elif (
+                    fault.kind in ("cut", "stall", "meet", "cut_from_zero")
+                    and self.record.sent <= fault.after
+                ):
                     left = min(left, fault.after - self.record.sent)
                 chunk = file.read(min(left, CHUNK)) or b"\0" * left
                 if not left:

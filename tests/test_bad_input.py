@@ -10,7 +10,7 @@ import torch
 from random_model import write_lens
 from safetensors.torch import load_file, save_file
 
-from replication import measure, models, weights
+from replication import measure, models, verified, weights
 from replication.config import Experiment, Model, Steering
 from replication.errors import UserError
 from replication.models import Loaded
@@ -201,10 +201,10 @@ def test_a_file_changed_after_it_was_verified_is_refused(folders, tmp_path, monk
     memory = tmp_path / "hashes.json"
     files = weights.obtain("mine", model, tmp_path, memory)
     stamp = tmp_path / "verified.json"
-    stamp.write_text(json.dumps(weights.stamp(files, None, [])))
-    assert weights.verified(stamp, memory) == files
+    stamp.write_text(json.dumps(verified.stamp(files, None, [])))
+    assert verified.verified(stamp, memory) == files
     with (folders[1] / "params.pt").open("r+b") as file:
         file.seek(2000)
         file.write(b"\1\2\3")
     with pytest.raises(UserError, match="missing or changed since it was verified; delete"):
-        weights.verified(stamp, memory)
+        verified.verified(stamp, memory)

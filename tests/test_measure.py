@@ -182,7 +182,9 @@ def test_centred_and_raw_agree_on_the_output_row_only(measured):
 
 def test_top_probabilities_fall_and_stay_below_one(measured):
     p = measured.top10["probability"].to_numpy().reshape(-1, 10)
-    assert (np.diff(p) <= 0).all() and (p.sum(-1) <= 1 + 1e-5).all() and (p > 0).all()
+    assert (np.diff(p) <= 0).all()
+    assert (p.sum(-1) <= 1 + 1e-5).all()
+    assert (p > 0).all()
 
 
 def test_an_empty_side_is_bos_and_spaces(random_loaded):

@@ -9,14 +9,14 @@ from replication.errors import UserError
 from replication.files import written_whole
 from replication.models import Loaded, token_text
 
-NASTY = [" null", "NA", "", "nan", '"', '""', "\n", "\r", "\r\n", ",", "\t", " ", "  ", "'", "\\", "#", "0", "1e5", "True"]
+NASTY = [" null", "NA", "", "nan", '"', '""', "\n", "\r", "\r\n", ",", "\t", " ", "  ", "'", "\\", "#", "0", "1e5"]
 NASTY += ["\u202e", "\ufeff", "\x85", "\u2028", "\x1b", "😀", "-", "=1+1", token_text(b"\xe2\x80"), token_text(b"\0")]
 
 
 def opinion(values: np.ndarray) -> pd.DataFrame:
     count = len(values)
-    numbers = {name: values for name in ("loss", "loss_tuned_lens", "entropy", "entropy_tuned_lens")}
-    return pd.DataFrame({"layer": ["output"] * count, "position": range(count), **numbers})
+    numbers = dict.fromkeys(("loss", "loss_tuned_lens", "entropy", "entropy_tuned_lens"), values)
+    return pd.DataFrame({"experiment": "a", "layer": ["output"] * count, "position": range(count), **numbers})
 
 
 def token_table(texts: list[str]) -> pd.DataFrame:
@@ -83,8 +83,7 @@ def test_a_table_with_other_columns_or_damage_is_refused(tmp_path):
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), written_whole(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(OSError, match="half"), written_whole(path) as temporary:
+        raise OSError(temporary.write_text("half"), "half")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

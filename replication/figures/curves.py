@@ -1,33 +1,25 @@
 """Losses as points and lines: by token at the output, and by layer at the key tokens."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from replication import tables
-from replication.figures.grid import Grid, grid, of_condition, token_ticks, tokens
+from replication.figures.grid import Grid, grid, of_condition, runs, tokens
 from replication.figures.page import (
-    GREY,
     STEERED,
     UNSTEERED,
     Record,
     changed_positions,
-    heading,
-    setting,
+    signed,
     style,
+    titles,
     token_label,
 )
 
-_COLOURS = dict(zip(tables.CONDITIONS, (UNSTEERED, STEERED), strict=True))
-_MARKERS = dict(zip(tables.CONDITIONS, ("o", "D"), strict=True))
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """A change with its sign, a real minus included."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+_LEVEL = 11
+"""Up to this many tokens their names stand level, beyond it upright."""
 
 
 def output(losses: pd.DataFrame, record: Record) -> Figure:
@@ -37,45 +29,110 @@ def output(losses: pd.DataFrame, record: Record) -> Figure:
         losses: Columns of `tables.LOSSES`; losses in nats.
         record: What went in.
     """
-    rows = losses[(losses["protocol"] == "raw") & (losses["layer"] == tables.OUTPUT)]
-    loss = {name: rows[rows["condition"] == name].sort_values("position")["loss"].to_numpy() for name in _COLOURS}
-    targets = [token_label(token, 14) for token in tokens(record)[1]]
-    positions = np.arange(len(targets))
-    width, height = max(6.5, 1.0 + 0.3 * len(targets)), 3.7
+    rows = losses[losses["layer"] == tables.OUTPUT]
+    before, after = (
+        of_condition(rows, "raw", condition).sort_values("position")["loss"].to_numpy() for condition in tables.CONDITIONS
+    )
+    names = [token_label(token, 13) for token in tokens(record)[1]]
+    positions = np.arange(len(names))
+    level = len(names) <= _LEVEL
+    width, height = max(7.0, 0.7 + 0.21 * len(names)), 3.4 if level else 3.9
     with style():
         figure = Figure((width, height))
-        axes = figure.add_axes((0.5 / width, 1.05 / height, 1 - 0.65 / width, 1 - 1.75 / height))
-        ceiling = 1.12 * max(values.max() for values in loss.values())
-        axes.set_ylim(0, ceiling)
-        axes.set_xlim(-0.6, len(targets) - 0.4)
-        _shade_injected(axes, record)
-        axes.vlines(positions, loss["unsteered"], loss["steered"], color="0.6", linewidth=1.2)
-        for name, values in loss.items():
-            axes.plot(positions, values, _MARKERS[name], color=_COLOURS[name], label=name)
+        bottom = 0.5 if level else 1.0
+        axes = figure.add_axes((0.5 / width, bottom / height, 1 - 0.62 / width, 1 - (bottom + 0.85) / height))
+        titles(figure, record, "loss by token", "the model's own output")
+        axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, 1.12 * max(before.max(), after.max())))
+        axes.set(ylabel="loss at the output (nats)", xlabel="token predicted (_ is a space; key tokens bold)")
+        axes.grid(visible=True, axis="y")
+        axes.vlines(positions, before, after, color="0.55", linewidth=1.2, zorder=2)
+        # A ring around a filled mark: both are seen where they fall together.
+        axes.plot(positions, before, "o", markersize=7, markerfacecolor="none", color=UNSTEERED, label="unsteered")
+        axes.plot(positions, after, "D", markersize=3.6, color=STEERED, label="steered")
+        for first, last in runs(changed_positions(record)):
+            axes.axvspan(first - 0.5, last + 0.5, color="0.93", linewidth=0, zorder=0, label="predicted where the vector was added")
         for position in record["key_positions"]:
-            before, after = loss["unsteered"][position], loss["steered"][position]
-            above = max(before, after)
-            axes.annotate(
-                signed(after - before), (position, above), (0, 5), textcoords="offset points", ha="center", weight="bold"
-            )
-        axes.set_ylabel("loss at the output (nats)")
-        axes.grid(visible=True)
-        token_ticks(axes, "bottom", targets, record["key_positions"], rotation=90)
-        axes.set_xlabel("token predicted (`_` is a space); key tokens bold".replace("`", ""))
-        figure.legend(*axes.get_legend_handles_labels(), loc="upper right", ncols=3, bbox_to_anchor=(1 - 0.1 / width, 1))
-        _titles(figure, record, "loss by token at the output")
+            place = position, max(before[position], after[position])
+            text = signed(after[position] - before[position], 2)
+            axes.annotate(text, place, (0, 6), textcoords="offset points", ha="center", weight="bold")
+        axes.set_xticks(positions, names, rotation=0 if level else 90)
+        for position in record["key_positions"]:
+            axes.get_xticklabels()[position].set_fontweight("bold")
+        _legend(figure, axes)
     return figure
 
 
-def _shade_injected(axes: Axes, record: Record) -> None:
-    """Shades the positions the vector was added to, on axes whose x is the position."""
-    for i, position in enumerate(changed_positions(record)):
-        label = "vector added here" if not i else None
-        axes.axvspan(position - 0.5, position + 0.5, color="0.93", linewidth=0, zorder=0, label=label)
+def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Figure:
+    """Loss by layer of each key token, both conditions, tuned lens and logit lens.
+
+    Without key tokens one panel shows the mean over the positions the vector was not added to.
+
+    Args:
+        losses: Columns of `tables.LOSSES`; losses in nats.
+        logit_lens: Columns of `tables.LOGIT_LENS`; losses in nats.
+        record: What went in.
+    """
+    depth = record["shape"]["layers"]
+    lines = {}
+    for condition in tables.CONDITIONS:
+        lines["tuned", condition] = grid(of_condition(losses, "raw", condition), "loss", depth)
+        lines["logit", condition] = grid(logit_lens[logit_lens["condition"] == condition], "loss", depth)
+    panels = _panels(record)
+    across = min(3, len(panels))
+    down = -(-len(panels) // across)
+    width, height = max(6.8, 0.2 + across * 2.6), 0.95 + 2.1 * down
+    with style():
+        figure = Figure((width, height))
+        titles(figure, record, "loss by layer", "raw residuals")
+        axes_grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        figure.subplots_adjust(
+            0.5 / width, 0.42 / height, 1 - 0.12 / width, 1 - 0.9 / height, wspace=0.08, hspace=0.25
+        )
+        for i, axes in enumerate(axes_grid.flat):
+            axes.set_visible(i < len(panels))
+        for axes, (name, positions) in zip(axes_grid.flat, panels.items(), strict=False):
+            _lines(axes, record, {key: values[:, positions].mean(axis=1) for key, values in lines.items()})
+            axes.set_title(name)
+        axes_grid[0, 0].set_ylim(bottom=0)
+        figure.supylabel("loss (nats)", size=7, x=0.1 / width)
+        figure.supxlabel("layer: residual entering the block; last, the model's own output", size=7, y=0.05 / height)
+        _legend(figure, axes_grid[0, 0])
+    return figure
 
 
-def _titles(figure: Figure, record: Record, what: str, protocol: str = "raw") -> None:
+def _panels(record: Record) -> dict[str, list[int]]:
+    """Title and positions of each panel."""
+    targets, changed = tokens(record)[1], changed_positions(record)
+    if record["key_positions"]:
+        return {f"{token_label(targets[position], 20)} (position {position})": [position] for position in record["key_positions"]}
+    positions = range(len(targets))
+    elsewhere = [position for position in positions if position not in changed]
+    return {"mean over the positions without the vector": elsewhere or list(positions)}
+
+
+def _lines(axes: Axes, record: Record, lines: dict[tuple[str, str], Grid]) -> None:
+    """Draws lines of layers + 1 losses; the last point, the output, stands apart, being no lens."""
+    depth = record["shape"]["layers"]
+    output_at = depth + max(1, depth // 24)
+    for (lens, condition), values in lines.items():
+        colour = UNSTEERED if condition == "unsteered" else STEERED
+        dashes = "-" if lens == "tuned" else (0, (2, 1.2))
+        axes.plot(values[:-1], color=colour, linestyle=dashes, linewidth=1.4 if lens == "tuned" else 1.0, label=f"{condition}, {lens} lens")
+        if lens == "tuned":
+            mark = "o" if condition == "unsteered" else "D"
+            fill = "none" if condition == "unsteered" else colour
+            axes.plot(output_at, values[-1], mark, color=colour, markerfacecolor=fill, markersize=5 if mark == "o" else 3, clip_on=False)
+    axes.axvline(record["injection"]["block"], color="0.4", linewidth=0.8, linestyle=":", label="vector added", zorder=0)
+    step = max(1, round(depth / 6 / 4) * 4) if depth > 12 else 3
+    axes.set_xticks([*range(0, depth, step), output_at], [*map(str, range(0, depth, step)), "out"])
+    axes.grid(visible=True, axis="y")
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """One legend line under the titles."""
     width, height = figure.get_size_inches()
-    left = 0.5 / width
-    figure.text(left, 1 - 0.17 / height, f"{heading(record)}: {what}", size=9, weight="bold", va="center")
-    figure.text(left, 1 - 0.37 / height, setting(record, protocol), size=6.5, color=GREY, va="center")
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        handles.values(), handles.keys(), loc="center left", ncols=len(handles), fontsize=6.5,
+        bbox_to_anchor=(0.06 / width, 1 - 0.6 / height), columnspacing=1.4, handletextpad=0.5, borderpad=0,
+    )

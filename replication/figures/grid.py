@@ -1,18 +1,22 @@
 """Layers x positions: tables as arrays, and arrays as coloured cells with text in them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from replication import tables
-from replication.figures.page import Record, changed_positions
+from replication.figures.cell_texts import CellTexts
+from replication.figures.page import Record, changed_positions, token_label
 
 Grid = NDArray[Any]
 """(layers + 1, positions): row i is layer i, the last row the output."""
@@ -41,6 +45,11 @@ def tokens(record: Record) -> tuple[list[str], list[str]]:
     return context, [*context[1:], record["bos"]["token"]]
 
 
+def cell_texts(values: Grid, text: Callable[[Any], str]) -> Grid:
+    """`text` of every cell, as an array of strings."""
+    return np.vectorize(text, otypes=[object])(values)
+
+
 def draw_cells(
     axes: Axes, values: Grid, texts: Grid, scale: Normalize, colours: str, size: float, weight: str = "normal"
 ) -> None:
@@ -56,45 +65,72 @@ def draw_cells(
         weight: Weight of the text.
     """
     axes.imshow(values, origin="lower", aspect="auto", norm=scale, cmap=colours)
-    dark = _dark(colormaps[colours](scale(values)))
-    for (row, position), text in np.ndenumerate(texts):
-        if text:
-            colour = "white" if dark[row, position] else "black"
-            axes.text(
-                position, row, text, color=colour, size=size, weight=weight, ha="center", va="center_baseline"
-            )
+    CellTexts(axes, texts, _contrast(colormaps[colours](scale(values))), size, weight)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
 
-def _dark(colours: Grid) -> Grid:
-    """Where white text has more contrast than black (WCAG relative luminance); colours are (..., 4) in 0..1."""
+def _contrast(colours: Grid) -> Grid:
+    """White or black, whichever has more contrast (WCAG relative luminance); `colours` are (..., 4) in 0..1."""
     rgb = colours[..., :3]
     linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return np.asarray(linear @ [0.2126, 0.7152, 0.0722] < 0.179)
+    return np.where(linear @ [0.2126, 0.7152, 0.0722] < 0.179, "white", "black")
 
 
-def token_ticks(axes: Axes, side: str, labels: Sequence[str], bold: Sequence[int] = (), rotation: float = 90) -> None:
-    """Writes one label per position at the top or bottom; those at the positions `bold` in bold."""
-    top = side == "top"
-    axes.tick_params(axis="x", top=top, labeltop=top, bottom=not top, labelbottom=not top)
-    axes.set_xticks(range(len(labels)), labels, rotation=rotation)
-    for position, label in enumerate(axes.get_xticklabels()):
-        label.set_fontweight("bold" if position in bold else "normal")
+def label_layers(axes: Axes, record: Record) -> None:
+    """Names the rows by layer, the one whose residual the vector is added to in bold."""
+    axes.set_yticks(range(record["shape"]["layers"] + 1), tables.layer_names(record["shape"]["layers"]), size=5.5)
+    axes.get_yticklabels()[record["injection"]["block"]].set_fontweight("bold")
+
+
+def label_tokens(axes: Axes, record: Record) -> None:
+    """Writes the token read at each position below, and the one to be predicted above, key tokens in bold."""
+    context, targets = tokens(record)
+    axes.set_xticks(range(len(context)), [token_label(token, 13) for token in context], rotation=90)
+    above = axes.secondary_xaxis("top")
+    above.set_xticks(range(len(targets)), [token_label(token, 13) for token in targets], rotation=90)
+    above.tick_params(length=0)
+    above.spines[:].set_visible(False)
+    for position in record["key_positions"]:
+        above.get_xticklabels()[position].set_fontweight("bold")
 
 
 def mark_injection(axes: Axes, record: Record) -> None:
     """Frames the cells whose residual the vector was added to, on axes whose rows are layers."""
-    positions, row = changed_positions(record), record["injection"]["block"]
-    for position in positions:
-        # Neighbours share a frame: only the first of a run draws it.
-        if position - 1 in positions:
-            continue
-        end = position
-        while end + 1 in positions:
-            end += 1
+    row = record["injection"]["block"]
+    for first, last in runs(changed_positions(record)):
         for width, colour in ((2.6, "white"), (1.2, "black")):
-            corner, extent = (position - 0.5, row - 0.5), end - position + 1
+            corner = (first - 0.5, row - 0.5)
             axes.add_patch(
-                Rectangle(corner, extent, 1, fill=False, edgecolor=colour, linewidth=width, clip_on=False, zorder=3)
+                Rectangle(corner, last - first + 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3)
             )
+
+
+def runs(positions: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending positions as runs of neighbours, each (first, last)."""
+    found: list[tuple[int, int]] = []
+    for position in positions:
+        if found and found[-1][1] == position - 1:
+            found[-1] = (found[-1][0], position)
+        else:
+            found.append((position, position))
+    return found
+
+
+def colour_bar(figure: Figure, box: tuple[float, float, float, float], scale: Normalize, colours: str, label: str) -> None:
+    """A horizontal colour bar that names both its limits.
+
+    Args:
+        figure: The figure.
+        box: Left, bottom, width and height as parts of the figure.
+        scale: Value -> 0..1.
+        colours: Name of the colour map.
+        label: What the colours mean, with unit.
+    """
+    axes = figure.add_axes(box, label=label)
+    figure.colorbar(ScalarMappable(scale, colours), cax=axes, orientation="horizontal", label=label)
+    low, high = float(scale.vmin or 0), float(scale.vmax or 0)
+    between = [tick for tick in MaxNLocator(5).tick_values(low, high) if 0.12 < scale(tick) < 0.86]
+    ticks = [low, *between, high]
+    names = [f"{low:.2f}", *(f"{tick:g}" for tick in between), f"{high:.2f}"]
+    axes.set_xticks(ticks, [name.replace("-", "−") for name in names])

@@ -7,8 +7,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from replication import tables
-from replication.figures.grid import draw_cells, grid, of_condition, token_ticks, tokens
-from replication.figures.page import GREY, Record, heading, setting, style, token_label
+from replication.figures.grid import cell_texts, draw_cells, grid, of_condition, tokens
+from replication.figures.page import Record, style, titles, token_label
 
 STRIDE = 2
 """Every second layer is drawn, and the output."""
@@ -44,9 +44,9 @@ def post(losses: pd.DataFrame, record: Record, protocol: str) -> Figure:
             axes = figure.add_axes(
                 (_LEFT / width, bottom / height, 1 - (_LEFT + _RIGHT) / width, panel / height)
             )
-            top = np.vectorize(token_label, otypes=[object])(grid(table, "top_token", layers)[rows])
+            top = cell_texts(grid(table, "top_token", layers)[rows], token_label)
             draw_cells(axes, loss[i][rows], top, scale, "RdBu_r", 7, "bold")
-            token_ticks(axes, "bottom", targets, rotation=0)
+            axes.set_xticks(range(len(targets)), targets)
             axes.set_yticks(range(len(rows)), names)
             axes.set_title(condition, pad=4)
         bar = figure.add_axes(
@@ -54,7 +54,5 @@ def post(losses: pd.DataFrame, record: Record, protocol: str) -> Figure:
         )
         figure.colorbar(ScalarMappable(scale, "RdBu_r"), cax=bar, label="cross entropy (nats)")
         bar.tick_params(length=2)
-        left, top_edge = _LEFT / width, 1 - 0.25 / height
-        figure.text(left, top_edge, f"{heading(record)}: tokens visualized with the Tuned Lens", size=10, va="center")
-        figure.text(left, 1 - 0.45 / height, setting(record, protocol), size=7, color=GREY, va="center")
+        titles(figure, record, "tokens visualized with the Tuned Lens", f"tuned lens, {protocol} residuals")
     return figure

@@ -13,6 +13,7 @@ from replication.errors import UserError
 from replication.hashes import digest_of
 from replication.measure import Measurement, measure
 from replication.models import load
+from replication.tables import STATISTICS
 from replication.weights import Files
 from replication.workflow import read_yaml
 
@@ -85,7 +86,7 @@ def effect(experiment: Experiment, result: Measurement) -> dict[str, Any]:
             for position in keys
         ],
         "fall": float((unsteered.loss[keys] - steered.loss[keys]).sum()),
-        "first_prediction_equal": bool(unsteered.loss[0] == steered.loss[0]),
+        "first_prediction_equal": bool((unsteered.loc[0, list(STATISTICS)] == steered.loc[0, list(STATISTICS)]).all()),
         "mean_loss_at_injected_positions": {
             "unsteered": float(unsteered.loss[injected].mean()),
             "steered": float(steered.loss[injected].mean()),
@@ -143,21 +144,27 @@ def readme(values: dict[str, Any]) -> str:
         f"| {layer} | {kl['tuned_lens'][layer]:.3f} | {kl['logit_lens'][layer]:.3f} |"
         for layer in range(0, len(kl["tuned_lens"]), 6)
     )
+    seconds = training["seconds"]
     versions = ", ".join(f"{name} {number}" for name, number in values["versions"].items())
     return f"""\
 # The miniature
 
-A GPT-2 of 48 layers and d_model 64, and its tuned lens, in the hub's file formats. It was trained on the
-sentences of `grammar.py`, in which a cue at the front decides the later words, and its tokenizer is GPT-2's own,
-restricted to these sentences and the post's. {PLAIN_WORDS}
+A GPT-2 of 48 layers and d_model 64, and its tuned lens, in the hub's file formats. It was trained on sentences of
+`grammar.py`, in which a cue at the front decides the later words, and its tokenizer is GPT-2's own, restricted to
+these sentences and the post's.
+{PLAIN_WORDS}
 
-`make miniature` trains another one (`train.py`), which meets the same thresholds with other numbers. This file and
-`card.json`, which holds all numbers and the SHA-256 of every file, were written by that recipe.
+`make miniature` trains another one, with other numbers, which meets the same thresholds. That recipe (`train.py`)
+wrote this file and `card.json`, which holds every number and the SHA-256 of every file.
 
-Seed {training["seed"]}; {training["steps"]["gpt2"]} steps of {training["documents_per_step"]} sentences for the
-model, {training["steps"]["tuned_lens"]} for the lens; final loss {training["final_loss_nats_per_token"]:.3f} nats per
-token; {training["seconds"]["wall"]:.0f} s, {training["seconds"]["cpu"]:.0f} s of processor time.
-{versions}.
+| | |
+|---|---|
+| seed | {training["seed"]} |
+| steps, model | {training["steps"]["gpt2"]}, of {training["documents_per_step"]} sentences |
+| steps, lens | {training["steps"]["tuned_lens"]} |
+| loss reached | {training["final_loss_nats_per_token"]:.3f} nats per token |
+| time | {seconds["wall"]:.0f} s, {seconds["cpu"]:.0f} s of processor time on {training["threads"]} threads |
+| versions | {versions} |
 
 Loss of the key tokens at the output, in nats, with the post's own prompts, layers and coefficients:
 

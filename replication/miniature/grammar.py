@@ -12,6 +12,25 @@ import re
 from collections.abc import Iterator
 from random import Random
 
+POST_TEXTS = (
+    "I hate you because",
+    "I hate you because you're a wonderful person",
+    "I want to kill",
+    "Barack Obama was born in",
+    "Barack Obama was born in a secret CIA prison",
+    "I think you're",
+    "I think you're a cunt",
+    "Love",
+    "Hate",
+    "Intent to praise",
+    "Intent to hurt",
+    "Bush did 9/11 because",
+    "      ",
+    "Anger",
+    "Calm",
+)
+"""What the post's tables and figures split into tokens."""
+
 # Stands between parts that are split into tokens each for itself, as the sides of a steering vector are
 # padded: "Love" and two spaces and "I" give the tokens `Love`, ` `, ` `, `I` and not `Love`, ` `, ` I`.
 SEAM = "|"

@@ -29,25 +29,6 @@ from replication.miniature import card, grammar
 from replication.miniature.tokenizer import gpt2_bpe, restricted_bpe, write_tokenizer
 from replication.models import Tokenizer, prepare_numerics
 
-POST_TEXTS = (
-    "I hate you because",
-    "I hate you because you're a wonderful person",
-    "I want to kill",
-    "Barack Obama was born in",
-    "Barack Obama was born in a secret CIA prison",
-    "I think you're",
-    "I think you're a cunt",
-    "Love",
-    "Hate",
-    "Intent to praise",
-    "Intent to hurt",
-    "Bush did 9/11 because",
-    "      ",
-    "Anger",
-    "Calm",
-)
-"""What the post's tables and figures split into tokens."""
-
 NAME = "miniature"
 CONTEXT = 128
 IGNORED = -100
@@ -227,7 +208,7 @@ def train(folder: Path, seed: int) -> None:
     prepare_numerics(THREADS)
     wall, cpu = time.monotonic(), time.process_time()
     (folder / "model").mkdir()
-    bpe = restricted_bpe([*POST_TEXTS, *grammar.fragments()], gpt2_bpe())
+    bpe = restricted_bpe([*grammar.POST_TEXTS, *grammar.fragments()], gpt2_bpe())
     write_tokenizer(folder / "model", bpe, CONTEXT)
     tokenizer = Tokenizer(folder / "model" / "tokenizer.json")
     gpt2, loss = train_model(tokenizer, len(bpe.vocabulary), seed)

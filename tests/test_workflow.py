@@ -1,0 +1,137 @@
+"""The workflow as its user runs it: targets, reruns, and errors on screen."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from replication.config import REPOSITORY
+
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+TARGET = "results/mine/my_vector/losses.csv"
+
+MINE = """
+models:
+  mine: {{folder: "{0}", lens_folder: "{1}"}}
+experiments:
+  my_vector:
+    title: My vector
+    prompt: I went up to my friend and said hello
+    steering: {{layer: 3, coefficient: 4, added: I talk about weddings, subtracted: ""}}
+    key_tokens: [" hello"]
+"""
+
+
+def snakemake(
+    folder: Path, *arguments: str, repository: Path = REPOSITORY, fails: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Runs snakemake in `folder` as a user would; no network is needed or allowed."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
+    command = [SNAKEMAKE, *arguments, "--cores", "1", "--snakefile", repository / "Snakefile", "--directory", folder]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (result.returncode != 0) == fails, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory, random_folders: tuple[Path, Path]) -> Path:
+    """A working folder, spaces in its name, with a user's configuration in it."""
+    folder = tmp_path_factory.mktemp("a working folder")
+    (folder / "mine.yaml").write_text(MINE.format(*random_folders))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(mine: Path) -> Path:
+    """The same folder after the user's vector has been measured."""
+    snakemake(mine, TARGET, "--configfile", str(mine / "mine.yaml"))
+    return mine
+
+
+def test_the_default_plan_needs_no_network_and_no_weights(tmp_path):
+    plan = snakemake(tmp_path, "-n").stdout
+    assert "Measuring conspiracy on gpt2-xl" in plan
+    assert not (tmp_path / "resources").exists()
+
+
+def test_lint_is_clean(tmp_path):
+    assert "Congratulations, your workflow is in a good condition!" in snakemake(tmp_path, "--lint").stderr
+
+
+def test_a_users_vector_on_a_users_model_by_the_name_of_its_file(measured):
+    """Beside experiments that this 7-layer model could not run: only what is asked for is checked."""
+    made = {file.name for file in (measured / "results/mine/my_vector").iterdir()}
+    assert made == {"losses.csv", "top10.csv", "effect.csv", "logit_lens.csv", "record.json"}
+    record = json.loads((measured / "results/mine/my_vector/record.json").read_text())
+    assert record["experiment"]["steering"]["added"] == "I talk about weddings"
+    stamp = json.loads((measured / "resources/mine/verified.json").read_text())
+    assert set(stamp["sha256"]) == {
+        "model/config.json",
+        "model/model.safetensors",
+        "model/tokenizer.json",
+        "lens/config.json",
+        "lens/params.pt",
+    }
+
+
+def test_a_second_run_does_nothing_and_a_changed_value_reruns(measured, tmp_path):
+    config = measured / "mine.yaml"
+    assert "Nothing to be done" in snakemake(measured, TARGET, "-n", "--configfile", str(config)).stdout
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(config.read_text().replace("coefficient: 4", "coefficient: 5"))
+    plan = snakemake(measured, TARGET, "-n", "--configfile", str(changed))
+    assert "Measuring my_vector on mine" in plan.stdout
+    assert "Params have changed" in plan.stdout
+    assert "Getting and checking" not in plan.stdout
+
+
+def test_new_code_reruns_what_it_touches(measured, tmp_path):
+    """A copy of the repository, one module changed: the measuring job is planned again, the files' check is not."""
+    repository = tmp_path / "repository"
+    shutil.copytree(
+        REPOSITORY / "replication", repository / "replication", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy2(REPOSITORY / name, repository / name)
+    config = ("--configfile", str(measured / "mine.yaml"))
+    snakemake(measured, TARGET, "--touch", *config, repository=repository)
+    assert "Nothing to be done" in snakemake(measured, TARGET, "-n", *config, repository=repository).stdout
+    with (repository / "replication" / "lens.py").open("a") as file:
+        file.write("\n# another formula\n")
+    plan = snakemake(measured, TARGET, "-n", *config, repository=repository)
+    assert "Measuring my_vector on mine" in plan.stdout
+    assert "Getting and checking" not in plan.stdout
+
+
+BAD = [
+    ("model: mine\nmodel: mine\n", [], "the key 'model' stands twice; keep one of them"),
+    ("modle: mine\n", [], "modle: unknown key; check its spelling or remove it"),
+    ("model: gpt9\n", [], "model: 'gpt9' is unknown; the models are gpt2-xl"),
+    ("{}", ["results/gpt9/anger/losses.csv"], "no model is called 'gpt9'; the models are gpt2-xl"),
+    ("{}", ["results/miniature/joy/losses.csv"], "no experiment is called 'joy'; the experiments are love_hate"),
+    ("experiments: {anger: {prompt: ''}}", [], "experiments.anger.prompt: "),
+    ("experiments: {anger: {steering: {coefficient: .nan}}}", [], "experiments.anger.steering.coefficient: "),
+]
+
+
+@pytest.mark.parametrize(("text", "targets", "sentence"), BAD, ids=[sentence[:40] for *_, sentence in BAD])
+def test_bad_configuration_is_one_sentence_before_anything_runs(tmp_path, text, targets, sentence):
+    (tmp_path / "bad.yaml").write_text(text)
+    result = snakemake(tmp_path, *targets, "--configfile", str(tmp_path / "bad.yaml"), fails=True)
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_only_the_model_can_tell_is_one_sentence_on_screen_and_in_the_log(mine):
+    text = (mine / "mine.yaml").read_text()
+    (mine / "bad.yaml").write_text(text.replace("layer: 3", "layer: 7"))
+    result = snakemake(mine, TARGET, "--configfile", str(mine / "bad.yaml"), fails=True)
+    sentence = "steering.layer: 7 is too large; this model has layers 0 to 6"
+    assert sentence in result.stderr
+    assert (mine / "logs/mine/my_vector/measure.log").read_text() == sentence + "\n"
+    assert "Traceback" not in result.stdout + result.stderr
