@@ -54,7 +54,7 @@ def compare(measured: pd.DataFrame, pinned: pd.DataFrame, tolerance: float) -> d
     one_sided = both[both["_merge"] != "both"]
     matched = both[both["_merge"] == "both"].reset_index(drop=True)
     difference = (matched["loss"].astype("float64") - matched["loss_pinned"].astype("float64")).abs()
-    off = matched[difference > tolerance].assign(difference=difference)
+    off = matched.assign(difference=difference)[difference > tolerance]
     worst = matched.loc[difference.idxmax()] if len(matched) else None
     return {
         "status": "agrees" if not len(off) and not len(one_sided) and len(matched) else "differs",

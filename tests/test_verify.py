@@ -1,0 +1,122 @@
+"""The verdicts, and that a changed number fails the workflow with a table of what is off."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from replication import tables
+from replication.__main__ import app
+from replication.config import Experiment, Steering
+from replication.errors import UserError
+from replication.files import write_json
+from replication.measure import measure
+from replication.models import Loaded
+from replication.paths import LOSSES, PIN_RECORD, PINS, RECORD, SECOND_OPINION, VERDICT, VERIFICATION, path
+from replication.second_opinion import second_opinion
+from replication.verify import verification
+
+EXPERIMENT = Experiment(
+    title="test",
+    prompt="I hate you because",
+    steering=Steering(layer=3, coefficient=2, added="Love", subtracted="Hate"),
+)
+
+
+@pytest.fixture
+def run(random_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one measured experiment `e` of the model `m`, and its second opinion; pins start there too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("replication.verify.REPOSITORY", tmp_path)
+    monkeypatch.setattr("replication.__main__.REPOSITORY", tmp_path)
+    result = measure(random_loaded, EXPERIMENT)
+    tables.write(result.losses, tables.LOSSES, path(LOSSES, "m", "e"))
+    write_json(path(RECORD, "m", "e"), result.record)
+    opinion = second_opinion(random_loaded, "e", result.record["prompt"]["ids"], result.losses)
+    tables.write(opinion, tables.SECOND_OPINION, path(SECOND_OPINION, "m"))
+    return tmp_path
+
+
+def command(*arguments: str) -> str:
+    """Runs a subcommand in this process; returns what it printed."""
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=True)
+    if isinstance(result.exception, UserError):
+        return f"{result.stdout}error: {result.exception}"
+    assert result.exit_code == 0, result.exception
+    return result.stdout
+
+
+def change(table: Path, columns: dict[str, str], row: int, column: str, by: float) -> None:
+    values = tables.read(table, columns)
+    values.loc[row, column] += np.float32(by)
+    tables.write(values, columns, table)
+
+
+def test_without_a_pin_nothing_is_checked_and_it_says_so(run):
+    verdicts = verification("m", ["e"])
+    assert verdicts["passed"]
+    assert verdicts["experiments"]["e"]["pins"] == {
+        "status": "not run",
+        "reason": "no pin has been recorded for this model and experiment",
+    }
+    assert verdicts["experiments"]["e"]["second_opinion"]["status"] == "agrees"
+    assert verdicts["experiments"]["e"]["second_opinion"]["cells"] == 8 * 5
+
+
+def test_a_recorded_pin_agrees(run):
+    assert "recorded tests/pins/m/e.csv" in command("pin", "m", "e")
+    pins = verification("m", ["e"])["experiments"]["e"]["pins"]
+    assert (pins["status"], pins["largest_difference"]) == ("agrees", 0)
+    command("verify", "m", "e")
+    assert "e                  pins            agrees" in command("verdict", "m")
+    assert path(VERDICT, "m").exists()
+
+
+def test_a_changed_number_fails_and_says_what_is_off_by_how_much(run):
+    command("pin", "m", "e")
+    change(path(PINS, "m", "e"), tables.PIN, 4, "loss", 0.01)
+    command("verify", "m", "e")
+    printed = command("verdict", "m")
+    assert "e: pins differ by up to 0.01 nats at" in printed
+    assert "off by 0.01" in printed
+    assert printed.splitlines()[-1].startswith("error: ")
+    assert not path(VERDICT, "m").exists()
+
+
+def test_a_second_opinion_that_differs_fails(run):
+    change(path(SECOND_OPINION, "m"), tables.SECOND_OPINION, 11, "loss_tuned_lens", 0.002)
+    verdicts = verification("m", ["e"])
+    opinion = verdicts["experiments"]["e"]["second_opinion"]
+    assert not verdicts["passed"]
+    assert opinion["status"] == "differs"
+    assert opinion["at"] == {"layer": "2", "position": 1}
+    assert opinion["largest_difference"] == pytest.approx(0.002, rel=1e-2)
+
+
+@pytest.mark.parametrize("edit", ["prompt", "steering", "sha256"])
+def test_a_pin_for_other_inputs_is_no_pin(run, edit):
+    command("pin", "m", "e")
+    pinned_for = json.loads(path(PIN_RECORD, "m", "e").read_text())
+    if edit == "sha256":
+        pinned_for["sha256"]["model/model.safetensors"] = "0" * 64
+    elif edit == "steering":
+        pinned_for["steering"]["coefficient"] = 3.0
+    else:
+        pinned_for["prompt"] = "I love you because"
+    write_json(path(PIN_RECORD, "m", "e"), pinned_for)
+    change(path(PINS, "m", "e"), tables.PIN, 4, "loss", 1.0)
+    verdicts = verification("m", ["e"])
+    assert verdicts["passed"]
+    assert verdicts["experiments"]["e"]["pins"] == {
+        "status": "not run",
+        "reason": f"no pin for this configuration: it was recorded for another {edit}",
+    }
+
+
+def test_verdict_reads_what_verify_wrote(run):
+    command("verify", "m", "e")
+    assert json.loads(path(VERIFICATION, "m").read_text())["passed"] is True
+    assert isinstance(tables.read(path(SECOND_OPINION, "m"), tables.SECOND_OPINION), pd.DataFrame)
