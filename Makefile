@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 4
 
-.PHONY: help env demo test miniature lint clean
+.PHONY: help env demo test miniature true-size lint
 
 help:
 	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
 	@echo "make test       the tests"
 	@echo "make env        the environment alone, in $(VENV), with exact pins"
 	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
+	@echo "make true-size  the workflow on random weights of GPT-2 XL's size: time and memory"
 	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint"
 
 # The stamp is made last, so an interrupted installation is repeated.
@@ -33,6 +34,9 @@ test: env
 
 miniature: env
 	@$(BIN)/python -m replication.miniature.train
+
+true-size: env
+	@$(BIN)/python benchmarks/true_size.py
 
 lint: env
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check Snakefile

@@ -2,7 +2,7 @@
 
 import sys
 
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 # Seconds between two lines of a log file; a bar on a terminal moves ten times a second.
 LINE_EVERY = 10.0

@@ -18,9 +18,10 @@ import pytest
 from huggingface_hub import constants
 from loopback_hub import LoopbackHub
 
-from replication import hub, partials, transfer
+from replication import hub
 from replication.config import REPOSITORY, HubFiles
 from replication.errors import UserError
+from replication.hub import partials, transfer
 
 COMMIT = "15ea56dee5df4983c59b2538573817e1667135e2"
 TOKEN = "hf_notforothers"
@@ -81,9 +82,7 @@ def served_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     # Reading the certificates takes 0.1 s, and here nothing is encrypted.
-    monkeypatch.setattr(
-        httpx2, "Client", partial(httpx2.Client, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    )
+    monkeypatch.setattr(httpx2, "Client", partial(httpx2.Client, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
     with LoopbackHub(tmp_path / "hub") as served:
         use_endpoint(monkeypatch, served.endpoint)
         yield served
@@ -92,9 +91,7 @@ def served_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
 def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     """What HF_ENDPOINT does when huggingface_hub is imported."""
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    )
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
 
 
 def allow_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +142,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def leave_partial(
-    folder: Path, content: bytes, process: int = 0, machine: str = "", source: HubFiles = MODEL
-) -> Path:
+def leave_partial(folder: Path, content: bytes, process: int = 0, machine: str = "", source: HubFiles = MODEL) -> Path:
     """A partial of model.safetensors as another process leaves it; 0 stands for a process that is dead."""
     folder.mkdir(parents=True, exist_ok=True)
     if not process:
@@ -175,9 +170,7 @@ def is_whole(folder: Path, leftovers: tuple[str, ...] = ()) -> bool:
     }
 
 
-def cache(
-    tmp_path: Path, content: bytes, name: str = "model.safetensors", etag: str = digest(WEIGHTS)
-) -> Path:
+def cache(tmp_path: Path, content: bytes, name: str = "model.safetensors", etag: str = digest(WEIGHTS)) -> Path:
     """A copy in the user's Hugging Face cache, laid out as huggingface_hub does; returns the blob."""
     repo = tmp_path / "cache" / "models--owner--model"
     (repo / "blobs").mkdir(parents=True, exist_ok=True)

@@ -88,9 +88,7 @@ class LoopbackHub:
         self.endpoint = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        ).start()
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -234,10 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
                 left = total - start - self.record.sent
                 if fault.kind == "meet" and self.record.sent == fault.after:
                     hub.meeting.wait(20)
-                elif (
-                    fault.kind in ("cut", "stall", "meet", "cut_from_zero")
-                    and self.record.sent <= fault.after
-                ):
+                elif fault.kind in ("cut", "stall", "meet", "cut_from_zero") and self.record.sent <= fault.after:
                     left = min(left, fault.after - self.record.sent)
                 chunk = file.read(min(left, CHUNK)) or b"\0" * left
                 if not left:

@@ -25,18 +25,25 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def write_model(
-    folder: Path, layers: int = 7, d_model: int = 24, heads: int = 3, seed: int = 0, name: str = "random"
+    folder: Path,
+    layers: int = 7,
+    d_model: int = 24,
+    heads: int = 3,
+    context: int = 64,
+    scale: float = 0.2,
+    seed: int = 0,
+    name: str = "random",
 ) -> Path:
     """A GPT-2 with random weights, wide enough that layers differ; returns `folder`."""
     folder.mkdir(parents=True)
     config = GPT2Config(
-        n_layer=layers, n_embd=d_model, n_head=heads, n_positions=64, bos_token_id=BOS_ID, eos_token_id=BOS_ID
+        n_layer=layers, n_embd=d_model, n_head=heads, n_positions=context, bos_token_id=BOS_ID, eos_token_id=BOS_ID
     )
     torch.manual_seed(seed)
     model = GPT2LMHeadModel(config)
     for parameter in model.parameters():
         # Biases start at 0 and gains at 1: random ones show a forgotten term.
-        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
+        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=scale)
     model.save_pretrained(folder)
     values = json.loads((folder / "config.json").read_text()) | {"_name_or_path": name}
     (folder / "config.json").write_text(json.dumps(values))
@@ -44,13 +51,15 @@ def write_model(
     return folder
 
 
-def write_lens(folder: Path, layers: int = 7, d_model: int = 24, seed: int = 1, name: str = "random") -> Path:
+def write_lens(
+    folder: Path, layers: int = 7, d_model: int = 24, scale: float = 0.05, seed: int = 1, name: str = "random"
+) -> Path:
     """A random tuned lens in the library's format; returns `folder`."""
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for i in range(layers):
-        state[f"{i}.weight"] = 0.05 * torch.randn(d_model, d_model, generator=generator)
+        state[f"{i}.weight"] = scale * torch.randn(d_model, d_model, generator=generator)
         state[f"{i}.bias"] = 0.1 * torch.randn(d_model, generator=generator)
     torch.save(state, folder / "params.pt")
     config = {"base_model_name_or_path": name, "d_model": d_model, "num_hidden_layers": layers, "bias": True}

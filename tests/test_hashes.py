@@ -66,9 +66,7 @@ def test_an_unchanged_file_is_hashed_once(path: Path, memory: Path, counter: Cou
     assert counter.count == 1
 
 
-def test_a_link_and_its_file_share_a_memory(
-    path: Path, memory: Path, counter: Counter, tmp_path: Path
-) -> None:
+def test_a_link_and_its_file_share_a_memory(path: Path, memory: Path, counter: Counter, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(path)
     assert sha256(path, memory) == sha256(tmp_path / "link", memory) == digest(CONTENT)
     assert counter.count == 1
@@ -78,9 +76,7 @@ def test_same_size_and_times_set_back_is_still_noticed(path: Path, memory: Path)
     sha256(path, memory)
     before = path.stat()
     other = b"W" + CONTENT[1:]
-    while (
-        path.stat().st_ctime_ns == before.st_ctime_ns
-    ):  # The clock of a file system ticks every few milliseconds.
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # The clock of a file system ticks every few milliseconds.
         path.write_bytes(other)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)

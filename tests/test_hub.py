@@ -44,8 +44,7 @@ def test_named_files_are_fetched_and_nothing_else(
     assert {request.name for request in served.requests} == {"model.safetensors", "config.json"}
     assert {request.encoding for request in served.requests} == {"identity"}
     assert capfd.readouterr().err == (
-        "model.safetensors of owner/model: 300.00 kB, verified\nconfig.json of owner/model: 16 bytes, "
-        "verified\n"
+        "model.safetensors of owner/model: 300.00 kB, verified\nconfig.json of owner/model: 16 bytes, verified\n"
     )
 
 
@@ -59,9 +58,7 @@ def test_a_second_fetch_asks_nothing_and_hashes_nothing(
     assert served.requests == []
 
 
-def test_what_was_fetched_is_hashed_once(
-    served: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_fetched_is_hashed_once(served: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The partial is hashed by hub.py; the finished file is known from then on.
     monkeypatch.setattr("replication.hashes.digest_of", lambda path: pytest.fail(f"{path} is hashed again"))
     assert fetch(MODEL, folder) == MODEL.sha256
@@ -69,9 +66,7 @@ def test_what_was_fetched_is_hashed_once(
 
 def test_a_space_is_asked_under_spaces(served: LoopbackHub, folder: Path) -> None:
     sha256 = {"params.pt": digest(WEIGHTS[::-1])}
-    source = HubFiles(
-        repo="owner/lenses", repo_type="space", revision=COMMIT, path="lens/tiny", sha256=sha256
-    )
+    source = HubFiles(repo="owner/lenses", repo_type="space", revision=COMMIT, path="lens/tiny", sha256=sha256)
     assert fetch(source, folder) == sha256
     assert (folder / "params.pt").read_bytes() == WEIGHTS[::-1]
 
@@ -83,10 +78,7 @@ def test_a_wrong_file_in_place_is_named_and_replaced(
     (folder / "model.safetensors").write_bytes(WEIGHTS[:-1] + b"?")
     fetch(MODEL, folder)
     assert is_whole(folder)
-    assert (
-        f"{folder}/model.safetensors: not {WHAT} at {COMMIT}; deleted, to be fetched again"
-        in capfd.readouterr().err
-    )
+    assert f"{folder}/model.safetensors: not {WHAT} at {COMMIT}; deleted, to be fetched again" in capfd.readouterr().err
 
 
 def test_a_wrong_file_in_place_is_gone_even_if_the_fetch_fails(served: LoopbackHub, folder: Path) -> None:
@@ -108,9 +100,7 @@ def test_progress_in_a_log_file_is_a_line_now_and_then(
             bar.update(25_000_000)
     lines = capfd.readouterr().err.splitlines()
     assert 3 <= len(lines) <= 5
-    assert re.fullmatch(
-        r"model\.safetensors: 1\.\d+GB of 6\.00GB \(\d+ %\), [\d.]+MB/s, \d\d:\d\d left", lines[0]
-    )
+    assert re.fullmatch(r"model\.safetensors: 1\.\d+GB of 6\.00GB \(\d+ %\), [\d.]+MB/s, \d\d:\d\d left", lines[0])
 
 
 # Files pinned by commit only
@@ -201,9 +191,7 @@ def test_a_cached_copy_pinned_by_commit_is_proven_by_its_blob_name(
     assert served.requests == []
 
 
-def test_a_cached_copy_that_nothing_proves_is_fetched(
-    served: LoopbackHub, folder: Path, tmp_path: Path
-) -> None:
+def test_a_cached_copy_that_nothing_proves_is_fetched(served: LoopbackHub, folder: Path, tmp_path: Path) -> None:
     snapshot = cache(tmp_path, CONFIG, "other.json").parent.parent / "snapshots" / COMMIT
     (snapshot / "config.json").write_bytes(b'{"n_layer": 12}')
     fetch(files(config_json=None), folder)

@@ -34,8 +34,9 @@ from hub_setup import (  # noqa: F401
 from huggingface_hub import constants
 from loopback_hub import LoopbackHub, date_in
 
-from replication import hub, transfer
+from replication import hub
 from replication.config import REPOSITORY
+from replication.hub import transfer
 
 
 @pytest.mark.parametrize(
@@ -117,15 +118,12 @@ def test_a_wait_longer_than_our_patience_is_told_and_not_waited(
 def test_a_redirect_loop_ends(served: LoopbackHub, folder: Path, method: str) -> None:
     served.fault("config.json", "loop", method=method)
     assert refusal(files(config_json=digest(CONFIG)), folder) == (
-        f"config.json of owner/model: 127.0.0.1:{served.port} redirects without end (10 times); check "
-        "HF_ENDPOINT"
+        f"config.json of owner/model: 127.0.0.1:{served.port} redirects without end (10 times); check HF_ENDPOINT"
     )
     assert not (folder / "config.json").exists()
 
 
-def test_another_hash_at_the_hub_is_known_before_anything_is_fetched(
-    served: LoopbackHub, folder: Path
-) -> None:
+def test_another_hash_at_the_hub_is_known_before_anything_is_fetched(served: LoopbackHub, folder: Path) -> None:
     assert refusal(files(model_safetensors="0" * 64), folder) == (
         f"{WHAT}: 127.0.0.1:{served.port} has SHA-256 {digest(WEIGHTS)} at {COMMIT}, and config.yaml "
         f"wants {'0' * 64}; "
@@ -170,9 +168,7 @@ def test_a_name_look_up_that_hangs_ends_in_time(
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
     monkeypatch.setattr(hub, "FIRST_ANSWER", 0.2)
-    assert "could not be reached for model.safetensors (no answer in 0 seconds); check" in refusal(
-        MODEL, folder
-    )
+    assert "could not be reached for model.safetensors (no answer in 0 seconds); check" in refusal(MODEL, folder)
     released.set()
 
 
@@ -203,10 +199,7 @@ def test_an_endpoint_that_is_no_address_is_named(
     served: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     use_endpoint(monkeypatch, endpoint)
-    assert (
-        refusal(MODEL, folder)
-        == f"HF_ENDPOINT: needs an address that starts with https://, found {endpoint!r}"
-    )
+    assert refusal(MODEL, folder) == f"HF_ENDPOINT: needs an address that starts with https://, found {endpoint!r}"
 
 
 def test_free_space_is_checked_before_anything_is_fetched(
@@ -225,9 +218,7 @@ def test_free_space_is_checked_before_anything_is_fetched(
     assert is_whole(folder)
 
 
-def test_a_disk_that_fills_up_ends_in_a_sentence_and_the_next_run_goes_on(
-    served: LoopbackHub, folder: Path
-) -> None:
+def test_a_disk_that_fills_up_ends_in_a_sentence_and_the_next_run_goes_on(served: LoopbackHub, folder: Path) -> None:
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n{CHILD}"
     arguments = [MODEL.model_dump_json(), str(folder), str(folder.parent / "hashes.json")]
     environment = {**os.environ, "HF_ENDPOINT": served.endpoint, "HF_HOME": str(folder.parent / "home")}

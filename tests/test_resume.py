@@ -42,18 +42,14 @@ def test_a_cut_connection_is_resumed_at_the_byte(
     assert f"{WHAT}: the connection to localhost was cut; next attempt in 1 s\n" in capfd.readouterr().err
 
 
-def test_every_attempt_starts_at_the_hub_because_signed_addresses_expire(
-    served: LoopbackHub, folder: Path
-) -> None:
+def test_every_attempt_starts_at_the_hub_because_signed_addresses_expire(served: LoopbackHub, folder: Path) -> None:
     served.fault("model.safetensors", "cut", times=2, after=1000)
     fetch(MODEL, folder)
     gets = [request.host for request in served.requests if request.method == "GET"]
     assert gets == ["127.0.0.1", "localhost"] * 3
 
 
-def test_a_stalled_connection_is_resumed(
-    served: LoopbackHub, folder: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stalled_connection_is_resumed(served: LoopbackHub, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     served.fault("model.safetensors", "stall", after=1000)
     fetch(MODEL, folder)
     assert is_whole(folder)
@@ -110,9 +106,7 @@ def test_of_several_orphans_the_longest_is_continued_and_all_are_cleaned(
 ) -> None:
     for length in (10, 2000, 300):
         leave_partial(folder, WEIGHTS[:length])
-    monkeypatch.setattr(
-        "shutil.copyfile", lambda source, _: pytest.fail(f"{source} is copied, not taken over")
-    )
+    monkeypatch.setattr("shutil.copyfile", lambda source, _: pytest.fail(f"{source} is copied, not taken over"))
     fetch(MODEL, folder)
     assert is_whole(folder)
     assert ranges(served) == [("bytes=2000-", TOTAL - 2000)]
@@ -126,9 +120,7 @@ def test_a_partial_of_a_running_process_is_copied_and_left_to_it(served: Loopbac
     assert ranges(served) == [("bytes=5000-", TOTAL - 5000)]
 
 
-def test_a_partial_of_another_machine_is_copied_and_cleaned_when_a_day_old(
-    served: LoopbackHub, folder: Path
-) -> None:
+def test_a_partial_of_another_machine_is_copied_and_cleaned_when_a_day_old(served: LoopbackHub, folder: Path) -> None:
     fresh = leave_partial(folder, WEIGHTS[:5000], machine="0" * 8)
     old = leave_partial(folder, WEIGHTS[:700], machine="1" * 8)
     os.utime(old, (time.time() - 90_000,) * 2)
@@ -203,9 +195,7 @@ def test_what_is_sent_from_zero_replaces_what_was_there(served: LoopbackHub, fol
     assert ranges(served) == [("bytes=5000-", 1000), ("bytes=1000-", TOTAL - 1000)]
 
 
-def test_a_server_that_ignores_ranges_and_cuts_is_given_up(
-    served: LoopbackHub, folder: Path, clock: Clock
-) -> None:
+def test_a_server_that_ignores_ranges_and_cuts_is_given_up(served: LoopbackHub, folder: Path, clock: Clock) -> None:
     served.fault("model.safetensors", "cut_from_zero", times=20, after=1000)
     assert refusal(MODEL, folder) == (
         f"{WHAT}: given up after 120 seconds without a new byte (the connection to localhost was cut); "
@@ -218,9 +208,7 @@ def test_a_server_that_ignores_ranges_and_cuts_is_given_up(
     assert left.read_bytes() == WEIGHTS[:1000]
 
 
-def test_a_file_that_changed_between_two_ranges_is_fetched_from_zero(
-    served: LoopbackHub, folder: Path
-) -> None:
+def test_a_file_that_changed_between_two_ranges_is_fetched_from_zero(served: LoopbackHub, folder: Path) -> None:
     leave_partial(folder, bytes(1000))
     fetch(MODEL, folder)
     assert is_whole(folder)
@@ -257,8 +245,6 @@ def test_a_login_page_in_the_middle_does_not_cost_what_has_arrived(served: Loopb
     served.fault("model.safetensors", "wrong_size")
     served.fault("model.safetensors", "no_hub", method="HEAD")
     served.fault("model.safetensors", "wrong_size")
-    assert f"{WHAT}: 127.0.0.1:{served.port} does not answer as a Hugging Face hub does" in refusal(
-        MODEL, folder
-    )
+    assert f"{WHAT}: 127.0.0.1:{served.port} does not answer as a Hugging Face hub does" in refusal(MODEL, folder)
     [left] = folder.iterdir()
     assert left.read_bytes() == WEIGHTS[:5000]

@@ -47,8 +47,8 @@ def output(losses: pd.DataFrame, record: Record) -> Figure:
         axes.grid(visible=True, axis="y")
         axes.vlines(positions, before, after, color="0.55", linewidth=1.2, zorder=2)
         # A ring around a filled mark: both are seen where they fall together.
-        axes.plot(positions, before, "o", markersize=7, markerfacecolor="none", color=UNSTEERED, label="unsteered")
-        axes.plot(positions, after, "D", markersize=3.6, color=STEERED, label="steered")
+        axes.plot(positions, before, "o", markersize=7, markerfacecolor="none", color=UNSTEERED, label="unsteered", clip_on=False)
+        axes.plot(positions, after, "D", markersize=3.6, color=STEERED, label="steered", clip_on=False)
         for first, last in runs(changed_positions(record)):
             axes.axvspan(first - 0.5, last + 0.5, color="0.93", linewidth=0, zorder=0, label="predicted where the vector was added")
         for position in record["key_positions"]:

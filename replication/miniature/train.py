@@ -36,9 +36,8 @@ IGNORED = -100
 
 THREADS = 2
 DOCUMENTS = 48
-STEPS, RATE = 1500, 2e-3
-LEFT_OUT = 0.3
-LENS_STEPS, LENS_RATE = 500, 3e-3
+STEPS, RATE = 1000, 2e-3
+LENS_STEPS, LENS_RATE = 300, 3e-3
 LENS_TOKENS = 256
 
 
@@ -78,7 +77,7 @@ def train_model(tokenizer: Tokenizer, vocabulary: int, seed: int) -> tuple[GPT2L
     Args:
         tokenizer: Its tokenizer.
         vocabulary: Number of tokens.
-        seed: Seed of the first weights, the sentences and the blocks left out.
+        seed: Seed of the first weights and of the sentences.
 
     Returns:
         The model, and its mean loss over the last 50 steps, in nats per token.
@@ -104,15 +103,12 @@ def train_model(tokenizer: Tokenizer, vocabulary: int, seed: int) -> tuple[GPT2L
     )
     # Faster than blocked attention at this size.
     gpt2.set_attn_implementation("eager")
-    chance, blocks, losses = Random(seed), list(gpt2.transformer.h), []
+    losses = []
     parameters = list(gpt2.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_and_decay(STEPS, 60))
-    source = batches(tokenizer, chance, DOCUMENTS)
+    source = batches(tokenizer, Random(seed), DOCUMENTS)
     for _ in (bar := trange(STEPS, desc="GPT-2", unit="step")):
-        # Stochastic depth (Huang et al. 2016, arXiv:1603.09382): blocks left out at random keep the rest from
-        # settling everything in the first few layers, below the post's injections, and save time.
-        gpt2.transformer.h = torch.nn.ModuleList(b for b in blocks if chance.random() >= LEFT_OUT)
         batch = next(source)
         logits = gpt2(batch.tokens, use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
@@ -123,7 +119,6 @@ def train_model(tokenizer: Tokenizer, vocabulary: int, seed: int) -> tuple[GPT2L
         schedule.step()
         losses.append(loss.item())
         bar.set_postfix(loss=f"{loss.item():.3f}")
-    gpt2.transformer.h = torch.nn.ModuleList(blocks)
     gpt2.config.activation_function = "gelu_new"
     return gpt2, sum(losses[-50:]) / 50
 

@@ -14,7 +14,7 @@ Downloads go into our own folder, not into the cache: the cache's layout and its
 huggingface_hub, which cannot resume there; a partial and the finished file lie on one file system, so the
 last step is a rename; and a home folder with the cache in it often has a quota that the folder of the work
 has not. The cache is only read, never written: a damaged copy in it is passed over and named. Partials and
-two runs at once: see replication/partials.py. There are no locks.
+two runs at once: see replication/hub/partials.py. There are no locks.
 
 A file without a pinned SHA-256 is pinned by the commit: its content is proven by the hub's ETag (a git blob
 id, or the SHA-256 of an LFS file), its JSON must parse, and a note beside it (`.<name>.origin`) says
@@ -33,15 +33,15 @@ from typing import TypeVar
 
 from huggingface_hub import constants, try_to_load_from_cache
 
-from replication import partials
-from replication.answers import MismatchError, Remote, UnreachableError
 from replication.config import HubFiles
 from replication.errors import UserError
 from replication.files import write_json
 from replication.hashes import digest_of, remember, sha256, state
-from replication.pinned import PinnedFile, flaw_of, noted
+from replication.hub import partials
+from replication.hub.answers import MismatchError, Remote, UnreachableError
+from replication.hub.pinned import PinnedFile, flaw_of, noted
+from replication.hub.transfer import Session
 from replication.progress import say, size_text
-from replication.transfer import Session
 
 # Seconds until the first answer, looking up the host's name included, which has no time-out of its own.
 FIRST_ANSWER = 25.0

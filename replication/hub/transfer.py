@@ -19,7 +19,8 @@ from typing import Self
 import httpx2
 from huggingface_hub import constants, get_token
 
-from replication.answers import (
+from replication.errors import UserError
+from replication.hub.answers import (
     MismatchError,
     PassingError,
     Remote,
@@ -28,7 +29,6 @@ from replication.answers import (
     first_byte,
     raise_for_status,
 )
-from replication.errors import UserError
 from replication.progress import bar, say
 
 # Seconds without a new byte after which a file is given up.
