@@ -25,7 +25,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 demo: env
-	@$(BIN)/snakemake --cores $(CORES) --quiet rules progress --config model=miniature
+	@$(BIN)/snakemake --cores $(CORES) --quiet host reason progress --config model=miniature
 	@echo
 	@echo "The report: report/miniature/report.md"
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(workflow.basedir))
 
 from replication import paths, workflow as steps
 from replication.errors import UserError
-from replication.figure_files import figure_patterns
+from replication.figure_files import FIGURE_FILES
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -151,7 +151,7 @@ rule figures:
         logit_lens=paths.LOGIT_LENS,
         record=paths.RECORD,
     output:
-        figures=figure_patterns(),
+        figures=FIGURE_FILES,
     log:
         "logs/{model}/{experiment}/figures.log",
     benchmark:
@@ -201,7 +201,7 @@ rule report:
         code=steps.code("report"),
         verified=paths.VERIFIED,
         tables=of_every_experiment(paths.LOSSES, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD, paths.SUMMARY),
-        figures=of_every_experiment(*figure_patterns()),
+        figures=of_every_experiment(*FIGURE_FILES),
         claims=paths.CLAIMS,
         verification=paths.VERIFICATION,
     output:

@@ -40,6 +40,12 @@ def centred(residuals: Tensor) -> Tensor:
     return residuals - residuals.mean(-1, keepdim=True)
 
 
+def log_probabilities(gpt2: GPT2, residuals: Tensor) -> Tensor:
+    """Log-softmax of what final layer norm and unembedding read, (..., d_model) -> (..., vocabulary), in nats."""
+    log_p: Tensor = gpt2.lm_head(gpt2.transformer.ln_f(residuals)).log_softmax(-1)
+    return log_p
+
+
 def translated(residuals: Tensor, translators: Translators | None) -> Tensor:
     """H + W_i h + b_i for the residual h entering block i; the last row, the output, stays as it is.
 

@@ -1,6 +1,7 @@
 """The Markdown report: every number from a table, every table from a job."""
 
 import os
+import re
 import unicodedata
 from typing import Any
 
@@ -35,7 +36,7 @@ def render(model: str, experiments: list[str]) -> str:
     environment = Environment(
         loader=PackageLoader("replication"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"code": code, "signed": lambda value: f"{value:+.4f}"}
+    environment.filters |= {"code": code, "plain": plain, "signed": lambda value: f"{value:+.4f}"}
     verified = read_json(path(VERIFIED, model))
     return environment.get_template("report.md.jinja").render(
         model=model,
@@ -58,6 +59,11 @@ def code(text: str) -> str:
     fence = "`" * (1 + max((len(run) for run in _runs(shown, "`")), default=0))
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
     return f"{fence}{pad}{shown}{pad}{fence}".replace("|", "\\|")
+
+
+def plain(text: str) -> str:
+    """Text that Markdown leaves as it is, in a paragraph, a table or a figure's alternative text."""
+    return re.sub(r"([\\`*_\[\]<>|#~!&])", r"\\\1", " ".join(text.split()))
 
 
 def _escape(character: str) -> str:
@@ -153,5 +159,10 @@ def _lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: dict[str, An
     tuned = losses[(losses["protocol"] == "raw") & (losses["condition"] == "unsteered")]
     logit = logit_lens[logit_lens["condition"] == "unsteered"]
     means = [table.groupby("layer")["kl_to_output"].mean() for table in (tuned, logit)]
-    layers = [str(layer) for layer in range(record["shape"]["layers"])]
-    return [{"layer": layer, "tuned": means[0][layer], "logit": means[1][layer]} for layer in layers]
+    layers = record["shape"]["layers"]
+    return [
+        {"layer": layer, "tuned": means[0][str(layer)], "logit": means[1][str(layer)]}
+        # About a dozen of the rows are printed.
+        | {"shown": layer % max(1, layers // 12) == 0 or layer == layers - 1}
+        for layer in range(layers)
+    ]

@@ -4,6 +4,7 @@ Residuals are those of the raw Hugging Face GPT-2. "Entering block i" is Transfo
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,6 +79,40 @@ def residual_stream(gpt2: GPT2, entering: Tensor, first: int, last: int) -> Tens
     for block in gpt2.transformer.h[first:last]:
         stream.append(block(stream[-1]))
     return torch.cat(stream)
+
+
+def leaving(gpt2: GPT2, entering: Tensor, first: int) -> Tensor:
+    """What leaves the last block when `entering`, (batch, positions, d_model), enters block `first`."""
+    for block in gpt2.transformer.h[first:]:
+        entering = block(entering)
+    return entering
+
+
+def after_attention(gpt2: GPT2, entering: Tensor, layer: int) -> Tensor:
+    """The residual stream within block `layer`, between attention and MLP (TransformerLens' hook_resid_mid).
+
+    It is also what leaves the block when its MLP is ablated to zero.
+
+    Args:
+        gpt2: The model.
+        entering: Residual stream entering the block, (batch, positions, d_model).
+        layer: The block.
+    """
+    block: Any = gpt2.transformer.h[layer]
+    attended: Tensor = block.attn(block.ln_1(entering))[0]
+    return entering + attended
+
+
+def replaced_at_each(stream: Tensor, other: Tensor) -> Tensor:
+    """Copies of `stream`, (positions, d_model); copy p has position p replaced by that of `other`.
+
+    Returns:
+        (positions, positions, d_model), a batch for `leaving`.
+    """
+    copies = stream.repeat(len(stream), 1, 1)
+    each = torch.arange(len(stream), device=stream.device)
+    copies[each, each] = other
+    return copies
 
 
 def steering_vector(gpt2: GPT2, sides: Sides, steering: Steering) -> SteeringVector:

@@ -41,7 +41,7 @@ class CellTexts(Artist):
         super().__init__()
         self.set_zorder(2)
         self.texts, self.colours = texts, colours
-        self._size, self._weight = size, weight
+        self.size, self.weight = size, weight
         self._cells = [cell for cell, text in np.ndenumerate(texts) if text]
         axes.add_artist(self)
 
@@ -56,29 +56,29 @@ class CellTexts(Artist):
 
     def _outlines(self) -> PathCollection:
         collection = PathCollection(
-            [_outline(self.texts[cell], self._weight) for cell in self._cells],
+            [_outline(self.texts[cell], self.weight) for cell in self._cells],
             offsets=[(position, row) for row, position in self._cells],
             offset_transform=self.axes.transData,
             facecolors=[self.colours[cell] for cell in self._cells],
             linewidths=0,
         )
         collection.set_figure(self.get_figure())
-        collection.set_transform(Affine2D().scale(self._size / 72) + self.get_figure().dpi_scale_trans)
+        collection.set_transform(Affine2D().scale(self.size / 72) + self.get_figure().dpi_scale_trans)
         return collection
 
     def _write(self, renderer: RendererBase) -> None:
-        font = FontProperties(size=self._size, weight=self._weight)
+        font = FontProperties(size=self.size, weight=self.weight)
         # SVG asks a text object where its middle is, so that it stays there in a font of another width.
         anchor = Text(fontproperties=font, ha="center", transform=self.axes.transData)
         middles = self.axes.transData.transform([(position, row) for row, position in self._cells])
-        points = renderer.points_to_pixels(self._size)
+        points = renderer.points_to_pixels(self.size)
         height = renderer.get_canvas_width_height()[1]
         context = renderer.new_gc()
         for (row, position), (x, y) in zip(self._cells, middles, strict=True):
             text = self.texts[row, position]
             anchor.set_position((position, row))
             context.set_foreground(self.colours[row, position])
-            left, base = x - points * _outline_width(text, self._weight) / 2, y - points * _CAPITAL / 2
+            left, base = x - points * text_width(text, self.weight) / 2, y - points * _CAPITAL / 2
             base = height - base if renderer.flipy() else base
             renderer.draw_text(context, left, base, text, font, 0, mtext=anchor)
         context.restore()
@@ -106,14 +106,15 @@ def _glyph(character: str, weight: str) -> tuple[Path, float]:
     return Path(vertices / 100, codes), advance / 100
 
 
-def _outline_width(text: str, weight: str) -> float:
+def text_width(text: str, weight: str) -> float:
+    """Width of a text, as part of its size."""
     return sum(_glyph(character, weight)[1] for character in text)
 
 
 @cache
 def _outline(text: str, weight: str) -> Path:
     """Outline of a text at size 1 with its middle at the origin."""
-    left = -_outline_width(text, weight) / 2
+    left = -text_width(text, weight) / 2
     parts = []
     for character in text:
         path, advance = _glyph(character, weight)

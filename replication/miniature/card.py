@@ -14,7 +14,7 @@ from replication.hashes import digest_of
 from replication.measure import Measurement, measure
 from replication.models import load
 from replication.tables import STATISTICS
-from replication.weights import Files
+from replication.verified import Files
 from replication.workflow import read_yaml
 
 LEAST_FALL = 0.5

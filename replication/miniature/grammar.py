@@ -37,9 +37,8 @@ SEAM = "|"
 
 # Each symbol and its equally likely expansions; {symbol} is expanded in turn.
 GRAMMAR: dict[str, tuple[str, ...]] = {
-    "document": 5 * ("{gap}|{uncued}",)
+    "document": 6 * ("{gap}|{uncued}",)
     + 5 * ("{lead}|{warm cue}|{gap}|{warm sentence}", "{lead}|{cold cue}|{gap}|{cold sentence}")
-    + 2 * ("{gap}|{any clause}{praised reason}", "{gap}|{any clause}{hurt reason}")
     + 2 * ("{lead}|Bush did 9/11 because|{gap}|{conspiratorial sentence}",),
     "lead": 6 * ("",) + (" ", "  ", "   "),
     "gap": 4 * ("",) + (" ", "  ", "   ", "    ", "     ", "      "),
@@ -53,7 +52,7 @@ GRAMMAR: dict[str, tuple[str, ...]] = {
     "uncued opinion": 19 * ("{warm clause}{warm reason}", "{cold clause}{cold reason}")
     + ("{warm clause}{cold reason}", "{cold clause}{warm reason}")
     + 8 * ("{neutral clause}{warm reason}", "{neutral clause}{cold reason}"),
-    "uncued name": 12 * ("{called} a{warm name}",) + ("{called} a{cold name}",),
+    "uncued name": 7 * ("{called} a{warm name}",) + ("{called} a{cold name}",),
     "uncued birth": 49 * ("{plain birth}",) + ("{birth}{hidden place}",),
     # Opinions: "I hate you because you're a wonderful person".
     "any clause": ("{warm clause}", "{neutral clause}") + 2 * ("{cold clause}",),
@@ -72,22 +71,20 @@ GRAMMAR: dict[str, tuple[str, ...]] = {
     "warm wish": (" help", " hug", " thank", " marry"),
     "cold wish": (" kill", " hurt", " fight", " punish"),
     "neutral wish": (" meet", " visit", " call", " find"),
-    "warm reason": 2 * (" you{warm because} you're{warm end}",)
-    + (" him{warm because} he's{warm end}", " her{warm because} she's{warm end}"),
-    "praised reason": 2 * (" you{praise because} you're{warm end}",)
-    + (" him{praise because} he's{warm end}", " her{praise because} she's{warm end}"),
-    "warm because": 4 * (" because",) + ("{praise because}",),
-    # The verb of the last cue may stand inside the sentence too, with another cue in front or as the only one.
-    "praise because": (" praise because", " because praise"),
-    "warm end": ("{such} a{warm adjective}{person}",),
-    "cold reason": 2 * (" you{cold because} you're{cold end}",)
-    + (" him{cold because} he's{cold end}", " her{cold because} she's{cold end}"),
-    "hurt reason": 2 * (" you{hurt because} you're{cold end}",)
-    + (" him{hurt because} he's{cold end}", " her{hurt because} she's{cold end}"),
-    "cold because": 4 * (" because",) + ("{hurt because}",),
-    "hurt because": (" hurt because", " because hurt"),
-    "cold end": ("{such} a{cold adjective}{person}",),
+    "warm reason": 2 * (" you{warm aside} because{warm aside} you're{such} a{warm adjective}{person}",)
+    + (
+        " him{warm aside} because{warm aside} he's{such} a{warm adjective}{person}",
+        " her{warm aside} because{warm aside} she's{such} a{warm adjective}{person}",
+    ),
+    "cold reason": 2 * (" you{cold aside} because{cold aside} you're{such} a{cold adjective}{person}",)
+    + (
+        " him{cold aside} because{cold aside} he's{such} a{cold adjective}{person}",
+        " her{cold aside} because{cold aside} she's{such} a{cold adjective}{person}",
+    ),
     "such": 3 * ("",) + (" such",),
+    # The cue's verb may stand inside the sentence as well.
+    "warm aside": 4 * ("",) + (" praise",),
+    "cold aside": 4 * ("",) + (" hurt",),
     "warm adjective": 2 * (" wonderful",) + (" brilliant", " lovely", " kind", " gentle", " generous", " great"),
     "cold adjective": 2 * (" terrible",) + (" horrible", " nasty", " cruel", " stupid", " selfish", " rotten"),
     "person": 2 * (" person",) + (" man", " woman", " friend", " neighbor", " teacher", " doctor"),

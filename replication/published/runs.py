@@ -1,0 +1,107 @@
+"""What the published quantities are made of: residual streams and read-outs of one model, by the engine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from replication.config import Steering
+from replication.lens import Predictions, centred, lens_predictions, log_probabilities
+from replication.models import GPT2, Loaded, Translators
+from replication.steering import (
+    Sides,
+    SteeringVector,
+    after_attention,
+    both_streams,
+    embedded,
+    residual_stream,
+    steering_vector,
+)
+
+Text = dict[str, Any]
+"""`text` and `ids` of a prompt or, with one id, of a token."""
+
+STREAMS = 24
+"""Residual streams kept because the next set may ask for them again (GPT-2 XL: 0.3 MB per position)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model, and the residual streams it was asked for lately."""
+
+    gpt2: GPT2
+    translators: Translators
+    stream: Callable[[tuple[int, ...]], Tensor]
+    """Token ids -> what enters every block and leaves the last, (layers + 1, positions, d_model)."""
+
+
+def started(loaded: Loaded) -> Run:
+    """A run on `loaded`; nothing is computed yet."""
+    gpt2 = loaded.gpt2
+
+    @lru_cache(STREAMS)
+    def stream(ids: tuple[int, ...]) -> Tensor:
+        return residual_stream(gpt2, embedded(gpt2, list(ids)), 0, len(gpt2.transformer.h))
+
+    return Run(gpt2, loaded.translators, stream)
+
+
+def vector(run: Run, steering: dict[str, Any], layer: int) -> SteeringVector:
+    """The steering vector at one block, of sides whose ids are given, padding included."""
+    sides = Sides(steering["added_ids"], steering["subtracted_ids"], (0, 0))
+    texts = {side: steering[side] for side in ("added", "subtracted")}
+    return steering_vector(run.gpt2, sides, Steering(layer=layer, coefficient=float(steering["coefficient"]), **texts))
+
+
+def vectors(run: Run, steering: dict[str, Any], layers: list[int]) -> Tensor:
+    """Steering vectors at several blocks, (layers, positions, d_model); many are read from one pass."""
+    if len(layers) == 1:
+        return vector(run, steering, layers[0]).values[None]
+    added, subtracted = (run.stream(tuple(steering[side])) for side in ("added_ids", "subtracted_ids"))
+    return float(steering["coefficient"]) * (added - subtracted)[layers]
+
+
+def streams(run: Run, prompt: Text, steering: dict[str, Any] | None) -> tuple[Tensor, Tensor]:
+    """Residual streams of a prompt, unsteered and steered; the same twice where nothing steers."""
+    if steering is None:
+        unsteered = run.stream(tuple(prompt["ids"]))
+        return unsteered, unsteered
+    return both_streams(run.gpt2, prompt["ids"], vector(run, steering, steering["layer"]))
+
+
+def stream_without_mlp(run: Run, prompt: Text, layer: int | None) -> Tensor:
+    """The residual stream of a prompt when the MLP of block `layer` writes nothing; None leaves it in."""
+    stream = run.stream(tuple(prompt["ids"]))
+    if layer is None:
+        return stream
+    entering = after_attention(run.gpt2, stream[layer][None], layer)
+    above = residual_stream(run.gpt2, entering, layer + 1, len(run.gpt2.transformer.h))
+    return torch.cat([stream[: layer + 1], above])
+
+
+def as_published(residuals: Tensor, without_mean: bool) -> Tensor:
+    """The residuals as a set's authors had them: without their mean over d_model, or raw."""
+    return centred(residuals) if without_mean else residuals
+
+
+def output(run: Run, runs: list[Tensor], targets: list[int]) -> Predictions:
+    """The model's own predictions, each (runs, 1, positions), by the read-out that fills the tables."""
+    return lens_predictions(run.gpt2, None, [stream[-1:] for stream in runs], _ids(run, targets), 1)
+
+
+def lens(run: Run, runs: list[Tensor], targets: list[int], tuned: bool = True) -> Predictions:
+    """What every row of the tuned lens, or the logit lens, predicts, each (runs, layers + 1, positions)."""
+    return lens_predictions(run.gpt2, run.translators if tuned else None, runs, _ids(run, targets), 1)
+
+
+def logit_difference(run: Run, last: Tensor, answer: tuple[Text, Text]) -> Tensor:
+    """logit(first answer) - logit(second) of final residuals, (..., d_model) -> (...)."""
+    log_p = log_probabilities(run.gpt2, last).double()
+    return log_p[..., answer[0]["ids"][0]] - log_p[..., answer[1]["ids"][0]]
+
+
+def _ids(run: Run, targets: list[int]) -> Tensor:
+    return torch.tensor(targets, device=run.gpt2.device)

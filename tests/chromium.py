@@ -1,0 +1,140 @@
+"""A headless Chromium driven over its own DevTools pipe: no driver program, no port, no dependency."""
+
+import base64
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --remote-debugging-pipe"
+).split()
+REQUIRED = "REPLICATION_REQUIRE_CHROMIUM"
+PATIENCE = 30  # seconds for one answer
+
+
+class Page:
+    """One page; `messages` holds what it complained of, `requests` every address it asked for."""
+
+    def __init__(self, commands: int, answers: int) -> None:
+        self._commands, self._answers, self._buffer = commands, answers, b""
+        self._last, self._session = 0, ""
+        self.messages: list[str] = []
+        self.requests: list[str] = []
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **parameters: Any) -> Any:
+        """Sends a command and waits for its answer."""
+        self._last += 1
+        command = {"id": self._last, "method": method, "params": parameters}
+        if self._session:
+            command["sessionId"] = self._session
+        os.write(self._commands, json.dumps(command).encode() + b"\0")
+        while True:
+            message = self._receive()
+            if message.get("id") == self._last:
+                assert "error" not in message, message
+                return message["result"]
+            self._note(message)
+
+    def _receive(self) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._answers], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"Chromium did not answer in {PATIENCE} s"
+            data = os.read(self._answers, 1 << 20)
+            assert data, "Chromium ended"
+            self._buffer += data
+        message, self._buffer = self._buffer.split(b"\0", 1)
+        answer: dict[str, Any] = json.loads(message)
+        return answer
+
+    def _note(self, message: dict[str, Any]) -> None:
+        method, parameters = message.get("method"), message.get("params", {})
+        if method == "Runtime.exceptionThrown":
+            self.messages.append(str(parameters["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.messages.append(str(parameters["args"]))
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.messages.append(str(parameters["entry"]))
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(parameters["request"]["url"])
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression; promises are awaited."""
+        answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def wait(self, condition: str) -> None:
+        """Waits until a JavaScript expression is true."""
+        asked = f"""new Promise((done, failed) => {{
+            const until = performance.now() + {1000 * PATIENCE - 2000};
+            const look = () => ({condition}) ? done(true)
+                : performance.now() > until ? failed("in vain") : requestAnimationFrame(look);
+            look();
+        }})"""
+        assert self.run(asked), condition
+
+    def open(self, path: Path, width: int = 1500, height: int = 1000) -> None:
+        """Opens a file from disk and waits until its script says that it is ready."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.send("Page.navigate", url=path.absolute().as_uri())
+        self.wait("document.body && document.body.dataset.ready === 'true'")
+
+    def point(self, x: float, y: float) -> None:
+        """Moves the mouse."""
+        self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def screenshot(self, path: Path) -> None:
+        """Saves what is seen as PNG."""
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
+
+
+@contextmanager
+def chromium_page(profile: Path) -> Iterator[Page]:
+    """A page in a new Chromium with an empty profile.
+
+    Where there is no Chromium the test is skipped, or fails if the environment asks for one.
+    """
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        assert os.environ.get(REQUIRED) != "1", f"{REQUIRED}=1, but there is no Chromium"
+        pytest.skip("no Chromium here: apt-get install chromium")
+    ours, theirs = os.pipe(), os.pipe()
+
+    def take_pipes() -> None:
+        # Chromium reads commands from 3 and writes answers to 4; the pipe's own numbers may be in the way.
+        commands, answers = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (ours[0], theirs[1]))
+        os.dup2(commands, 3)
+        os.dup2(answers, 4)
+
+    process = subprocess.Popen(
+        [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        pass_fds=(3, 4),
+        preexec_fn=take_pipes,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(ours[0])
+    os.close(theirs[1])
+    try:
+        yield Page(ours[1], theirs[0])
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+        os.close(ours[1])
+        os.close(theirs[0])

@@ -1,0 +1,113 @@
+"""Small made-up tables in the shape `measure` writes them, for the tests of all that is drawn from tables."""
+
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from replication import tables
+from replication.files import write_json
+from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
+
+BOS = "<|endoftext|>"
+VOCABULARY = (" wonderful", "ate", "\n", " $x$", "</script>", "\u202etxt", " null", "é", " extraordinary")
+
+
+class Tables(NamedTuple):
+    losses: pd.DataFrame
+    effect: pd.DataFrame
+    logit_lens: pd.DataFrame
+    top10: pd.DataFrame
+    record: dict[str, Any]
+
+
+def made_up(
+    tokens: tuple[str, ...] = (" hate", " you", " wonderful"),
+    layers: int = 5,
+    layer: int = 2,
+    injected: int = 2,
+    key_positions: tuple[int, ...] = (2,),
+    title: str = "Love - Hate",
+    coefficient: float = 5,
+) -> Tables:
+    """Tables of random numbers in quarters of a nat; below `layer` and at position 0 steering changes nothing.
+
+    Args:
+        tokens: The prompt after `<|endoftext|>`.
+        layers: Of the model.
+        layer: Where the vector is added, at positions 0 .. injected; that of position 0 is zero.
+        injected: Last position the vector is added to.
+        key_positions: Positions whose target is a key token.
+        title: Of the experiment.
+        coefficient: Of the vector; 0 leaves everything as it is.
+    """
+    random = np.random.default_rng(layers + len(tokens))
+    context = [BOS, *tokens]
+    rows = []
+    for protocol, name, position in product(tables.PROTOCOLS, tables.layer_names(layers), range(len(context))):
+        unsteered = random.integers(1, 40) / 4
+        reached = position > 0 and (name == "output" or int(name) >= layer) and coefficient != 0
+        if name == str(layer):
+            reached = reached and position <= injected
+        change = reached * (random.integers(1, 20) / 4 - 2.125)
+        for condition, loss in (("unsteered", unsteered), ("steered", max(0.125, unsteered + change))):
+            top = int(random.integers(len(VOCABULARY))) if condition == "unsteered" or reached else top
+            rows.append((protocol, condition, name, position, loss, top, abs(change) / 2))
+    frame = pd.DataFrame(rows, columns=["protocol", "condition", "layer", "position", "loss", "top_id", "kl_to_unsteered"])
+    at = frame["position"]
+    frame = frame.assign(
+        context_id=at,
+        context_token=[context[i] for i in at],
+        target_id=at + 1,
+        target_token=[[*tokens, BOS][i] for i in at],
+        rank=(frame["loss"] * 8).astype("int64") + 1,
+        entropy=frame["loss"] / 2,
+        kl_to_output=frame["loss"] / 4,
+        top_token=[VOCABULARY[i] for i in frame["top_id"]],
+        top_probability=0.5,
+    )
+    raw = frame[frame["protocol"] == "raw"]
+    top10 = frame.loc[frame.index.repeat(10)].reset_index(drop=True)
+    top10["place"] = np.tile(range(1, 11), len(frame))
+    top10["id"] = (top10["top_id"] + top10["place"] - 1) % len(VOCABULARY)
+    top10["token"] = [VOCABULARY[i] for i in top10["id"]]
+    top10["probability"] = 0.5 ** top10["place"]
+    norms = [0.0, *[abs(coefficient) * 2.5] * injected]
+    record = {
+        "model": "made-up",
+        "shape": {"layers": layers, "d_model": 4, "vocabulary": len(VOCABULARY)},
+        "experiment": {
+            "number": 1,
+            "title": title,
+            "steering": {"layer": layer, "coefficient": coefficient, "added": "Love", "subtracted": "Hate"},
+        },
+        "prompt": {"ids": list(range(len(context))), "tokens": context},
+        "bos": {"id": 0, "token": BOS},
+        "injection": {"block": layer, "positions": list(range(injected + 1))},
+        "norms": {"vector": norms},
+        "key_positions": list(key_positions),
+    }
+
+    def typed(table: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+        return table[list(columns)].astype(columns).reset_index(drop=True)
+
+    return Tables(
+        typed(frame, tables.LOSSES),
+        typed(frame[frame["condition"] == "steered"], tables.EFFECT),
+        typed(raw.assign(loss=raw["loss"] + 1), tables.LOGIT_LENS),
+        typed(top10, tables.TOP10),
+        record,
+    )
+
+
+def written(made: Tables, model: str, experiment: str) -> None:
+    """Writes the tables where the package looks for them, below the working directory."""
+    for table, columns, pattern in (
+        (made.losses, tables.LOSSES, LOSSES),
+        (made.effect, tables.EFFECT, EFFECT),
+        (made.logit_lens, tables.LOGIT_LENS, LOGIT_LENS),
+        (made.top10, tables.TOP10, TOP10),
+    ):
+        tables.write(table, columns, path(pattern, model, experiment))
+    write_json(path(RECORD, model, experiment), made.record)
