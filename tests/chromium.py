@@ -91,7 +91,13 @@ class Page:
 
     def open(self, path: Path, width: int = 1500, height: int = 1000) -> None:
         """Opens a file from disk and waits until its script says that it is ready."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         self.send("Page.navigate", url=path.absolute().as_uri())
         self.wait("document.body && document.body.dataset.ready === 'true'")
 
@@ -101,7 +107,9 @@ class Page:
 
     def screenshot(self, path: Path) -> None:
         """Saves what is seen as PNG."""
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
+        path.write_bytes(
+            base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"])
+        )
 
 
 @contextmanager

@@ -25,7 +25,22 @@ from replication.figures import alt_text, curves, draw, overview, page, post
 from replication.figures.cell_texts import CellTexts, text_width
 from replication.visible import shortened, visible
 
-ODD = ("\n", "\t", "\x07", "日本", "🎉", "\u202e$x_1$", "</script>", '"', " null", "é", " $$", "\\xe6", "אב", "\u0301")
+ODD = (
+    "\n",
+    "\t",
+    "\x07",
+    "日本",
+    "🎉",
+    "\u202e$x_1$",
+    "</script>",
+    '"',
+    " null",
+    "é",
+    " $$",
+    "\\xe6",
+    "אב",
+    "\u0301",
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +100,12 @@ def test_post_draws_every_second_layer_and_the_output(made: Tables, protocol: st
         assert axes.get_title(loc="left") == condition
         assert tick_texts(axes, "y") == ["input", "2", "4", "output"]
         assert tick_texts(axes, "x") == ["_hate", "_you", "_wonde…", "<|endo…"]
-        np.testing.assert_array_equal(values(axes), lens_table(made.losses, "loss", ["0", "2", "4", "output"], **drawn))
+        np.testing.assert_array_equal(
+            values(axes), lens_table(made.losses, "loss", ["0", "2", "4", "output"], **drawn)
+        )
         tops = lens_table(made.losses, "top_token", ["0", "2", "4", "output"], **drawn)
         expected = {" wonderful": "_wonde…", "ate": "ate", "\n": "\\n", " $x$": "_$x$", "</script>": "</scri…",
-                    "\u202etxt": "…", " null": "_null", "é": "é", " extraordinary": "_extra…"}  # fmt: skip
+                    "\u202etxt": "\\u202e…", " null": "_null", "é": "é", " extraordinary": "_extra…"}  # fmt: skip
         assert cells(axes)[0].texts.tolist() == [[expected[top] for top in row] for row in tops]
 
 
@@ -112,20 +129,28 @@ def test_post_has_the_colours_of_plotlys_rdbu_r() -> None:
 
 def test_lens_draws_all_layers_and_the_change_on_a_symmetric_scale(made: Tables) -> None:
     unsteered, steered, change = panels(overview.lens(made.losses, made.record))
-    before, after = (lens_table(made.losses, "loss", ALL, protocol="raw", condition=c) for c in ("unsteered", "steered"))
+    before, after = (
+        lens_table(made.losses, "loss", ALL, protocol="raw", condition=c) for c in ("unsteered", "steered")
+    )
     np.testing.assert_array_equal(values(unsteered), before)
     np.testing.assert_array_equal(values(steered), after)
     np.testing.assert_array_equal(values(change), after - before)
     low, high = change.images[0].get_clim()
     assert -low == high == np.abs(after - before).max()
-    assert unsteered.images[0].get_clim() == steered.images[0].get_clim() == (min(before.min(), after.min()), max(before.max(), after.max()))
+    assert (
+        unsteered.images[0].get_clim()
+        == steered.images[0].get_clim()
+        == (min(before.min(), after.min()), max(before.max(), after.max()))
+    )
     assert (cells(change)[0].texts == "").tolist() == (before == after).tolist()
     assert tick_texts(unsteered, "y") == ALL
     assert tick_texts(unsteered, "x") == [BOS, "_hate", "_you", "_wonderful"]
 
 
 def test_the_injection_is_framed_where_the_vector_is_not_zero(made: Tables) -> None:
-    for axes in panels(overview.lens(made.losses, made.record)) + panels(overview.kl(made.effect, made.record)):
+    for axes in panels(overview.lens(made.losses, made.record)) + panels(
+        overview.kl(made.effect, made.record)
+    ):
         frames = {patch.get_bbox().bounds for patch in axes.patches if isinstance(patch, Rectangle)}
         # positions 1 and 2, row 2: position 0 is bos - bos
         assert frames == {(0.5, 1.5, 2.0, 1.0)}
@@ -147,33 +172,47 @@ def test_kl_draws_the_effect_and_leaves_zeros_empty(made: Tables) -> None:
     expected = lens_table(made.effect, "kl_to_unsteered", ALL, protocol="raw")
     np.testing.assert_array_equal(values(axes), expected)
     assert axes.images[0].get_clim() == (0, expected.max())
-    assert cells(axes)[0].texts.tolist() == [[f"{value:.2f}" if value else "" for value in row] for row in expected]
+    assert cells(axes)[0].texts.tolist() == [
+        [f"{value:.2f}" if value else "" for value in row] for row in expected
+    ]
 
 
 def test_output_draws_the_losses_of_the_last_row_and_the_change_of_key_tokens(made: Tables) -> None:
     (axes,) = curves.output(made.losses, made.record).axes
-    before, after = (column(made.losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered"))
+    before, after = (
+        column(made.losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered")
+    )
     drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
     assert drawn == {"unsteered": before, "steered": after}
     change = f"{after[2] - before[2]:+.2f}".replace("-", "−")
     assert [text.get_text() for text in axes.texts] == [change]
-    assert [label.get_text() for label in axes.get_xticklabels() if label.get_fontweight() == "bold"] == ["_wonderful"]
+    assert [label.get_text() for label in axes.get_xticklabels() if label.get_fontweight() == "bold"] == [
+        "_wonderful"
+    ]
     assert [patch.get_bbox().intervalx.tolist() for patch in axes.patches] == [[0.5, 2.5]]
 
 
 def test_layers_draws_each_key_token_in_both_conditions_and_lenses() -> None:
     made = made_up(key_positions=(0, 2))
     figure = curves.layers(made.losses, made.logit_lens, made.record)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["_hate (position 0)", "_wonderful (position 2)"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "_hate (position 0)",
+        "_wonderful (position 2)",
+    ]
     for axes, position in zip(figure.axes, (0, 2), strict=True):
         drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
         for condition in ("unsteered", "steered"):
-            tuned = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition=condition)[:, position]
+            tuned = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition=condition)[
+                :, position
+            ]
             logit = lens_table(made.logit_lens, "loss", ALL[:-1], condition=condition)[:, position]
             np.testing.assert_array_equal(drawn[f"{condition}, tuned lens"], tuned)
             np.testing.assert_array_equal(drawn[f"{condition}, logit lens"], logit)
         outputs = [line.get_ydata()[0] for line in axes.lines if line.get_marker() in ("o", "D")]
-        expected = [column(made.losses, "loss", "output", protocol="raw", condition=c)[position] for c in ("unsteered", "steered")]
+        expected = [
+            column(made.losses, "loss", "output", protocol="raw", condition=c)[position]
+            for c in ("unsteered", "steered")
+        ]
         assert outputs == expected
 
 
@@ -181,7 +220,9 @@ def test_layers_without_key_tokens_draws_the_mean_away_from_the_injection() -> N
     made = made_up(key_positions=())
     (axes,) = curves.layers(made.losses, made.logit_lens, made.record).axes
     drawn = next(line for line in axes.lines if line.get_label() == "steered, tuned lens").get_ydata()
-    expected = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition="steered")[:, [0, 3]].mean(axis=1)
+    expected = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition="steered")[:, [0, 3]].mean(
+        axis=1
+    )
     np.testing.assert_allclose(drawn, expected, rtol=1e-6)
 
 
@@ -244,7 +285,14 @@ def test_visible(token: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("token", "expected"),
-    [("seventy", "seventy"), (" seventy", "_seven…"), ("\u202eab", "…"), ("abc\u202e", "abc…"), ("ab\n\n\n", "ab\\n\\n…")],
+    [
+        ("seventy", "seventy"),
+        (" seventy", "_seven…"),
+        ("\u202eab", "\\u202e…"),
+        ("a\u202eb", "a…"),
+        ("abc\u202e", "abc…"),
+        ("ab\n\n\n", "ab\\n\\n…"),
+    ],
 )
 def test_shortened_cuts_no_escape(token: str, expected: str) -> None:
     assert shortened(token, 7) == expected
@@ -261,7 +309,8 @@ def test_odd_tokens_are_drawn_without_missing_glyphs_or_formulas(suffix: str, tm
             svg = target.read_text(encoding="utf-8")
             assert "Odd $\\frac{a}$ \\u65e5\\u672c \\u202etitle" in svg
             assert "\u202e" not in svg
-            assert "\\n" in svg
+            # The one figure without the tokens of the prompt: it shows key tokens only.
+            assert ("\\n" in svg) == (kind != "layers")
 
 
 def test_drawing_writes_exactly_the_files_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +318,9 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path: Path, monkeypatch: 
     written(made_up(layers=3), "m", "e")
     draw("m", "e")
     first = {file: file.read_bytes() for file in Path("figures").rglob("*") if file.is_file()}
-    assert sorted(map(str, first)) == sorted(pattern.format(model="m", experiment="e") for pattern in figure_files.FIGURE_FILES)
+    assert sorted(map(str, first)) == sorted(
+        pattern.format(model="m", experiment="e") for pattern in figure_files.FIGURE_FILES
+    )
 
     # Again, at another time and with a user's own settings: the same bytes.
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
@@ -289,7 +340,9 @@ def test_png_has_200_dpi_and_the_colours_of_the_table(made: Tables, tmp_path: Pa
     for axes, condition in zip(panels(figure), ("unsteered", "steered"), strict=True):
         box = axes.get_position()
         for row, layer in enumerate(["0", "2", "4", "output"]):
-            for position, loss in enumerate(column(made.losses, "loss", layer, protocol="raw", condition=condition)):
+            for position, loss in enumerate(
+                column(made.losses, "loss", layer, protocol="raw", condition=condition)
+            ):
                 # near the corner of the cell, where no text is
                 x = (box.x0 + box.width * (position + 0.08) / 4) * width
                 y = (1 - box.y0 - box.height * (row + 0.1) / 4) * height
@@ -306,7 +359,9 @@ def test_alt_text_says_the_numbers_that_matter(made: Tables, kind: str) -> None:
     if kind in ("post_raw", "post_centred", "lens"):
         assert f"{raw['loss'].min():.2f}" in text
         assert f"{raw['loss'].max():.2f}" in text
-    before, after = (column(made.losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered"))
+    before, after = (
+        column(made.losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered")
+    )
     if kind in ("post_raw", "post_centred", "lens", "output"):
         most = int(np.argmax(np.abs(np.subtract(after, before))))
         name = ["_hate", "_you", "_wonderful", BOS][most]
@@ -339,12 +394,16 @@ def described(figure: Figure) -> str:
             lines += [f"    {np.round(row, 3).tolist()}" for row in values(axes)]
         for texts in cells(axes):
             lines += [f"  texts of {texts.size} points, {texts.weight}"]
-            lines += [f"    {list(zip(*row, strict=True))}" for row in zip(texts.texts, texts.colours, strict=True)]
+            lines += [
+                f"    {list(zip(*row, strict=True))}" for row in zip(texts.texts, texts.colours, strict=True)
+            ]
         for line in axes.lines:
             look = f"{to_hex(line.get_color())} {line.get_linestyle()!r} {line.get_marker()}"
             lines += [f"  line {line.get_label()!r} {look} {np.round(line.get_xydata(), 3).tolist()}"]
         for patch in axes.patches:
-            lines += [f"  patch {np.round(patch.get_bbox().bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"]
+            lines += [
+                f"  patch {np.round(patch.get_bbox().bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"
+            ]
     return "\n".join(lines) + "\n"
 
 

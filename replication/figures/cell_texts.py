@@ -28,7 +28,9 @@ _CAPITAL = 0.73
 class CellTexts(Artist):
     """The texts of all cells, each in the middle of its cell: outlines in PNG, text in SVG and PDF."""
 
-    def __init__(self, axes: Axes, texts: NDArray[Any], colours: NDArray[Any], size: float, weight: str) -> None:
+    def __init__(
+        self, axes: Axes, texts: NDArray[Any], colours: NDArray[Any], size: float, weight: str
+    ) -> None:
         """Adds itself to `axes`, whose cells have their middles at whole numbers.
 
         Args:

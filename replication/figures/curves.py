@@ -31,7 +31,8 @@ def output(losses: pd.DataFrame, record: Record) -> Figure:
     """
     rows = losses[losses["layer"] == tables.OUTPUT]
     before, after = (
-        of_condition(rows, "raw", condition).sort_values("position")["loss"].to_numpy() for condition in tables.CONDITIONS
+        of_condition(rows, "raw", condition).sort_values("position")["loss"].to_numpy()
+        for condition in tables.CONDITIONS
     )
     names = [token_label(token, 13) for token in tokens(record)[1]]
     positions = np.arange(len(names))
@@ -47,10 +48,26 @@ def output(losses: pd.DataFrame, record: Record) -> Figure:
         axes.grid(visible=True, axis="y")
         axes.vlines(positions, before, after, color="0.55", linewidth=1.2, zorder=2)
         # A ring around a filled mark: both are seen where they fall together.
-        axes.plot(positions, before, "o", markersize=7, markerfacecolor="none", color=UNSTEERED, label="unsteered", clip_on=False)
+        axes.plot(
+            positions,
+            before,
+            "o",
+            markersize=7,
+            markerfacecolor="none",
+            color=UNSTEERED,
+            label="unsteered",
+            clip_on=False,
+        )
         axes.plot(positions, after, "D", markersize=3.6, color=STEERED, label="steered", clip_on=False)
         for first, last in runs(changed_positions(record)):
-            axes.axvspan(first - 0.5, last + 0.5, color="0.93", linewidth=0, zorder=0, label="predicted where the vector was added")
+            axes.axvspan(
+                first - 0.5,
+                last + 0.5,
+                color="0.93",
+                linewidth=0,
+                zorder=0,
+                label="predicted where the vector was added",
+            )
         for position in record["key_positions"]:
             place = position, max(before[position], after[position])
             text = signed(after[position] - before[position], 2)
@@ -95,7 +112,9 @@ def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Fi
             axes.set_title(name)
         axes_grid[0, 0].set_ylim(bottom=0)
         figure.supylabel("loss (nats)", size=7, x=0.1 / width)
-        figure.supxlabel("layer: residual entering the block; last, the model's own output", size=7, y=0.05 / height)
+        figure.supxlabel(
+            "layer: residual entering the block; last, the model's own output", size=7, y=0.05 / height
+        )
         _legend(figure, axes_grid[0, 0])
     return figure
 
@@ -104,7 +123,10 @@ def _panels(record: Record) -> dict[str, list[int]]:
     """Title and positions of each panel."""
     targets, changed = tokens(record)[1], changed_positions(record)
     if record["key_positions"]:
-        return {f"{token_label(targets[position], 20)} (position {position})": [position] for position in record["key_positions"]}
+        return {
+            f"{token_label(targets[position], 20)} (position {position})": [position]
+            for position in record["key_positions"]
+        }
     positions = range(len(targets))
     elsewhere = [position for position in positions if position not in changed]
     return {"mean over the positions without the vector": elsewhere or list(positions)}
@@ -117,12 +139,33 @@ def _lines(axes: Axes, record: Record, lines: dict[tuple[str, str], Grid]) -> No
     for (lens, condition), values in lines.items():
         colour = UNSTEERED if condition == "unsteered" else STEERED
         dashes = "-" if lens == "tuned" else (0, (2, 1.2))
-        axes.plot(values[:-1], color=colour, linestyle=dashes, linewidth=1.4 if lens == "tuned" else 1.0, label=f"{condition}, {lens} lens")
+        axes.plot(
+            values[:-1],
+            color=colour,
+            linestyle=dashes,
+            linewidth=1.4 if lens == "tuned" else 1.0,
+            label=f"{condition}, {lens} lens",
+        )
         if lens == "tuned":
             mark = "o" if condition == "unsteered" else "D"
             fill = "none" if condition == "unsteered" else colour
-            axes.plot(output_at, values[-1], mark, color=colour, markerfacecolor=fill, markersize=5 if mark == "o" else 3, clip_on=False)
-    axes.axvline(record["injection"]["block"], color="0.4", linewidth=0.8, linestyle=":", label="vector added", zorder=0)
+            axes.plot(
+                output_at,
+                values[-1],
+                mark,
+                color=colour,
+                markerfacecolor=fill,
+                markersize=5 if mark == "o" else 3,
+                clip_on=False,
+            )
+    axes.axvline(
+        record["injection"]["block"],
+        color="0.4",
+        linewidth=0.8,
+        linestyle=":",
+        label="vector added",
+        zorder=0,
+    )
     step = max(1, round(depth / 6 / 4) * 4) if depth > 12 else 3
     axes.set_xticks([*range(0, depth, step), output_at], [*map(str, range(0, depth, step)), "out"])
     axes.grid(visible=True, axis="y")
@@ -133,6 +176,13 @@ def _legend(figure: Figure, axes: Axes) -> None:
     width, height = figure.get_size_inches()
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(
-        handles.values(), handles.keys(), loc="center left", ncols=len(handles), fontsize=6.5,
-        bbox_to_anchor=(0.06 / width, 1 - 0.6 / height), columnspacing=1.4, handletextpad=0.5, borderpad=0,
+        handles.values(),
+        handles.keys(),
+        loc="center left",
+        ncols=len(handles),
+        fontsize=6.5,
+        bbox_to_anchor=(0.06 / width, 1 - 0.6 / height),
+        columnspacing=1.4,
+        handletextpad=0.5,
+        borderpad=0,
     )

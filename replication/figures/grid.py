@@ -79,7 +79,9 @@ def _contrast(colours: Grid) -> Grid:
 
 def label_layers(axes: Axes, record: Record) -> None:
     """Names the rows by layer, the one whose residual the vector is added to in bold."""
-    axes.set_yticks(range(record["shape"]["layers"] + 1), tables.layer_names(record["shape"]["layers"]), size=5.5)
+    axes.set_yticks(
+        range(record["shape"]["layers"] + 1), tables.layer_names(record["shape"]["layers"]), size=5.5
+    )
     axes.get_yticklabels()[record["injection"]["block"]].set_fontweight("bold")
 
 
@@ -102,7 +104,9 @@ def mark_injection(axes: Axes, record: Record) -> None:
         for width, colour in ((2.6, "white"), (1.2, "black")):
             corner = (first - 0.5, row - 0.5)
             axes.add_patch(
-                Rectangle(corner, last - first + 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3)
+                Rectangle(
+                    corner, last - first + 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3
+                )
             )
 
 
@@ -117,7 +121,9 @@ def runs(positions: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def colour_bar(figure: Figure, box: tuple[float, float, float, float], scale: Normalize, colours: str, label: str) -> None:
+def colour_bar(
+    figure: Figure, box: tuple[float, float, float, float], scale: Normalize, colours: str, label: str
+) -> None:
     """A horizontal colour bar that names both its limits.
 
     Args:

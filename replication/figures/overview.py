@@ -18,7 +18,7 @@ from replication.figures.grid import (
     mark_injection,
     of_condition,
 )
-from replication.figures.page import GREY, Record, signed, style, titles, token_label
+from replication.figures.page import GREY, Record, fitted_label, signed, style, titles
 
 BESIDE = 14
 """Up to this many positions the panels stand side by side, beyond it one above the other."""
@@ -48,7 +48,10 @@ def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Figure:
     layers = record["shape"]["layers"]
     by_condition = [of_condition(losses, protocol, condition) for condition in tables.CONDITIONS]
     unsteered, steered = (grid(table, "loss", layers) for table in by_condition)
-    tops = [cell_texts(grid(table, "top_token", layers), token_label) for table in by_condition]
+    tops = [
+        cell_texts(grid(table, "top_token", layers), lambda token: fitted_label(token, _TEXT, 0.96 * _TOKEN))
+        for table in by_condition
+    ]
     change = steered - unsteered
     # Equal cells stay empty, so that what steering cannot reach is seen.
     changes = cell_texts(change, lambda value: signed(value, 1) if value else "")
@@ -58,8 +61,12 @@ def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Figure:
     with style():
         figure, panels = _panels(record, (_TOKEN, _TOKEN, _NUMBER))
         titles(figure, record, "loss by layer and token", f"tuned lens, {protocol} residuals")
-        for axes, values, texts, name in zip(panels, (unsteered, steered), tops, tables.CONDITIONS, strict=False):
-            _panel(axes, record, values, texts, losses_scale, "viridis", f"{name}: loss and most probable token")
+        for axes, values, texts, name in zip(
+            panels, (unsteered, steered), tops, tables.CONDITIONS, strict=False
+        ):
+            _panel(
+                axes, record, values, texts, losses_scale, "viridis", f"{name}: loss and most probable token"
+            )
         _panel(panels[2], record, change, changes, Normalize(-most, most), "RdBu_r", "steered − unsteered")
         _bar(figure, 0, losses_scale, "viridis", "loss (nats)")
         _bar(figure, 1, Normalize(-most, most), "RdBu_r", "change of the loss (nats)")
@@ -107,7 +114,9 @@ def _panels(record: Record, columns: tuple[float, ...]) -> tuple[Figure, list[Ax
     for i, width in enumerate(widths):
         left = _LEFT + (sum(widths[:i]) + _GAP * i if beside else 0)
         bottom = _BARS + _BELOW + (0 if beside else block * (len(widths) - 1 - i))
-        axes = figure.add_axes((left / size[0], bottom / size[1], width / size[0], height / size[1]), label=str(i))
+        axes = figure.add_axes(
+            (left / size[0], bottom / size[1], width / size[0], height / size[1]), label=str(i)
+        )
         label_tokens(axes, record)
         if beside and i:
             axes.set_yticks([])
@@ -123,7 +132,9 @@ def _panel(
     draw_cells(axes, values, texts, scale, colours, _TEXT)
     mark_injection(axes, record)
     height = axes.get_position().height * axes.get_figure().get_size_inches()[1]
-    axes.text(0, 1 + (_ABOVE - 0.12) / height, name, transform=axes.transAxes, size=8, weight="bold", va="center")
+    axes.text(
+        0, 1 + (_ABOVE - 0.12) / height, name, transform=axes.transAxes, size=8, weight="bold", va="center"
+    )
 
 
 def _bar(figure: Figure, place: int, scale: Normalize, colours: str, label: str) -> None:

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from replication.figures.cell_texts import FONTS, glyphs
+from replication.figures.cell_texts import FONTS, glyphs, text_width
 from replication.files import written_whole
 from replication.visible import shortened, visible
 
@@ -67,6 +67,12 @@ def token_label(text: str, length: int = 7) -> str:
     return shortened(text, length, _drawable)
 
 
+def fitted_label(text: str, size: float, width: float) -> str:
+    """A token in as many characters, at most 8, as fit into `width` inches at `size` points."""
+    labels = (token_label(text, length) for length in range(8, 0, -1))
+    return next((label for label in labels if text_width(label, "normal") * size / 72 <= width), "")
+
+
 def drawable_text(text: str) -> str:
     """Text of the user's, such as a title, with what our font cannot draw as escapes; spaces stay."""
     return " ".join(visible(word, _drawable) for word in text.split(" "))
@@ -101,7 +107,9 @@ def signed(value: float, digits: int) -> str:
 def changed_positions(record: Record) -> list[int]:
     """Positions where a vector other than zero was added; position 0 is bos - bos = 0."""
     norms = record["norms"]["vector"]
-    return [position for position, norm in zip(record["injection"]["positions"], norms, strict=True) if norm > 0]
+    return [
+        position for position, norm in zip(record["injection"]["positions"], norms, strict=True) if norm > 0
+    ]
 
 
 def _drawable(character: str) -> bool:

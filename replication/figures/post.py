@@ -14,7 +14,7 @@ STRIDE = 2
 """Every second layer is drawn, and the output."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 0.75, 1.15, 0.85, 0.3, 0.5  # inches
-_ROW, _COLUMN, _LEAST_WIDTH = 0.175, 0.52, 8.0  # inches
+_ROW, _COLUMN, _LEAST_WIDTH = 0.175, 0.56, 8.0  # inches
 
 
 def post(losses: pd.DataFrame, record: Record, protocol: str) -> Figure:

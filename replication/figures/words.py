@@ -56,7 +56,9 @@ def _lens(losses: pd.DataFrame, record: Record) -> str:
 
 
 def _output(losses: pd.DataFrame, record: Record) -> str:
-    return f"Loss of every token at the model's output, without and with steering. {_at_output(losses, record)}"
+    return (
+        f"Loss of every token at the model's output, without and with steering. {_at_output(losses, record)}"
+    )
 
 
 def _layers(losses: pd.DataFrame, record: Record) -> str:
@@ -71,7 +73,10 @@ def _layers(losses: pd.DataFrame, record: Record) -> str:
         )
     shown = "for each key token" if sentences else "as the mean over the positions without the vector"
     return " ".join(
-        [f"Lines of the loss by layer, {shown}, without and with steering, tuned lens and logit lens.", *sentences]
+        [
+            f"Lines of the loss by layer, {shown}, without and with steering, tuned lens and logit lens.",
+            *sentences,
+        ]
     )
 
 
