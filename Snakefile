@@ -254,6 +254,9 @@ rule pin:
     localrule: True
     input:
         tables=expand((paths.LOSSES, paths.RECORD), model=MODEL, experiment=EXPERIMENTS),
+        # Nothing is pinned that differs from a published value, from tuned-lens, or from an older pin.
+        verdict=paths.VERDICT.format(model=MODEL),
+        provenance=paths.PROVENANCE.format(model=MODEL),
     params:
         model=MODEL,
         experiments=EXPERIMENTS,

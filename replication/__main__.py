@@ -177,14 +177,18 @@ def verdict(model: ModelName) -> None:
 
 @app.command()
 def pin(model: ModelName, experiments: ExperimentNames) -> None:
-    """Records the measured numbers of these experiments as the model's pins."""
+    """Records the measured numbers as the model's pins, if nothing differs; packs one archive to send."""
+    from replication.archive import write_archive
     from replication.pins import pin_record, pinned_cells
 
+    if not read_json(path(VERIFICATION, model))["passed"]:
+        raise UserError(f"{path(VERIFICATION, model)}: something differs, so nothing is pinned")
     for experiment in experiments:
         losses, record = _measured(model, experiment)
         tables.write(pinned_cells(losses, record), tables.PIN, REPOSITORY / path(PINS, model, experiment))
         write_json(REPOSITORY / path(PIN_RECORD, model, experiment), pin_record(record))
         print(f"recorded {path(PINS, model, experiment)}")
+    print(f"packed {write_archive(model, experiments)}")
 
 
 @app.command()

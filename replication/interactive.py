@@ -99,18 +99,14 @@ def page_data(
     }
 
 
-def _ordered(
-    table: pd.DataFrame, layers: list[str], protocol: str, condition: str | None = None
-) -> pd.DataFrame:
+def _ordered(table: pd.DataFrame, layers: list[str], protocol: str, condition: str | None = None) -> pd.DataFrame:
     """Rows of one protocol (and condition), by layer, position and, where there is one, place."""
     chosen = table["protocol"] == protocol
     if condition is not None:
         chosen &= table["condition"] == condition
     order = {name: i for i, name in enumerate(layers)}
     keys = [key for key in ("layer", "position", "place") if key in table]
-    return table[chosen].sort_values(
-        keys, key=lambda column: column.map(order) if column.name == "layer" else column
-    )
+    return table[chosen].sort_values(keys, key=lambda column: column.map(order) if column.name == "layer" else column)
 
 
 def _cells(

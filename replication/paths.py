@@ -25,6 +25,8 @@ PROVENANCE = "results/{model}/provenance.json"
 FIGURES = "figures/{model}"
 REPORT = "report/{model}/report.md"
 
+ARCHIVE = "results/{model}.tar.gz"
+
 PINS = "tests/pins/{model}/{experiment}.csv"
 PIN_RECORD = "tests/pins/{model}/{experiment}.json"
 

@@ -1,7 +1,7 @@
-"""Token text made visible: spaces as `_`, and what cannot be seen or could do harm as an escape.
+r"""Token text made visible: spaces as `_`, and what cannot be seen or could do harm as an escape.
 
 Line breaks, control characters, marks that change the direction of writing, and characters for which a font has no
-glyph all become text such as `\\n`, `\\x07` or `\\u202e`.
+glyph all become text such as `\n`, `\x07` or `\u202e`.
 """
 
 import unicodedata

@@ -16,9 +16,16 @@ from typing import Any
 import pytest
 
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --remote-debugging-pipe"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
+)
 REQUIRED = "REPLICATION_REQUIRE_CHROMIUM"
 PATIENCE = 30  # seconds for one answer
 
@@ -107,9 +114,7 @@ class Page:
 
     def screenshot(self, path: Path) -> None:
         """Saves what is seen as PNG."""
-        path.write_bytes(
-            base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"])
-        )
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
 
 
 @contextmanager

@@ -45,16 +45,15 @@ def made_up(
     random = np.random.default_rng(layers + len(tokens))
     context = [BOS, *tokens]
     rows = []
-    for protocol, name, position in product(
-        tables.PROTOCOLS, tables.layer_names(layers), range(len(context))
-    ):
+    for protocol, name, position in product(tables.PROTOCOLS, tables.layer_names(layers), range(len(context))):
         unsteered = random.integers(1, 40) / 4
         reached = position > 0 and (name == "output" or int(name) >= layer) and coefficient != 0
         if name == str(layer):
             reached = reached and position <= injected
         change = reached * (random.integers(1, 20) / 4 - 2.125)
         for condition, loss in (("unsteered", unsteered), ("steered", max(0.125, unsteered + change))):
-            top = int(random.integers(len(VOCABULARY))) if condition == "unsteered" or reached else top
+            if condition == "unsteered" or reached:
+                top = int(random.integers(len(VOCABULARY)))
             rows.append((protocol, condition, name, position, loss, top, abs(change) / 2))
     frame = pd.DataFrame(
         rows, columns=["protocol", "condition", "layer", "position", "loss", "top_id", "kl_to_unsteered"]

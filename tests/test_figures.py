@@ -75,6 +75,10 @@ def tick_texts(axes: Axes, axis: str) -> list[str]:
     return [label.get_text() for label in getattr(axes, f"get_{axis}ticklabels")()]
 
 
+def bold(axes: Axes) -> list[str]:
+    return [label.get_text() for label in axes.get_xticklabels() if label.get_fontweight() == "bold"]
+
+
 def column(table, name: str, layer: str, **wanted: str) -> list:
     """One row of a lens table, by position, read off with nothing but comparisons."""
     rows = table[table["layer"] == layer]
@@ -100,9 +104,7 @@ def test_post_draws_every_second_layer_and_the_output(made: Tables, protocol: st
         assert axes.get_title(loc="left") == condition
         assert tick_texts(axes, "y") == ["input", "2", "4", "output"]
         assert tick_texts(axes, "x") == ["_hate", "_you", "_wonde…", "<|endo…"]
-        np.testing.assert_array_equal(
-            values(axes), lens_table(made.losses, "loss", ["0", "2", "4", "output"], **drawn)
-        )
+        np.testing.assert_array_equal(values(axes), lens_table(made.losses, "loss", ["0", "2", "4", "output"], **drawn))
         tops = lens_table(made.losses, "top_token", ["0", "2", "4", "output"], **drawn)
         expected = {" wonderful": "_wonde…", "ate": "ate", "\n": "\\n", " $x$": "_$x$", "</script>": "</scri…",
                     "\u202etxt": "\\u202e…", " null": "_null", "é": "é", " extraordinary": "_extra…"}  # fmt: skip
@@ -144,13 +146,15 @@ def test_lens_draws_all_layers_and_the_change_on_a_symmetric_scale(made: Tables)
     )
     assert (cells(change)[0].texts == "").tolist() == (before == after).tolist()
     assert tick_texts(unsteered, "y") == ALL
-    assert tick_texts(unsteered, "x") == [BOS, "_hate", "_you", "_wonderful"]
+    for axes in (unsteered, steered, change):
+        assert tick_texts(axes, "x") == [BOS, "_hate", "_you", "_wonderful"]
+        (above,) = axes.child_axes
+        assert tick_texts(above, "x") == ["_hate", "_you", "_wonderful", BOS]
+        assert bold(above) == ["_wonderful"]
 
 
 def test_the_injection_is_framed_where_the_vector_is_not_zero(made: Tables) -> None:
-    for axes in panels(overview.lens(made.losses, made.record)) + panels(
-        overview.kl(made.effect, made.record)
-    ):
+    for axes in panels(overview.lens(made.losses, made.record)) + panels(overview.kl(made.effect, made.record)):
         frames = {patch.get_bbox().bounds for patch in axes.patches if isinstance(patch, Rectangle)}
         # positions 1 and 2, row 2: position 0 is bos - bos
         assert frames == {(0.5, 1.5, 2.0, 1.0)}
@@ -172,9 +176,7 @@ def test_kl_draws_the_effect_and_leaves_zeros_empty(made: Tables) -> None:
     expected = lens_table(made.effect, "kl_to_unsteered", ALL, protocol="raw")
     np.testing.assert_array_equal(values(axes), expected)
     assert axes.images[0].get_clim() == (0, expected.max())
-    assert cells(axes)[0].texts.tolist() == [
-        [f"{value:.2f}" if value else "" for value in row] for row in expected
-    ]
+    assert cells(axes)[0].texts.tolist() == [[f"{value:.2f}" if value else "" for value in row] for row in expected]
 
 
 def test_output_draws_the_losses_of_the_last_row_and_the_change_of_key_tokens(made: Tables) -> None:
@@ -186,9 +188,7 @@ def test_output_draws_the_losses_of_the_last_row_and_the_change_of_key_tokens(ma
     assert drawn == {"unsteered": before, "steered": after}
     change = f"{after[2] - before[2]:+.2f}".replace("-", "−")
     assert [text.get_text() for text in axes.texts] == [change]
-    assert [label.get_text() for label in axes.get_xticklabels() if label.get_fontweight() == "bold"] == [
-        "_wonderful"
-    ]
+    assert bold(axes) == ["_wonderful"]
     assert [patch.get_bbox().intervalx.tolist() for patch in axes.patches] == [[0.5, 2.5]]
 
 
@@ -202,9 +202,7 @@ def test_layers_draws_each_key_token_in_both_conditions_and_lenses() -> None:
     for axes, position in zip(figure.axes, (0, 2), strict=True):
         drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
         for condition in ("unsteered", "steered"):
-            tuned = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition=condition)[
-                :, position
-            ]
+            tuned = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition=condition)[:, position]
             logit = lens_table(made.logit_lens, "loss", ALL[:-1], condition=condition)[:, position]
             np.testing.assert_array_equal(drawn[f"{condition}, tuned lens"], tuned)
             np.testing.assert_array_equal(drawn[f"{condition}, logit lens"], logit)
@@ -220,9 +218,7 @@ def test_layers_without_key_tokens_draws_the_mean_away_from_the_injection() -> N
     made = made_up(key_positions=())
     (axes,) = curves.layers(made.losses, made.logit_lens, made.record).axes
     drawn = next(line for line in axes.lines if line.get_label() == "steered, tuned lens").get_ydata()
-    expected = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition="steered")[:, [0, 3]].mean(
-        axis=1
-    )
+    expected = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition="steered")[:, [0, 3]].mean(axis=1)
     np.testing.assert_allclose(drawn, expected, rtol=1e-6)
 
 
@@ -303,6 +299,8 @@ def test_shortened_cuts_no_escape(token: str, expected: str) -> None:
 def test_odd_tokens_are_drawn_without_missing_glyphs_or_formulas(suffix: str, tmp_path: Path) -> None:
     made = made_up(ODD, key_positions=(5,), title="Odd $\\frac{a}$ 日本 \u202etitle")
     for kind, figure in figures_of(made).items():
+        if suffix == "pdf" and kind not in ("lens", "output"):
+            continue  # the slowest format; these two hold every text
         target = tmp_path / f"{kind}.{suffix}"
         page.save(figure, target)
         if suffix == "svg":
@@ -317,16 +315,21 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     written(made_up(layers=3), "m", "e")
     draw("m", "e")
-    first = {file: file.read_bytes() for file in Path("figures").rglob("*") if file.is_file()}
-    assert sorted(map(str, first)) == sorted(
-        pattern.format(model="m", experiment="e") for pattern in figure_files.FIGURE_FILES
-    )
+    files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
+    assert files == sorted(pattern.format(model="m", experiment="e") for pattern in figure_files.FIGURE_FILES)
 
-    # Again, at another time and with a user's own settings: the same bytes.
+
+@pytest.mark.parametrize("suffix", figure_files.FORMATS)
+def test_drawing_again_gives_the_same_bytes(
+    made: Tables, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
+    page.save(overview.lens(made.losses, made.record), first)
+    # At another time, and with a user's own settings.
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "savefig.dpi": 50}):
-        draw("m", "e")
-    assert [str(file) for file in first if file.read_bytes() != first[file]] == []
+    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "savefig.dpi": 50, "lines.linewidth": 9}):
+        page.save(overview.lens(made.losses, made.record), again)
+    assert first.read_bytes() == again.read_bytes()
 
 
 def test_png_has_200_dpi_and_the_colours_of_the_table(made: Tables, tmp_path: Path) -> None:
@@ -340,9 +343,7 @@ def test_png_has_200_dpi_and_the_colours_of_the_table(made: Tables, tmp_path: Pa
     for axes, condition in zip(panels(figure), ("unsteered", "steered"), strict=True):
         box = axes.get_position()
         for row, layer in enumerate(["0", "2", "4", "output"]):
-            for position, loss in enumerate(
-                column(made.losses, "loss", layer, protocol="raw", condition=condition)
-            ):
+            for position, loss in enumerate(column(made.losses, "loss", layer, protocol="raw", condition=condition)):
                 # near the corner of the cell, where no text is
                 x = (box.x0 + box.width * (position + 0.08) / 4) * width
                 y = (1 - box.y0 - box.height * (row + 0.1) / 4) * height
@@ -388,22 +389,22 @@ def described(figure: Figure) -> str:
         lines += [f"  title {axes.get_title(loc='left')!r}, x {axes.get_xlabel()!r}, y {axes.get_ylabel()!r}"]
         lines += [f"  limits {np.round([*axes.get_xlim(), *axes.get_ylim()], 3).tolist()}"]
         lines += [f"  {axis} ticks {tick_texts(axes, axis)}" for axis in "xy"]
-        lines += [f"  text {text.get_text()!r} at {text.get_position()}" for text in axes.texts]
+        lines += [f"  text {text.get_text()!r} at {np.round(text.get_position(), 3).tolist()}" for text in axes.texts]
+        lines += [f"  above {tick_texts(above, 'x')}, bold {bold(above)}" for above in axes.child_axes]
         for image in axes.images:
             lines += [f"  image {image.cmap.name}, {type(image.norm).__name__} {image.get_clim()}"]
-            lines += [f"    {np.round(row, 3).tolist()}" for row in values(axes)]
+            lines += [f"    {np.round(row.astype(float), 3).tolist()}" for row in values(axes)]
         for texts in cells(axes):
             lines += [f"  texts of {texts.size} points, {texts.weight}"]
             lines += [
-                f"    {list(zip(*row, strict=True))}" for row in zip(texts.texts, texts.colours, strict=True)
+                f"    {list(zip(*row, strict=True))}"
+                for row in zip(texts.texts.tolist(), texts.colours.tolist(), strict=True)
             ]
         for line in axes.lines:
             look = f"{to_hex(line.get_color())} {line.get_linestyle()!r} {line.get_marker()}"
             lines += [f"  line {line.get_label()!r} {look} {np.round(line.get_xydata(), 3).tolist()}"]
         for patch in axes.patches:
-            lines += [
-                f"  patch {np.round(patch.get_bbox().bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"
-            ]
+            lines += [f"  patch {np.round(patch.get_bbox().bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"]
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,7 @@
 """The verdicts, and that a changed number fails the workflow with a table of what is off."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,21 @@ from replication import tables
 from replication.__main__ import app
 from replication.config import Experiment, Steering
 from replication.errors import UserError
-from replication.files import write_json
+from replication.files import write_json, write_text
 from replication.measure import measure
 from replication.models import Loaded
-from replication.paths import LOSSES, PIN_RECORD, PINS, RECORD, SECOND_OPINION, VERDICT, VERIFICATION, path
+from replication.paths import (
+    ARCHIVE,
+    LOSSES,
+    PIN_RECORD,
+    PINS,
+    RECORD,
+    REPORT,
+    SECOND_OPINION,
+    VERDICT,
+    VERIFICATION,
+    path,
+)
 from replication.second_opinion import second_opinion
 from replication.verify import verification
 
@@ -31,10 +43,12 @@ def run(random_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A folder with one measured experiment `e` of the model `m`, and its second opinion; pins start there too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("replication.verify.REPOSITORY", tmp_path)
-    monkeypatch.setattr("replication.__main__.REPOSITORY", tmp_path)
+    for module in ("__main__", "archive"):
+        monkeypatch.setattr(f"replication.{module}.REPOSITORY", tmp_path)
     result = measure(random_loaded, EXPERIMENT)
     tables.write(result.losses, tables.LOSSES, path(LOSSES, "m", "e"))
     write_json(path(RECORD, "m", "e"), result.record)
+    write_text(path(REPORT, "m"), "a report")
     opinion = second_opinion(random_loaded, "e", result.record["prompt"]["ids"], result.losses)
     tables.write(opinion, tables.SECOND_OPINION, path(SECOND_OPINION, "m"))
     return tmp_path
@@ -47,6 +61,12 @@ def command(*arguments: str) -> str:
         return f"{result.stdout}error: {result.exception}"
     assert result.exit_code == 0, result.exception
     return result.stdout
+
+
+def pinned() -> str:
+    """Verifies and pins; returns what was printed."""
+    command("verify", "m", "e")
+    return command("pin", "m", "e")
 
 
 def change(table: Path, columns: dict[str, str], row: int, column: str, by: float) -> None:
@@ -67,7 +87,7 @@ def test_without_a_pin_nothing_is_checked_and_it_says_so(run):
 
 
 def test_a_recorded_pin_agrees(run):
-    assert "recorded tests/pins/m/e.csv" in command("pin", "m", "e")
+    assert "recorded tests/pins/m/e.csv" in pinned()
     pins = verification("m", ["e"])["experiments"]["e"]["pins"]
     assert (pins["status"], pins["largest_difference"]) == ("agrees", 0)
     command("verify", "m", "e")
@@ -76,7 +96,7 @@ def test_a_recorded_pin_agrees(run):
 
 
 def test_a_changed_number_fails_and_says_what_is_off_by_how_much(run):
-    command("pin", "m", "e")
+    pinned()
     change(path(PINS, "m", "e"), tables.PIN, 4, "loss", 0.01)
     command("verify", "m", "e")
     printed = command("verdict", "m")
@@ -98,7 +118,7 @@ def test_a_second_opinion_that_differs_fails(run):
 
 @pytest.mark.parametrize("edit", ["prompt", "steering", "sha256"])
 def test_a_pin_for_other_inputs_is_no_pin(run, edit):
-    command("pin", "m", "e")
+    pinned()
     pinned_for = json.loads(path(PIN_RECORD, "m", "e").read_text())
     if edit == "sha256":
         pinned_for["sha256"]["model/model.safetensors"] = "0" * 64
@@ -114,6 +134,20 @@ def test_a_pin_for_other_inputs_is_no_pin(run, edit):
         "status": "not run",
         "reason": f"no pin for this configuration: it was recorded for another {edit}",
     }
+
+
+def test_nothing_is_pinned_while_something_differs(run):
+    change(path(SECOND_OPINION, "m"), tables.SECOND_OPINION, 11, "loss_tuned_lens", 0.002)
+    assert "something differs, so nothing is pinned" in pinned()
+    assert not path(PINS, "m", "e").exists()
+
+
+def test_the_archive_holds_tables_report_and_pins(run):
+    pinned()
+    with tarfile.open(path(ARCHIVE, "m")) as archive:
+        names = set(archive.getnames())
+    expected = (path(LOSSES, "m", "e"), path(VERIFICATION, "m"), path(REPORT, "m"), path(PINS, "m", "e"))
+    assert {str(file) for file in expected} <= names
 
 
 def test_verdict_reads_what_verify_wrote(run):

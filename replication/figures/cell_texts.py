@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import matplotlib
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font, LoadFlags
 from matplotlib.path import Path
@@ -28,9 +29,7 @@ _CAPITAL = 0.73
 class CellTexts(Artist):
     """The texts of all cells, each in the middle of its cell: outlines in PNG, text in SVG and PDF."""
 
-    def __init__(
-        self, axes: Axes, texts: NDArray[Any], colours: NDArray[Any], size: float, weight: str
-    ) -> None:
+    def __init__(self, axes: Axes, texts: NDArray[Any], colours: NDArray[Any], size: float, weight: str) -> None:
         """Adds itself to `axes`, whose cells have their middles at whole numbers.
 
         Args:
@@ -42,9 +41,13 @@ class CellTexts(Artist):
         """
         super().__init__()
         self.set_zorder(2)
-        self.texts, self.colours = texts, colours
-        self.size, self.weight = size, weight
-        self._cells = [cell for cell, text in np.ndenumerate(texts) if text]
+        self.texts, self.colours, self.size, self.weight = texts, colours, size, weight
+        self._axes = axes
+        self._cells = [
+            _Cell(str(text), str(colours[row, position]), (position, row))
+            for (row, position), text in np.ndenumerate(texts)
+            if text
+        ]
         axes.add_artist(self)
 
     def draw(self, renderer: RendererBase) -> None:
@@ -57,33 +60,41 @@ class CellTexts(Artist):
             self._write(renderer)
 
     def _outlines(self) -> PathCollection:
+        figure = cast(Figure, self.get_figure(root=True))
         collection = PathCollection(
-            [_outline(self.texts[cell], self.weight) for cell in self._cells],
-            offsets=[(position, row) for row, position in self._cells],
-            offset_transform=self.axes.transData,
-            facecolors=[self.colours[cell] for cell in self._cells],
+            [_outline(cell.text, self.weight) for cell in self._cells],
+            offsets=[cell.middle for cell in self._cells],
+            offset_transform=self._axes.transData,
+            facecolors=[cell.colour for cell in self._cells],
             linewidths=0,
         )
-        collection.set_figure(self.get_figure())
-        collection.set_transform(Affine2D().scale(self.size / 72) + self.get_figure().dpi_scale_trans)
+        collection.set_figure(figure)
+        collection.set_transform(Affine2D().scale(self.size / 72) + figure.dpi_scale_trans)
         return collection
 
     def _write(self, renderer: RendererBase) -> None:
         font = FontProperties(size=self.size, weight=self.weight)
         # SVG asks a text object where its middle is, so that it stays there in a font of another width.
-        anchor = Text(fontproperties=font, ha="center", transform=self.axes.transData)
-        middles = self.axes.transData.transform([(position, row) for row, position in self._cells])
-        points = renderer.points_to_pixels(self.size)
+        anchor = Text(fontproperties=font, ha="center", transform=self._axes.transData)
+        middles = self._axes.transData.transform([cell.middle for cell in self._cells])
+        size = float(cast(float, renderer.points_to_pixels(self.size)))
         height = renderer.get_canvas_width_height()[1]
         context = renderer.new_gc()
-        for (row, position), (x, y) in zip(self._cells, middles, strict=True):
-            text = self.texts[row, position]
-            anchor.set_position((position, row))
-            context.set_foreground(self.colours[row, position])
-            left, base = x - points * text_width(text, self.weight) / 2, y - points * _CAPITAL / 2
+        for cell, (x, y) in zip(self._cells, middles, strict=True):
+            anchor.set_position(cell.middle)
+            context.set_foreground(cell.colour)
+            left, base = x - size * text_width(cell.text, self.weight) / 2, y - size * _CAPITAL / 2
             base = height - base if renderer.flipy() else base
-            renderer.draw_text(context, left, base, text, font, 0, mtext=anchor)
+            renderer.draw_text(context, left, base, cell.text, font, 0, mtext=anchor)
         context.restore()
+
+
+class _Cell(NamedTuple):
+    """A text, its colour, and the middle of its cell."""
+
+    text: str
+    colour: str
+    middle: tuple[int, int]
 
 
 @cache
@@ -100,17 +111,17 @@ def _font(weight: str) -> FT2Font:
 
 
 @cache
-def _glyph(character: str, weight: str) -> tuple[Path, float]:
-    """Outline and advance of a character at size 1."""
+def _glyph(character: str, weight: str) -> tuple[NDArray[Any], NDArray[Any], float]:
+    """Outline of a character at size 1, as vertices (n, 2) and path codes (n,), and its advance."""
     font = _font(weight)
     advance = font.load_char(ord(character), flags=LoadFlags.NO_HINTING).linearHoriAdvance / 65536
     vertices, codes = font.get_path()
-    return Path(vertices / 100, codes), advance / 100
+    return vertices / 100, codes, advance / 100
 
 
 def text_width(text: str, weight: str) -> float:
     """Width of a text, as part of its size."""
-    return sum(_glyph(character, weight)[1] for character in text)
+    return sum(_glyph(character, weight)[2] for character in text)
 
 
 @cache
@@ -119,7 +130,7 @@ def _outline(text: str, weight: str) -> Path:
     left = -text_width(text, weight) / 2
     parts = []
     for character in text:
-        path, advance = _glyph(character, weight)
-        parts.append(Path(path.vertices + [left, -_CAPITAL / 2], path.codes))
+        vertices, codes, advance = _glyph(character, weight)
+        parts.append(Path(vertices + np.array([left, -_CAPITAL / 2]), codes))
         left += advance
     return Path.make_compound_path(*parts)

@@ -102,9 +102,7 @@ def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Fi
         figure = Figure((width, height))
         titles(figure, record, "loss by layer", "raw residuals")
         axes_grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-        figure.subplots_adjust(
-            0.5 / width, 0.42 / height, 1 - 0.12 / width, 1 - 0.9 / height, wspace=0.08, hspace=0.25
-        )
+        figure.subplots_adjust(0.5 / width, 0.42 / height, 1 - 0.12 / width, 1 - 0.9 / height, wspace=0.08, hspace=0.25)
         for i, axes in enumerate(axes_grid.flat):
             axes.set_visible(i < len(panels))
         for axes, (name, positions) in zip(axes_grid.flat, panels.items(), strict=False):
@@ -112,9 +110,7 @@ def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Fi
             axes.set_title(name)
         axes_grid[0, 0].set_ylim(bottom=0)
         figure.supylabel("loss (nats)", size=7, x=0.1 / width)
-        figure.supxlabel(
-            "layer: residual entering the block; last, the model's own output", size=7, y=0.05 / height
-        )
+        figure.supxlabel("layer: residual entering the block; last, the model's own output", size=7, y=0.05 / height)
         _legend(figure, axes_grid[0, 0])
     return figure
 

@@ -31,7 +31,7 @@ def grid(table: pd.DataFrame, column: str, layers: int) -> Grid:
         layers: Number of the model's layers.
     """
     wide = table.pivot(index="layer", columns="position", values=column)
-    return wide.loc[tables.layer_names(layers)].sort_index(axis="columns").to_numpy()
+    return np.asarray(wide.loc[tables.layer_names(layers)].sort_index(axis="columns"))
 
 
 def of_condition(losses: pd.DataFrame, protocol: str, condition: str) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def tokens(record: Record) -> tuple[list[str], list[str]]:
 
 def cell_texts(values: Grid, text: Callable[[Any], str]) -> Grid:
     """`text` of every cell, as an array of strings."""
-    return np.vectorize(text, otypes=[object])(values)
+    return np.asarray(np.vectorize(text, otypes=[object])(values))
 
 
 def draw_cells(
@@ -79,9 +79,7 @@ def _contrast(colours: Grid) -> Grid:
 
 def label_layers(axes: Axes, record: Record) -> None:
     """Names the rows by layer, the one whose residual the vector is added to in bold."""
-    axes.set_yticks(
-        range(record["shape"]["layers"] + 1), tables.layer_names(record["shape"]["layers"]), size=5.5
-    )
+    axes.set_yticks(range(record["shape"]["layers"] + 1), tables.layer_names(record["shape"]["layers"]), size=5.5)
     axes.get_yticklabels()[record["injection"]["block"]].set_fontweight("bold")
 
 
@@ -104,9 +102,7 @@ def mark_injection(axes: Axes, record: Record) -> None:
         for width, colour in ((2.6, "white"), (1.2, "black")):
             corner = (first - 0.5, row - 0.5)
             axes.add_patch(
-                Rectangle(
-                    corner, last - first + 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3
-                )
+                Rectangle(corner, last - first + 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3)
             )
 
 

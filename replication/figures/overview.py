@@ -61,12 +61,8 @@ def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Figure:
     with style():
         figure, panels = _panels(record, (_TOKEN, _TOKEN, _NUMBER))
         titles(figure, record, "loss by layer and token", f"tuned lens, {protocol} residuals")
-        for axes, values, texts, name in zip(
-            panels, (unsteered, steered), tops, tables.CONDITIONS, strict=False
-        ):
-            _panel(
-                axes, record, values, texts, losses_scale, "viridis", f"{name}: loss and most probable token"
-            )
+        for axes, values, texts, name in zip(panels, (unsteered, steered), tops, tables.CONDITIONS, strict=False):
+            _panel(axes, record, values, texts, losses_scale, "viridis", f"{name}: loss and most probable token")
         _panel(panels[2], record, change, changes, Normalize(-most, most), "RdBu_r", "steered − unsteered")
         _bar(figure, 0, losses_scale, "viridis", "loss (nats)")
         _bar(figure, 1, Normalize(-most, most), "RdBu_r", "change of the loss (nats)")
@@ -114,9 +110,7 @@ def _panels(record: Record, columns: tuple[float, ...]) -> tuple[Figure, list[Ax
     for i, width in enumerate(widths):
         left = _LEFT + (sum(widths[:i]) + _GAP * i if beside else 0)
         bottom = _BARS + _BELOW + (0 if beside else block * (len(widths) - 1 - i))
-        axes = figure.add_axes(
-            (left / size[0], bottom / size[1], width / size[0], height / size[1]), label=str(i)
-        )
+        axes = figure.add_axes((left / size[0], bottom / size[1], width / size[0], height / size[1]), label=str(i))
         label_tokens(axes, record)
         if beside and i:
             axes.set_yticks([])
@@ -126,15 +120,11 @@ def _panels(record: Record, columns: tuple[float, ...]) -> tuple[Figure, list[Ax
     return figure, panels
 
 
-def _panel(
-    axes: Axes, record: Record, values: Grid, texts: Grid, scale: Normalize, colours: str, name: str
-) -> None:
+def _panel(axes: Axes, record: Record, values: Grid, texts: Grid, scale: Normalize, colours: str, name: str) -> None:
     draw_cells(axes, values, texts, scale, colours, _TEXT)
     mark_injection(axes, record)
-    height = axes.get_position().height * axes.get_figure().get_size_inches()[1]
-    axes.text(
-        0, 1 + (_ABOVE - 0.12) / height, name, transform=axes.transAxes, size=8, weight="bold", va="center"
-    )
+    height = _ROW * len(values)
+    axes.text(0, 1 + (_ABOVE - 0.12) / height, name, transform=axes.transAxes, size=8, weight="bold", va="center")
 
 
 def _bar(figure: Figure, place: int, scale: Normalize, colours: str, label: str) -> None:

@@ -58,8 +58,9 @@ def _image(figure: Figure) -> Image.Image:
     """The figure in pixels."""
     figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(_LEVELS[np.asarray(canvas.buffer_rgba())[..., :3]])
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return Image.fromarray(_LEVELS[pixels[..., :3]])
 
 
 def token_label(text: str, length: int = 7) -> str:
@@ -107,9 +108,7 @@ def signed(value: float, digits: int) -> str:
 def changed_positions(record: Record) -> list[int]:
     """Positions where a vector other than zero was added; position 0 is bos - bos = 0."""
     norms = record["norms"]["vector"]
-    return [
-        position for position, norm in zip(record["injection"]["positions"], norms, strict=True) if norm > 0
-    ]
+    return [position for position, norm in zip(record["injection"]["positions"], norms, strict=True) if norm > 0]
 
 
 def _drawable(character: str) -> bool:

@@ -41,17 +41,13 @@ def post(losses: pd.DataFrame, record: Record, protocol: str) -> Figure:
         figure = Figure((width, height))
         for i, (condition, table) in enumerate(zip(tables.CONDITIONS, by_condition, strict=True)):
             bottom = _BOTTOM + (1 - i) * (panel + _BETWEEN)
-            axes = figure.add_axes(
-                (_LEFT / width, bottom / height, 1 - (_LEFT + _RIGHT) / width, panel / height)
-            )
+            axes = figure.add_axes((_LEFT / width, bottom / height, 1 - (_LEFT + _RIGHT) / width, panel / height))
             top = cell_texts(grid(table, "top_token", layers)[rows], token_label)
             draw_cells(axes, loss[i][rows], top, scale, "RdBu_r", 7, "bold")
             axes.set_xticks(range(len(targets)), targets)
             axes.set_yticks(range(len(rows)), names)
             axes.set_title(condition, pad=4)
-        bar = figure.add_axes(
-            (1 - 0.95 / width, _BOTTOM / height, 0.16 / width, (2 * panel + _BETWEEN) / height)
-        )
+        bar = figure.add_axes((1 - 0.95 / width, _BOTTOM / height, 0.16 / width, (2 * panel + _BETWEEN) / height))
         figure.colorbar(ScalarMappable(scale, "RdBu_r"), cax=bar, label="cross entropy (nats)")
         bar.tick_params(length=2)
         titles(figure, record, "tokens visualized with the Tuned Lens", f"tuned lens, {protocol} residuals")

@@ -46,7 +46,9 @@ def _lens(losses: pd.DataFrame, record: Record) -> str:
     low, high = _limits(losses, "raw")
     change = _changes(losses)
     if not change["change"].any():
-        return f"Three heat maps of the loss by layer and token, {low:.2f} to {high:.2f} nats. Steering changes nothing."
+        return (
+            f"Three heat maps of the loss by layer and token, {low:.2f} to {high:.2f} nats. Steering changes nothing."
+        )
     most = change.loc[change["change"].abs().idxmax()]
     return (
         f"Three heat maps by layer and token: the loss unsteered and steered ({low:.2f} to {high:.2f} nats), and its "
@@ -56,9 +58,7 @@ def _lens(losses: pd.DataFrame, record: Record) -> str:
 
 
 def _output(losses: pd.DataFrame, record: Record) -> str:
-    return (
-        f"Loss of every token at the model's output, without and with steering. {_at_output(losses, record)}"
-    )
+    return f"Loss of every token at the model's output, without and with steering. {_at_output(losses, record)}"
 
 
 def _layers(losses: pd.DataFrame, record: Record) -> str:

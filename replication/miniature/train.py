@@ -34,7 +34,7 @@ CONTEXT = 128
 IGNORED = -100
 """Target that counts for nothing: the padding behind shorter documents of a batch."""
 
-THREADS = 2
+THREADS = 1
 DOCUMENTS = 48
 STEPS, RATE = 1000, 2e-3
 LENS_STEPS, LENS_RATE = 300, 3e-3

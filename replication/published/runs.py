@@ -99,8 +99,8 @@ def lens(run: Run, runs: list[Tensor], targets: list[int], tuned: bool = True) -
 
 def logit_difference(run: Run, last: Tensor, answer: tuple[Text, Text]) -> Tensor:
     """logit(first answer) - logit(second) of final residuals, (..., d_model) -> (...)."""
-    log_p = log_probabilities(run.gpt2, last).double()
-    return log_p[..., answer[0]["ids"][0]] - log_p[..., answer[1]["ids"][0]]
+    pair = log_probabilities(run.gpt2, last)[..., [token["ids"][0] for token in answer]].double()
+    return pair[..., 0] - pair[..., 1]
 
 
 def _ids(run: Run, targets: list[int]) -> Tensor:
