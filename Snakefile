@@ -63,6 +63,12 @@ rule verify:
         paths.VERDICT.format(model=MODEL),
 
 
+rule published:
+    localrule: True
+    input:
+        paths.PUBLISHED.format(model=MODEL),
+
+
 rule weights:
     input:
         code=steps.code("weights"),
@@ -127,6 +133,23 @@ rule second_opinion:
         " --threads {threads}"
 
 
+rule published_values:
+    input:
+        code=steps.code("published"),
+        verified=paths.VERIFIED,
+    output:
+        published=paths.PUBLISHED,
+    log:
+        "logs/{model}/published.log",
+    benchmark:
+        "logs/{model}/published.benchmark.tsv"
+    message:
+        "Measuring what others published about {wildcards.model}"
+    threads: 1
+    shell:
+        "python -m replication --log {log:q} published {wildcards.model:q} --threads {threads}"
+
+
 rule summary:
     input:
         code=steps.code("summary"),
@@ -183,6 +206,7 @@ rule verification:
         code=steps.code("verify"),
         tables=of_every_experiment(paths.LOSSES, paths.RECORD),
         opinion=paths.SECOND_OPINION,
+        published=paths.PUBLISHED,
         pins=lambda w: steps.existing_pins(w.model, EXPERIMENTS),
     output:
         verification=paths.VERIFICATION,
@@ -203,6 +227,7 @@ rule report:
         tables=of_every_experiment(paths.LOSSES, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD, paths.SUMMARY),
         figures=of_every_experiment(*FIGURE_FILES),
         claims=paths.CLAIMS,
+        published=paths.PUBLISHED,
         verification=paths.VERIFICATION,
     output:
         report=paths.REPORT,

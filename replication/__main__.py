@@ -24,6 +24,7 @@ from replication.paths import (
     PIN_RECORD,
     PINS,
     PROVENANCE,
+    PUBLISHED,
     RECORD,
     REPORT,
     RESOURCES,
@@ -122,6 +123,20 @@ def second_opinion(
         losses, record = _measured(model, experiment)
         parts.append(opinion.second_opinion(loaded, experiment, record["prompt"]["ids"], losses))
     tables.write(pd.concat(parts), tables.SECOND_OPINION, path(SECOND_OPINION, model))
+
+
+@app.command()
+def published(
+    model: ModelName,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")] = 1,
+) -> None:
+    """Measures what others published about these weights, and compares; other weights: not run."""
+    from replication import models
+    from replication.published import table
+    from replication.published.values import published_values
+
+    models.prepare_numerics(threads)
+    table.write(published_values(models.load(_verified(model))), path(PUBLISHED, model))
 
 
 @app.command()

@@ -17,6 +17,7 @@ RECORD = "results/{model}/{experiment}/record.json"
 SUMMARY = "results/{model}/{experiment}/summary.csv"
 
 SECOND_OPINION = "results/{model}/second_opinion.csv"
+PUBLISHED = "results/{model}/published.csv"
 CLAIMS = "results/{model}/claims.json"
 VERIFICATION = "results/{model}/verification.json"
 VERDICT = "results/{model}/verdict.txt"

@@ -18,6 +18,7 @@ from replication.paths import (
     LOGIT_LENS,
     LOSSES,
     PROVENANCE,
+    PUBLISHED,
     RECORD,
     REPORT,
     SUMMARY,
@@ -27,6 +28,7 @@ from replication.paths import (
 )
 from replication.pins import TOLERANCE
 from replication.provenance import PINNED_VERSIONS
+from replication.published import table as published_table
 from replication.summary import chosen_layers
 from replication.tables import OUTPUT
 
@@ -44,6 +46,7 @@ def render(model: str, experiments: list[str]) -> str:
         experiments=[_experiment(model, name) for name in experiments],
         claims=read_json(path(CLAIMS, model)),
         verification=read_json(path(VERIFICATION, model)),
+        published=published_table.read(path(PUBLISHED, model)).to_dict("records"),
         versions=PINNED_VERSIONS,
         tolerance=TOLERANCE,
         provenance_file=path(PROVENANCE, model),

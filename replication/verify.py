@@ -7,27 +7,31 @@ import pandas as pd
 from replication import tables
 from replication.config import REPOSITORY
 from replication.files import read_json
-from replication.paths import LOSSES, PIN_RECORD, PINS, RECORD, SECOND_OPINION, path
+from replication.paths import LOSSES, PIN_RECORD, PINS, PUBLISHED, RECORD, SECOND_OPINION, path
 from replication.pins import compare, pin_record, pinned_cells
+from replication.published import table as published_table
+from replication.published.table import outcome
 
 SECOND_OPINION_TOLERANCE = 1e-4
 """Largest difference in nats between our lens rows and tuned-lens' own that passes."""
 
 
 def verification(model: str, experiments: list[str]) -> dict[str, Any]:
-    """All verdicts of a model: per experiment the pins and the second opinion.
+    """All verdicts of a model: the published values, and per experiment the pins and the second opinion.
 
     Returns:
-        `passed` (no verdict is "differs"), and per experiment `pins` and `second_opinion`, each with a status:
-        "agrees", "differs", or "not run" with a reason.
+        `passed` (no verdict is "differs"), `published` (see `published.table.outcome`), and per experiment `pins` and
+        `second_opinion`; each has a status: "agrees", "differs", or "not run" with a reason.
     """
     opinion = tables.read(path(SECOND_OPINION, model), tables.SECOND_OPINION)
     verdicts = {
         name: _experiment(model, name, opinion[opinion["experiment"] == name].reset_index(drop=True))
         for name in experiments
     }
-    passed = all(check["status"] != "differs" for checks in verdicts.values() for check in checks.values())
-    return {"model": model, "passed": passed, "experiments": verdicts}
+    published = outcome(published_table.read(path(PUBLISHED, model)))
+    statuses = [check["status"] for checks in verdicts.values() for check in checks.values()]
+    passed = "differs" not in [*statuses, published["status"]]
+    return {"model": model, "passed": passed, "published": published, "experiments": verdicts}
 
 
 def _experiment(model: str, experiment: str, opinion: pd.DataFrame) -> dict[str, Any]:
@@ -69,7 +73,12 @@ def _second_opinion(table: pd.DataFrame) -> dict[str, Any]:
 
 def verdict_lines(verdicts: dict[str, Any]) -> str:
     """One line per check: experiment, check, verdict, largest difference."""
-    lines = []
+    published = verdicts["published"]
+    if published["status"] == "not run":
+        detail = published["reason"]
+    else:
+        detail = f"{published['values']} values of {published['sets']} sets, {published['sets_not_run']} sets not run"
+    lines = [f"{'':18} published       {published['status']:8} {detail}"]
     for experiment, checks in verdicts["experiments"].items():
         for name, check in checks.items():
             if check["status"] == "not run":
@@ -82,7 +91,11 @@ def verdict_lines(verdicts: dict[str, Any]) -> str:
 
 def off_table(verdicts: dict[str, Any]) -> str:
     """What is off, by how much, as lines of text; empty where nothing is."""
-    lines = []
+    lines = [
+        f"{row['set']}, {row['quantity']}: published {row['published']:.8g}, measured {row['measured']:.8g}, tolerance "
+        f"{row['tolerance']:.2g} {row['note']}"
+        for row in verdicts["published"].get("off", [])
+    ]
     for experiment, checks in verdicts["experiments"].items():
         for name, check in checks.items():
             if check["status"] != "differs":

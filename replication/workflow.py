@@ -20,6 +20,7 @@ STEPS = {
     "weights": ("weights", "models"),
     "measure": ("measure",),
     "second-opinion": ("second_opinion",),
+    "published": ("published.values",),
     "summary": ("summary",),
     "figures": ("figures",),
     "claims": ("claims",),

