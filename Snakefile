@@ -15,7 +15,7 @@ sys.path.insert(0, str(workflow.basedir))
 
 from replication import paths, workflow as steps
 from replication.errors import UserError
-from replication.figure_files import FIGURE_FILES
+from replication.figure_files import FIGURE_FILES, INTERACTIVE
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -175,6 +175,7 @@ rule figures:
         record=paths.RECORD,
     output:
         figures=FIGURE_FILES,
+        interactive=INTERACTIVE,
     log:
         "logs/{model}/{experiment}/figures.log",
     benchmark:

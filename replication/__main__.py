@@ -150,10 +150,12 @@ def summary(model: ModelName, experiment: ExperimentName) -> None:
 
 @app.command()
 def figures(model: ModelName, experiment: ExperimentName) -> None:
-    """Draws all figures of one experiment from its tables."""
-    from replication.figures import draw
+    """Draws all figures of one experiment, and its interactive page, from its tables."""
+    from replication import figures as still
+    from replication import interactive
 
-    draw(model, experiment)
+    still.draw(model, experiment)
+    interactive.draw(model, experiment)
 
 
 @app.command()

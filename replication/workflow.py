@@ -22,7 +22,7 @@ STEPS = {
     "second-opinion": ("second_opinion",),
     "published": ("published.values",),
     "summary": ("summary",),
-    "figures": ("figures",),
+    "figures": ("figures", "interactive"),
     "claims": ("claims",),
     "verify": ("verify",),
     "report": ("report",),
@@ -42,12 +42,12 @@ def code(step: str) -> list[str]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += [other for name in _imported(path) for other in _module(name)]
+            waiting += _used(path)
     return sorted(map(str, found | {PACKAGE / "__main__.py"}))
 
 
 def _module(name: str) -> list[Path]:
-    """The files of a module by its dotted name: one, or all of a package's, templates and data included."""
+    """The files of a module by its dotted name: one, or all of a package's, data included."""
     path = PACKAGE.parent.joinpath(*name.split("."))
     if path.is_dir() and path != PACKAGE:
         return [file for file in sorted(path.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
@@ -55,17 +55,19 @@ def _module(name: str) -> list[Path]:
 
 
 @cache
-def _imported(path: Path) -> tuple[str, ...]:
-    """Dotted names that a Python file imports from this package, and its folder of templates if it has one."""
+def _used(path: Path) -> list[Path]:
+    """What a Python file of this package uses of it: modules, the templates it names, data beside it."""
     if path.suffix != ".py":
-        return ()
-    names = []
+        return []
+    beside = sorted(path.parent.iterdir()) if path.parent != PACKAGE else []
+    used = [file for file in beside if file.is_file() and file.suffix != ".py"]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "replication":
-            names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-        if isinstance(node, ast.Name) and node.id == "PackageLoader":
-            names.append("replication.templates")
-    return tuple(names)
+            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+            used += [file for name in names for file in _module(name)]
+        if isinstance(node, ast.Constant) and str(node.value).endswith(".jinja"):
+            used += sorted((PACKAGE / "templates").glob(f"{str(node.value).split('.')[0]}.*"))
+    return used
 
 
 class _StrictLoader(yaml.SafeLoader):

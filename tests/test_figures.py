@@ -350,7 +350,7 @@ def test_png_has_200_dpi_and_the_colours_of_the_table(made: Tables, tmp_path: Pa
                 x = (box.x0 + box.width * (position + 0.08) / 4) * width
                 y = (1 - box.y0 - box.height * (row + 0.1) / 4) * height
                 expected = np.array(matplotlib.colormaps["RdBu_r"](scale(loss))[:3]) * 255
-                assert np.abs(np.array(image.getpixel((int(x), int(y)))) - expected).max() <= 4
+                assert np.abs(np.array(image.getpixel((int(x), int(y)))) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("backend", ["png", "svg"])

@@ -1,5 +1,6 @@
 """The workflow as its user runs it: targets, reruns, and errors on screen."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from loopback_hub import LoopbackHub
+from random_model import write_lens, write_model
 
 from replication.config import REPOSITORY
+from replication.workflow import read_yaml
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 TARGET = "results/mine/my_vector/losses.csv"
@@ -27,12 +31,16 @@ experiments:
 
 
 def snakemake(
-    folder: Path, *arguments: str, repository: Path = REPOSITORY, fails: bool = False
+    folder: Path,
+    *arguments: str,
+    repository: Path = REPOSITORY,
+    environment: dict[str, str] | None = None,
+    fails: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Runs snakemake in `folder` as a user would; no network is needed or allowed."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
+    variables = os.environ | {"HF_HUB_OFFLINE": "1", "NO_COLOR": "1"} | (environment or {})
     command = [SNAKEMAKE, *arguments, "--cores", "1", "--snakefile", repository / "Snakefile", "--directory", folder]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
     assert (result.returncode != 0) == fails, result.stdout + result.stderr
     return result
 
@@ -125,6 +133,33 @@ def test_bad_configuration_is_one_sentence_before_anything_runs(tmp_path, text, 
     assert sentence in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_the_default_model_by_the_production_path_from_a_hub(tmp_path):
+    """GPT-2 XL's place in config.yaml, 48 layers, random weights: only HF_ENDPOINT and the hashes differ."""
+    shipped = read_yaml(REPOSITORY / "config.yaml")["models"]["gpt2-xl"]
+    weights, lens = shipped["weights"], shipped["lens"]
+    folders = {
+        "weights": write_model(tmp_path / "hub" / weights["repo"], layers=48, name="gpt2-xl"),
+        "lens": write_lens(tmp_path / "hub" / "spaces" / lens["repo"] / lens["path"], layers=48, name="gpt2-xl"),
+    }
+    hashes = {}
+    for key, folder in folders.items():
+        for name in shipped[key]["sha256"]:
+            if not (folder / name).exists():
+                (folder / name).write_text("{}")
+        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in shipped[key]["sha256"]}
+        hashes[key] = {"sha256": digests}
+    (tmp_path / "hashes.yaml").write_text(json.dumps({"models": {"gpt2-xl": hashes}}))
+    targets = ["results/gpt2-xl/love_hate/losses.csv", "results/gpt2-xl/published.csv"]
+    with LoopbackHub(tmp_path / "hub") as hub:
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        snakemake(tmp_path, *targets, "--configfile", str(tmp_path / "hashes.yaml"), environment=environment)
+        asked = {request.name for request in hub.requests}
+    assert asked == {*weights["sha256"], *lens["sha256"]}, "only the named files are fetched"
+    published = (tmp_path / "results/gpt2-xl/published.csv").read_text()
+    assert "not run" in published
+    assert "agrees" not in published
 
 
 def test_what_only_the_model_can_tell_is_one_sentence_on_screen_and_in_the_log(mine):
