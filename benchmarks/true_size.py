@@ -142,9 +142,8 @@ def run(scratch: Path, mine: Path, cores: str) -> None:
         sys.exit(f"error: the workflow failed with status {status}")
     print(f"\nwhole workflow, {cores} cores asked for, {os.cpu_count()} there: {wall:.0f} s")
     for name in ("Pss", "Pss_Anon", "Pss_File"):
-        print(
-            f"peak {name:9} in sum {memory.sum_peak[name] / GB:6.2f} GB, one process {memory.process_peak[name] / GB:6.2f} GB"
-        )
+        together, one = memory.sum_peak[name] / GB, memory.process_peak[name] / GB
+        print(f"peak {name:9} in sum {together:6.2f} GB, one process {one:6.2f} GB")
     for table in sorted(work.glob("logs/**/*.benchmark.tsv")):
         seconds, *_ = table.read_text().splitlines()[1].split("\t")
         print(f"{table.relative_to(work / 'logs')!s:60} {float(seconds):7.1f} s")
