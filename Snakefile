@@ -26,7 +26,9 @@ container: "docker://python:3.11-slim"
 
 
 # The interpreter that runs Snakemake, and the package of this checkout, run the steps.
-shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\" PYTHONPATH='{workflow.basedir}'; ")
+shell.prefix(
+    f"export PATH='{Path(sys.executable).parent}':\"$PATH\" PYTHONPATH='{workflow.basedir}'; "
+)
 
 try:
     steps.check(config, [Path(file) for file in workflow.configfiles])
@@ -50,23 +52,23 @@ wildcard_constraints:
 
 rule all:
     default_target: True
-    localrule: True
     input:
         paths.VERDICT.format(model=MODEL),
         paths.REPORT.format(model=MODEL),
         paths.PROVENANCE.format(model=MODEL),
+    localrule: True
 
 
 rule verify:
-    localrule: True
     input:
         paths.VERDICT.format(model=MODEL),
+    localrule: True
 
 
 rule published:
-    localrule: True
     input:
         paths.PUBLISHED.format(model=MODEL),
+    localrule: True
 
 
 rule weights:
@@ -75,12 +77,12 @@ rule weights:
         files=lambda w: steps.local_files(config, w.model),
     output:
         verified=paths.VERIFIED,
-    params:
-        settings=lambda w: steps.as_json(config["models"][w.model]),
     log:
         "logs/{model}/weights.log",
     benchmark:
         "logs/{model}/weights.benchmark.tsv"
+    params:
+        settings=lambda w: steps.as_json(config["models"][w.model]),
     message:
         "Getting and checking the files of {wildcards.model}"
     shell:
@@ -97,16 +99,16 @@ rule measure:
         effect=paths.EFFECT,
         logit_lens=paths.LOGIT_LENS,
         record=paths.RECORD,
-    params:
-        settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
     log:
         "logs/{model}/{experiment}/measure.log",
     benchmark:
         "logs/{model}/{experiment}/measure.benchmark.tsv"
-    message:
-        "Measuring {wildcards.experiment} on {wildcards.model}"
     # One thread whatever --cores says: the thread count is part of what the numbers were measured under.
     threads: 1
+    params:
+        settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
+    message:
+        "Measuring {wildcards.experiment} on {wildcards.model}"
     shell:
         "python -m replication --log {log:q} measure {wildcards.model:q} {wildcards.experiment:q}"
         " --threads {threads} --settings {params.settings:q}"
@@ -119,15 +121,15 @@ rule second_opinion:
         tables=of_every_experiment(paths.LOSSES, paths.RECORD),
     output:
         opinion=paths.SECOND_OPINION,
-    params:
-        experiments=EXPERIMENTS,
     log:
         "logs/{model}/second_opinion.log",
     benchmark:
         "logs/{model}/second_opinion.benchmark.tsv"
+    threads: 1
+    params:
+        experiments=EXPERIMENTS,
     message:
         "Asking tuned-lens for a second opinion on {wildcards.model}"
-    threads: 1
     shell:
         "python -m replication --log {log:q} second-opinion {wildcards.model:q} {params.experiments:q}"
         " --threads {threads}"
@@ -143,9 +145,9 @@ rule published_values:
         "logs/{model}/published.log",
     benchmark:
         "logs/{model}/published.benchmark.tsv"
+    threads: 1
     message:
         "Measuring what others published about {wildcards.model}"
-    threads: 1
     shell:
         "python -m replication --log {log:q} published {wildcards.model:q} --threads {threads}"
 
@@ -192,10 +194,10 @@ rule claims:
         tables=of_every_experiment(paths.LOSSES, paths.TOP10, paths.RECORD),
     output:
         claims=paths.CLAIMS,
-    params:
-        experiments=EXPERIMENTS,
     log:
         "logs/{model}/claims.log",
+    params:
+        experiments=EXPERIMENTS,
     message:
         "Judging the post's statements on {wildcards.model}"
     shell:
@@ -211,10 +213,10 @@ rule verification:
         pins=lambda w: steps.existing_pins(w.model, EXPERIMENTS),
     output:
         verification=paths.VERIFICATION,
-    params:
-        experiments=EXPERIMENTS,
     log:
         "logs/{model}/verification.log",
+    params:
+        experiments=EXPERIMENTS,
     message:
         "Comparing the numbers of {wildcards.model} with pins and second opinion"
     shell:
@@ -225,17 +227,19 @@ rule report:
     input:
         code=steps.code("report"),
         verified=paths.VERIFIED,
-        tables=of_every_experiment(paths.LOSSES, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD, paths.SUMMARY),
+        tables=of_every_experiment(
+            paths.LOSSES, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD, paths.SUMMARY
+        ),
         figures=of_every_experiment(*FIGURE_FILES),
         claims=paths.CLAIMS,
         published=paths.PUBLISHED,
         verification=paths.VERIFICATION,
     output:
         report=paths.REPORT,
-    params:
-        experiments=EXPERIMENTS,
     log:
         "logs/{model}/report.log",
+    params:
+        experiments=EXPERIMENTS,
     message:
         "Compiling the report on {wildcards.model}"
     shell:
@@ -266,10 +270,10 @@ rule provenance:
         report=paths.REPORT,
     output:
         provenance=paths.PROVENANCE,
-    params:
-        experiments=EXPERIMENTS,
     log:
         "logs/{model}/provenance.log",
+    params:
+        experiments=EXPERIMENTS,
     message:
         "Writing down machine, versions and commit of this run"
     shell:
@@ -277,16 +281,16 @@ rule provenance:
 
 
 rule pin:
-    localrule: True
     input:
         tables=expand((paths.LOSSES, paths.RECORD), model=MODEL, experiment=EXPERIMENTS),
         # Nothing is pinned that differs from a published value, from tuned-lens, or from an older pin.
         verdict=paths.VERDICT.format(model=MODEL),
         provenance=paths.PROVENANCE.format(model=MODEL),
+    log:
+        f"logs/{MODEL}/pin.log",
+    localrule: True
     params:
         model=MODEL,
         experiments=EXPERIMENTS,
-    log:
-        f"logs/{MODEL}/pin.log",
     shell:
         "python -m replication --log {log:q} pin {params.model:q} {params.experiments:q}"

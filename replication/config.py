@@ -37,6 +37,7 @@ Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 # Names become folders and Snakemake wildcards.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Text = Annotated[str, AfterValidator(_valid_unicode)]
+FilledText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_valid_unicode)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -115,15 +116,15 @@ class Experiment(Frozen):
 
     number: Annotated[int, Field(ge=1)] | None = None
     """Number of the post's example, if it is one (1, 2, 3 or 5)."""
-    title: Annotated[Text, StringConstraints(min_length=1)]
+    title: FilledText
     """Name for headings and figures."""
-    prompt: Annotated[Text, StringConstraints(min_length=1)]
+    prompt: FilledText
     """Lens prompt; `<|endoftext|>` is put in front."""
     original_prompt: Text | None = None
     """Prompt printed in the post's x-vector table, where it differs from the lens prompt."""
     steering: Steering
     """The steering vector."""
-    key_tokens: tuple[Annotated[Text, StringConstraints(min_length=1)], ...] = Field(default=(), strict=False)
+    key_tokens: tuple[FilledText, ...] = Field(default=(), strict=False)
     """Tokens of the prompt, leading space included, whose loss is summarised."""
 
     @model_validator(mode="after")

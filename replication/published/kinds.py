@@ -17,6 +17,7 @@ from replication.published.runs import (
     Run,
     Text,
     as_published,
+    entering,
     lens,
     logit_difference,
     output,
@@ -24,6 +25,7 @@ from replication.published.runs import (
     streams,
     vector,
     vectors,
+    whole,
 )
 from replication.steering import after_attention, both_streams, leaving, replaced_at_each
 
@@ -113,7 +115,7 @@ def vector_norms(
 
 def last_token_difference(run: Run, axes: Axes, first: Text, second: Text, layer: int, without_mean: bool) -> Array:
     """Norm of the difference of the residuals entering `layer` at the last token of two texts."""
-    one, other = (run.stream(tuple(text["ids"]))[layer, -1] for text in (first, second))
+    one, other = (entering(run, text["ids"], [layer])[0, -1] for text in (first, second))
     return _array(as_published(one - other, without_mean).norm())
 
 
@@ -125,7 +127,7 @@ def patching(run: Run, axes: Axes, clean: list[Text], corrupted: list[Text], ans
     corrupted and 1 for the clean prompts. The blocks below serve all positions and are not run again.
     """
     pairs = [
-        (run.stream(tuple(good["ids"])), run.stream(tuple(bad["ids"])), answer)
+        (whole(run, good["ids"]), whole(run, bad["ids"]), answer)
         for good, bad, answer in zip(clean, corrupted, answers, strict=True)
     ]
     best = torch.stack([logit_difference(run, good[-1, -1], answer) for good, _, answer in pairs]).mean()
@@ -149,13 +151,13 @@ def accumulated_logit_difference(run: Run, axes: Axes, prompts: list[Text], answ
     norm, unembedding = run.gpt2.transformer.ln_f, run.gpt2.lm_head.weight
     per_prompt = []
     for prompt, (right, wrong) in zip(prompts, answers, strict=True):
-        stream = run.stream(tuple(prompt["ids"]))
+        stream = whole(run, prompt["ids"])
         # Before and within block 0, before and within block 1, ..., after the last: (2 * layers + 1, d_model)
         rows = torch.stack(
             [
                 row[-1]
-                for layer, entering in enumerate(stream[:-1])
-                for row in (entering, after_attention(run.gpt2, entering[None], layer)[0])
+                for layer, before in enumerate(stream[:-1])
+                for row in (before, after_attention(run.gpt2, before[None], layer)[0])
             ]
             + [stream[-1, -1]]
         )
@@ -167,7 +169,7 @@ def accumulated_logit_difference(run: Run, axes: Axes, prompts: list[Text], answ
 
 def lens_entropy(run: Run, axes: Axes, prompt: Text, without_mean: bool) -> Array:
     """Entropy of the tuned lens' prediction, in nats, at the rows and positions asked for."""
-    found = lens(run, [as_published(run.stream(tuple(prompt["ids"])), without_mean)], prompt["ids"])
+    found = lens(run, [as_published(whole(run, prompt["ids"]), without_mean)], prompt["ids"])
     layers = [-1 if layer == "output" else layer for layer in axes["layer"]]
     return _array(found.entropy[0][layers][:, axes["position"]])
 
@@ -220,7 +222,7 @@ KINDS: dict[str, Callable[..., Array]] = {
 
 
 def _residual_norms(run: Run, axes: Axes, prompt: Text, without_mean: bool) -> Tensor:
-    residuals = as_published(run.stream(tuple(prompt["ids"]))[axes["layer"]], without_mean)
+    residuals = as_published(entering(run, prompt["ids"], axes["layer"]), without_mean)
     norms: Tensor = residuals.norm(dim=-1)[:, axes["position"]]
     return norms
 

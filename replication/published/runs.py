@@ -34,8 +34,9 @@ class Run:
 
     gpt2: GPT2
     translators: Translators
-    stream: Callable[[tuple[int, ...]], Tensor]
-    """Token ids -> what enters every block and leaves the last, (layers + 1, positions, d_model)."""
+    stream: Callable[[tuple[int, ...], int], Tensor]
+    """Token ids and a number of blocks -> what enters each of them and leaves the last, (blocks + 1, positions,
+    d_model)."""
 
 
 def started(loaded: Loaded) -> Run:
@@ -43,10 +44,20 @@ def started(loaded: Loaded) -> Run:
     gpt2 = loaded.gpt2
 
     @lru_cache(STREAMS)
-    def stream(ids: tuple[int, ...]) -> Tensor:
-        return residual_stream(gpt2, embedded(gpt2, list(ids)), 0, len(gpt2.transformer.h))
+    def stream(ids: tuple[int, ...], blocks: int) -> Tensor:
+        return residual_stream(gpt2, embedded(gpt2, list(ids)), 0, blocks)
 
     return Run(gpt2, loaded.translators, stream)
+
+
+def whole(run: Run, ids: list[int]) -> Tensor:
+    """What enters every block and leaves the last, (layers + 1, positions, d_model)."""
+    return run.stream(tuple(ids), len(run.gpt2.transformer.h))
+
+
+def entering(run: Run, ids: list[int], layers: list[int]) -> Tensor:
+    """What enters some blocks, (layers, positions, d_model); what lies above them is not run."""
+    return run.stream(tuple(ids), max(layers))[layers]
 
 
 def vector(run: Run, steering: dict[str, Any], layer: int) -> SteeringVector:
@@ -60,25 +71,25 @@ def vectors(run: Run, steering: dict[str, Any], layers: list[int]) -> Tensor:
     """Steering vectors at several blocks, (layers, positions, d_model); many are read from one pass."""
     if len(layers) == 1:
         return vector(run, steering, layers[0]).values[None]
-    added, subtracted = (run.stream(tuple(steering[side])) for side in ("added_ids", "subtracted_ids"))
-    return float(steering["coefficient"]) * (added - subtracted)[layers]
+    added, subtracted = (entering(run, steering[side], layers) for side in ("added_ids", "subtracted_ids"))
+    return float(steering["coefficient"]) * (added - subtracted)
 
 
 def streams(run: Run, prompt: Text, steering: dict[str, Any] | None) -> tuple[Tensor, Tensor]:
     """Residual streams of a prompt, unsteered and steered; the same twice where nothing steers."""
     if steering is None:
-        unsteered = run.stream(tuple(prompt["ids"]))
+        unsteered = whole(run, prompt["ids"])
         return unsteered, unsteered
     return both_streams(run.gpt2, prompt["ids"], vector(run, steering, steering["layer"]))
 
 
 def stream_without_mlp(run: Run, prompt: Text, layer: int | None) -> Tensor:
     """The residual stream of a prompt when the MLP of block `layer` writes nothing; None leaves it in."""
-    stream = run.stream(tuple(prompt["ids"]))
+    stream = whole(run, prompt["ids"])
     if layer is None:
         return stream
-    entering = after_attention(run.gpt2, stream[layer][None], layer)
-    above = residual_stream(run.gpt2, entering, layer + 1, len(run.gpt2.transformer.h))
+    leaving = after_attention(run.gpt2, stream[layer][None], layer)
+    above = residual_stream(run.gpt2, leaving, layer + 1, len(run.gpt2.transformer.h))
     return torch.cat([stream[: layer + 1], above])
 
 
