@@ -46,7 +46,7 @@ def render(model: str, experiments: list[str]) -> str:
         experiments=[_experiment(model, name) for name in experiments],
         claims=read_json(path(CLAIMS, model)),
         verification=read_json(path(VERIFICATION, model)),
-        published=published_table.read(path(PUBLISHED, model)).to_dict("records"),
+        published=_published(published_table.read(path(PUBLISHED, model))),
         versions=PINNED_VERSIONS,
         tolerance=TOLERANCE,
         provenance_file=path(PROVENANCE, model),
@@ -127,6 +127,21 @@ def _figures(
         }
         for kind, pattern, caption in figure_files.REPORTED
     ]
+
+
+def _published(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per published set: how many values, the verdict, and the value furthest off for its tolerance."""
+    rows = []
+    for name, part in table.groupby("set", sort=False):
+        excess = (part["difference"].abs() / part["tolerance"]).fillna(0)
+        worst = part.loc[excess.idxmax()]
+        verdicts = set(part["verdict"])
+        rows.append(
+            worst.to_dict()
+            | {"set": name, "values": int(part["values"].sum()), "sources": worst["source"].split("; ")}
+            | {"verdict": "differs" if "differs" in verdicts else worst["verdict"]}
+        )
+    return rows
 
 
 def _by_layer(summary: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ STEPS = {
     "weights": ("weights", "models"),
     "measure": ("measure",),
     "second-opinion": ("second_opinion",),
-    "published": ("published.values",),
+    "published": ("published",),
     "summary": ("summary",),
     "figures": ("figures", "interactive"),
     "claims": ("claims",),
