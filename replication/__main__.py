@@ -21,6 +21,7 @@ from replication.paths import (
     HASHES,
     LOGIT_LENS,
     LOSSES,
+    PIN_PROVENANCE,
     PIN_RECORD,
     PINS,
     PROVENANCE,
@@ -72,8 +73,9 @@ def weights(model: ModelName, settings: Settings) -> None:
 
     configured = checked_model(model, json.loads(settings))
     files = obtain(model, configured, path(RESOURCES, model), Path(HASHES))
-    base_name = configured.weights.repo if configured.weights else None
-    write_json(path(VERIFIED, model), stamp(files, configured.note, models.check(files, base_name)))
+    hub = configured.weights
+    checks = models.check(files, hub.repo, hub.revision) if hub else models.check(files, None)
+    write_json(path(VERIFIED, model), stamp(files, configured.note, checks))
 
 
 @app.command()
@@ -205,6 +207,7 @@ def pin(model: ModelName, experiments: ExperimentNames) -> None:
         tables.write(pinned_cells(losses, record), tables.PIN, REPOSITORY / path(PINS, model, experiment))
         write_json(REPOSITORY / path(PIN_RECORD, model, experiment), pin_record(record))
         print(f"recorded {path(PINS, model, experiment)}")
+    write_json(REPOSITORY / path(PIN_PROVENANCE, model), read_json(path(PROVENANCE, model)))
     print(f"packed {write_archive(model, experiments)}")
 
 

@@ -155,12 +155,13 @@ def read_lens(folder: Path) -> Translators:
     return [(state[f"{i}.weight"], state[f"{i}.bias"]) for i in range(layers)]
 
 
-def check(files: Files, base_name: str | None) -> list[str]:
+def check(files: Files, base_name: str | None, revision: str | None = None) -> list[str]:
     """Checks that model, tokenizer and lens are whole and fit each other.
 
     Args:
         files: The files, hashes already right.
         base_name: Last part of the model's repository name; None for a local folder, whose config.json may name it.
+        revision: Commit of the model's repository; None for a local folder.
 
     Returns:
         What was checked, and what could not be, one sentence each.
@@ -174,6 +175,7 @@ def check(files: Files, base_name: str | None) -> list[str]:
         _check_tokenizer(files.folder / "tokenizer.json", config),
         _check_lens_shape(files.lens_folder, config),
         _check_lens_base(files, base_name),
+        _check_lens_revision(files.lens_folder, revision),
     ]
 
 
@@ -238,6 +240,18 @@ def _check_lens_base(files: Files, base_name: str | None) -> str:
             f"{files.lens_folder / 'config.json'}: this lens was trained for {named!r}, the model is {own!r}"
         )
     return f"lens: its config.json names the model {named}"
+
+
+def _check_lens_revision(folder: Path, revision: str | None) -> str:
+    """The lens may be for another commit of the same model; only few lenses say which."""
+    named = _read_json(folder / "config.json").get("base_model_revision")
+    if not named:
+        return "NOT checked: for which revision of the model the lens was trained (its config.json does not say)"
+    if revision is None:
+        return f"NOT checked: the lens was trained for revision {named}, this model is a folder without one"
+    if named != revision:
+        return f"NOTE: the lens was trained for revision {named}, this model is revision {revision}"
+    return f"lens: trained for this revision of the model, {named}"
 
 
 def _last_part(name: str) -> str:

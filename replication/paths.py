@@ -29,6 +29,7 @@ REPORT = "report/{model}/report.md"
 ARCHIVE = "results/{model}.tar.gz"
 
 PINS = "tests/pins/{model}/{experiment}.csv"
+PIN_PROVENANCE = "tests/pins/{model}/provenance.json"
 PIN_RECORD = "tests/pins/{model}/{experiment}.json"
 
 

@@ -91,7 +91,23 @@ def test_a_side_that_names_no_model_is_said_and_not_refused(folders, which):
     change_json(folders[which] / "config.json", _name_or_path=None, base_model_name_or_path=None)
     model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
     files = weights.obtain("mine", model, folders[0].parent, folders[0].parent / "hashes.json")
-    assert models.check(files, None)[-1].startswith("NOT checked: whether the lens was trained for this model")
+    assert models.check(files, None)[3].startswith("NOT checked: whether the lens was trained for this model")
+
+
+@pytest.mark.parametrize(
+    ("named", "ours", "said"),
+    [
+        (None, "a" * 40, "NOT checked: for which revision of the model the lens was trained"),
+        ("b" * 40, None, f"NOT checked: the lens was trained for revision {'b' * 40}"),
+        ("b" * 40, "a" * 40, f"NOTE: the lens was trained for revision {'b' * 40}, this model is revision {'a' * 40}"),
+        ("a" * 40, "a" * 40, "lens: trained for this revision of the model"),
+    ],
+)
+def test_the_lens_revision_is_compared_as_far_as_it_is_known(folders, named, ours, said):
+    change_json(folders[1] / "config.json", base_model_revision=named)
+    model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
+    files = weights.obtain("mine", model, folders[0].parent, folders[0].parent / "hashes.json")
+    assert models.check(files, "owner/random", ours)[-1].startswith(said)
 
 
 def test_nan_in_the_weights_is_named(folders):

@@ -21,6 +21,7 @@ from replication.paths import (
     LOSSES,
     PIN_RECORD,
     PINS,
+    PROVENANCE,
     PUBLISHED,
     RECORD,
     REPORT,
@@ -52,6 +53,7 @@ def run(random_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     tables.write(result.losses, tables.LOSSES, path(LOSSES, "m", "e"))
     write_json(path(RECORD, "m", "e"), result.record)
     write_text(path(REPORT, "m"), "a report")
+    write_json(path(PROVENANCE, "m"), {"commit": "c"})
     published_table.write(published_values(random_loaded), path(PUBLISHED, "m"))
     opinion = second_opinion(random_loaded, "e", result.record["prompt"]["ids"], result.losses)
     tables.write(opinion, tables.SECOND_OPINION, path(SECOND_OPINION, "m"))
