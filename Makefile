@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 4
 
-.PHONY: help env demo test miniature true-size lint
+.PHONY: help env demo test test-all miniature true-size lint
 
 help:
 	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
 	@echo "make test       the tests"
+	@echo "make test-all   the tests and the long proofs"
 	@echo "make env        the environment alone, in $(VENV), with exact pins"
 	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
 	@echo "make true-size  the workflow on random weights of GPT-2 XL's size: time and memory"
@@ -30,6 +31,9 @@ demo: env
 	@echo "The report: report/miniature/report.md"
 
 test: env
+	@$(BIN)/python -m pytest --quiet -m "not slow"
+
+test-all: env
 	@$(BIN)/python -m pytest --quiet
 
 miniature: env

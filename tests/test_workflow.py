@@ -135,31 +135,50 @@ def test_bad_configuration_is_one_sentence_before_anything_runs(tmp_path, text, 
     assert not (tmp_path / "results").exists()
 
 
-def test_the_default_model_by_the_production_path_from_a_hub(tmp_path):
-    """GPT-2 XL's place in config.yaml, small random weights: only HF_ENDPOINT and the hashes differ."""
-    shipped = read_yaml(REPOSITORY / "config.yaml")["models"]["gpt2-xl"]
-    weights, lens = shipped["weights"], shipped["lens"]
+def small_hub(folder: Path, layers: int) -> dict:
+    """Random weights where gpt2-xl's repositories have theirs; returns its pins, hashes changed."""
+    pins = read_yaml(REPOSITORY / "config.yaml")["models"]["gpt2-xl"]
+    weights, lens = pins["weights"], pins["lens"]
     folders = {
-        "weights": write_model(tmp_path / "hub" / weights["repo"], layers=8, name="gpt2-xl"),
-        "lens": write_lens(tmp_path / "hub" / "spaces" / lens["repo"] / lens["path"], layers=8, name="gpt2-xl"),
+        "weights": write_model(folder / "hub" / weights["repo"], layers=layers, name="gpt2-xl"),
+        "lens": write_lens(folder / "hub" / "spaces" / lens["repo"] / lens["path"], layers=layers, name="gpt2-xl"),
     }
-    hashes = {}
-    for key, folder in folders.items():
-        for name in shipped[key]["sha256"]:
-            if not (folder / name).exists():
-                (folder / name).write_text("{}")
-        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in shipped[key]["sha256"]}
-        hashes[key] = {"sha256": digests}
-    (tmp_path / "hashes.yaml").write_text(json.dumps({"models": {"gpt2-xl": hashes}}))
-    targets = ["results/gpt2-xl/love_hate/losses.csv", "results/gpt2-xl/published.csv"]
-    with LoopbackHub(tmp_path / "hub") as hub:
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-        snakemake(tmp_path, *targets, "--configfile", str(tmp_path / "hashes.yaml"), environment=environment)
-        asked = {request.name for request in hub.requests}
-    assert asked == {*weights["sha256"], *lens["sha256"]}, "only the named files are fetched"
+    for key, files in folders.items():
+        for name in pins[key]["sha256"]:
+            if not (files / name).exists():
+                (files / name).write_text("{}")
+            pins[key]["sha256"][name] = hashlib.sha256((files / name).read_bytes()).hexdigest()
+    (folder / "hashes.yaml").write_text(json.dumps({"models": {"gpt2-xl": pins}}))
+    return pins
+
+
+def run_on_hub(folder: Path, *targets: str) -> set[str]:
+    """Runs the default model by the production path, only HF_ENDPOINT and hashes changed; names what was asked for."""
+    with LoopbackHub(folder / "hub") as hub:
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0"}
+        snakemake(folder, *targets, "--configfile", str(folder / "hashes.yaml"), environment=environment)
+        return {request.name for request in hub.requests}
+
+
+def test_the_default_model_from_a_hub_one_experiment(tmp_path):
+    pins = small_hub(tmp_path, layers=8)
+    asked = run_on_hub(tmp_path, "results/gpt2-xl/love_hate/losses.csv", "results/gpt2-xl/published.csv")
+    assert asked == {*pins["weights"]["sha256"], *pins["lens"]["sha256"]}, "only the named files are fetched"
     published = (tmp_path / "results/gpt2-xl/published.csv").read_text()
     assert "not run" in published
     assert "agrees" not in published
+
+
+@pytest.mark.slow
+def test_the_default_model_from_a_hub_the_whole_workflow(tmp_path):
+    small_hub(tmp_path, layers=48)
+    run_on_hub(tmp_path)
+    verdicts = json.loads((tmp_path / "results/gpt2-xl/verification.json").read_text())
+    assert verdicts["passed"]
+    assert verdicts["published"]["status"] == "not run"
+    assert {checks["pins"]["status"] for checks in verdicts["experiments"].values()} == {"not run"}
+    assert {checks["second_opinion"]["status"] for checks in verdicts["experiments"].values()} == {"agrees"}
+    assert "GPT-2 steering through the tuned lens: `gpt2-xl`" in (tmp_path / "report/gpt2-xl/report.md").read_text()
 
 
 def test_what_only_the_model_can_tell_is_one_sentence_on_screen_and_in_the_log(mine):
