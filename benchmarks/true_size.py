@@ -8,7 +8,6 @@ Its losses mean nothing: random weights stand in for size, never for GPT-2 XL's 
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -26,33 +25,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from loopback_hub import LoopbackHub  # noqa: E402
-from random_model import write_lens, write_model  # noqa: E402
+from random_model import write_hub  # noqa: E402
 
 MODEL = "gpt2-xl"
 SAMPLE_SECONDS = 0.5
 GB = 1e9
-
-
-def write_hub(folder: Path, pins: dict) -> dict:
-    """A random GPT-2 XL and lens as the hub's repositories hold them; returns the pins they need."""
-    weights, lens = pins["weights"], pins["lens"]
-    shape = {"layers": 48, "d_model": 1600}
-    model_folder = write_model(folder / weights["repo"], **shape, heads=25, context=1024, scale=0.02, name=MODEL)
-    lens_folder = write_lens(folder / "spaces" / lens["repo"] / lens["path"], **shape, scale=1e-3, name=MODEL)
-    for name in weights["sha256"]:
-        # The files that only say how to generate or split text: any content will do here.
-        if not (model_folder / name).exists():
-            (model_folder / name).write_text("{}")
-    hashed = {
-        key: {name: sha256(path / name) for name in source["sha256"]}
-        for key, source, path in (("weights", weights, model_folder), ("lens", lens, lens_folder))
-    }
-    return {key: {"sha256": digests} for key, digests in hashed.items()}
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Memory(threading.Thread):
@@ -114,7 +91,13 @@ def main() -> None:
     scratch = Path(tempfile.mkdtemp(prefix="true-size-", dir=arguments.scratch))
     try:
         print(f"Writing a random GPT-2 XL and lens to {scratch}", flush=True)
-        pins = write_hub(scratch / "hub", config["models"][MODEL])
+        shape = {"layers": 48, "d_model": 1600, "name": MODEL}
+        pins = write_hub(
+            scratch / "hub",
+            config["models"][MODEL],
+            model=shape | {"heads": 25, "context": 1024, "scale": 0.02},
+            lens=shape | {"scale": 1e-3},
+        )
         mine = scratch / "random.yaml"
         note = {"note": "Random weights of GPT-2 XL's size: the numbers mean nothing."}
         mine.write_text(json.dumps({"models": {MODEL: pins | note}}))
@@ -124,7 +107,7 @@ def main() -> None:
 
 
 def run(scratch: Path, mine: Path, cores: str) -> None:
-    """Runs the workflow twice, with download and without, and prints what each took."""
+    """Runs the workflow, download included, and prints what it took."""
     work = scratch / "work"
     work.mkdir()
     with LoopbackHub(scratch / "hub") as hub:

