@@ -39,6 +39,7 @@ except UserError as error:
 
 MODEL = config["model"]
 EXPERIMENTS = list(config["experiments"])
+ARITHMETIC = f"--numerics {config['numerics']} --device {config['device']}"
 
 
 def of_every_experiment(*patterns):
@@ -107,11 +108,12 @@ rule measure:
     threads: 1
     params:
         settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
+        arithmetic=ARITHMETIC,
     message:
         "Measuring {wildcards.experiment} on {wildcards.model}"
     shell:
         "python -m replication --log {log:q} measure {wildcards.model:q} {wildcards.experiment:q}"
-        " --threads {threads} --settings {params.settings:q}"
+        " --settings {params.settings:q} {params.arithmetic} --threads {threads}"
 
 
 rule second_opinion:
@@ -128,11 +130,12 @@ rule second_opinion:
     threads: 1
     params:
         experiments=EXPERIMENTS,
+        arithmetic=ARITHMETIC,
     message:
         "Asking tuned-lens for a second opinion on {wildcards.model}"
     shell:
         "python -m replication --log {log:q} second-opinion {wildcards.model:q} {params.experiments:q}"
-        " --threads {threads}"
+        " {params.arithmetic} --threads {threads}"
 
 
 rule published_values:
@@ -146,10 +149,13 @@ rule published_values:
     benchmark:
         "logs/{model}/published.benchmark.tsv"
     threads: 1
+    params:
+        arithmetic=ARITHMETIC,
     message:
         "Measuring what others published about {wildcards.model}"
     shell:
-        "python -m replication --log {log:q} published {wildcards.model:q} --threads {threads}"
+        "python -m replication --log {log:q} published {wildcards.model:q}"
+        " {params.arithmetic} --threads {threads}"
 
 
 rule summary:

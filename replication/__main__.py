@@ -15,6 +15,7 @@ from replication import tables
 from replication.config import REPOSITORY, checked_experiment, checked_model, schema
 from replication.errors import UserError
 from replication.files import read_json, write_json, write_text
+from replication.numerics import PORTABLE, prepare
 from replication.paths import (
     CLAIMS,
     EFFECT,
@@ -48,6 +49,9 @@ app = typer.Typer(
 ModelName = Annotated[str, typer.Argument(help="Name of the model in config.yaml.")]
 ExperimentName = Annotated[str, typer.Argument(help="Name of the experiment in config.yaml.")]
 ExperimentNames = Annotated[list[str], typer.Argument(help="Names of experiments in config.yaml.")]
+Numerics = Annotated[str, typer.Option(help="portable or fast, as in config.yaml.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda, as in config.yaml.")]
 Settings = Annotated[str, typer.Option(help="The part of the configuration this step depends on, as JSON.")]
 
 
@@ -83,19 +87,21 @@ def measure(
     model: ModelName,
     experiment: ExperimentName,
     settings: Settings,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for the arithmetic; part of what is pinned.")] = 1,
+    numerics: Numerics = PORTABLE,
+    device: Device = "cpu",
+    threads: Threads = 1,
 ) -> None:
     """Runs one experiment: unsteered and steered, raw and centred, every layer and position."""
+    prepare(numerics, threads)
     from replication import measure as engine
     from replication import models
 
     configured = checked_experiment(experiment, json.loads(settings))
     files = _verified(model)
-    models.prepare_numerics(threads)
     shape = models.read_config(files.folder)
     tokenizer = models.Tokenizer(files.folder / "tokenizer.json")
     engine.check(tokenizer, shape.n_layer, shape.n_positions, configured)
-    result = engine.measure(models.load(files), configured)
+    result = engine.measure(models.load(files, device), configured)
     for pattern, table, columns in (
         (LOSSES, result.losses, tables.LOSSES),
         (TOP10, result.top10, tables.TOP10),
@@ -110,16 +116,18 @@ def measure(
 def second_opinion(
     model: ModelName,
     experiments: ExperimentNames,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")] = 1,
+    numerics: Numerics = PORTABLE,
+    device: Device = "cpu",
+    threads: Threads = 1,
 ) -> None:
     """Reads the same prompts with tuned-lens' own PredictionTrajectory, beside our tables."""
+    prepare(numerics, threads)
     import pandas as pd
 
     from replication import models
     from replication import second_opinion as opinion
 
-    models.prepare_numerics(threads)
-    loaded = models.load(_verified(model))
+    loaded = models.load(_verified(model), device)
     parts = []
     for experiment in experiments:
         losses, record = _measured(model, experiment)
@@ -130,15 +138,17 @@ def second_opinion(
 @app.command()
 def published(
     model: ModelName,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")] = 1,
+    numerics: Numerics = PORTABLE,
+    device: Device = "cpu",
+    threads: Threads = 1,
 ) -> None:
     """Measures what others published about these weights, and compares; other weights: not run."""
+    prepare(numerics, threads)
     from replication import models
     from replication.published import table
     from replication.published.values import published_values
 
-    models.prepare_numerics(threads)
-    table.write(published_values(models.load(_verified(model))), path(PUBLISHED, model))
+    table.write(published_values(models.load(_verified(model), device)), path(PUBLISHED, model))
 
 
 @app.command()

@@ -140,6 +140,10 @@ class Configuration(Frozen):
 
     model: Name
     """Model to run: a key of `models`."""
+    numerics: Literal["portable", "fast"] = "portable"
+    """`portable`: the same float32 bits on every x86-64 processor with AVX2; `fast`: what is fastest on this one."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the arithmetic runs; on `cuda` in float32 as well, without TF32, and never `portable`."""
     models: Annotated[dict[Name, Model], Field(min_length=1, strict=False)]
     """Models that can be run, by name."""
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False)]

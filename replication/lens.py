@@ -1,16 +1,18 @@
 """Residual stream -> what each layer predicts: tuned lens (Belrose et al. 2023, arXiv:2303.08112) and logit lens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear, pad
 
 from replication.models import GPT2, Translators
+from replication.numerics import MULTIPLE
 
 ROWS = 256
 """Rows of one product with the unembedding: it streams the vocabulary's weights once for many rows, and
-bounds memory (256 rows of 50,257 logits are 51 MB). Part of what is pinned: it decides the last bits."""
+bounds memory (256 rows of 50,257 logits are 51 MB). Part of what is pinned."""
 
 POSITIONS = 32
 """Positions read out together, so that the output's log-probabilities of a long prompt stay small."""
@@ -42,99 +44,114 @@ def centred(residuals: Tensor) -> Tensor:
 
 def log_probabilities(gpt2: GPT2, residuals: Tensor) -> Tensor:
     """Log-softmax of what final layer norm and unembedding read, (..., d_model) -> (..., vocabulary), in nats."""
-    log_p: Tensor = gpt2.lm_head(gpt2.transformer.ln_f(residuals)).log_softmax(-1)
-    return log_p
+    rows = _logits(gpt2, residuals.reshape(-1, residuals.shape[-1]))
+    return rows.log_softmax(-1).reshape(*residuals.shape[:-1], -1)
 
 
-def translated(residuals: Tensor, translators: Translators | None) -> Tensor:
-    """H + W_i h + b_i for the residual h entering block i; the last row, the output, stays as it is.
+def _logits(gpt2: GPT2, rows: Tensor) -> Tensor:
+    """(rows, d_model) -> (rows, vocabulary)."""
+    return _padded(lambda hidden: gpt2.lm_head(gpt2.transformer.ln_f(hidden)), rows)
 
-    Args:
-        residuals: (layers + 1, positions, d_model).
-        translators: The tuned lens' affine translators; None leaves every row as it is (the logit lens).
 
-    Returns:
-        (layers + 1, positions, d_model).
-    """
-    if translators is None:
-        return residuals
-    rows = [
-        h + torch.nn.functional.linear(h, weight, bias)
-        for h, (weight, bias) in zip(residuals[:-1], translators, strict=True)
-    ]
-    return torch.stack([*rows, residuals[-1]])
+def _padded(product: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """A product over a multiple of `MULTIPLE` rows, so that equal rows give equal bits wherever they stand."""
+    return product(pad(rows, (0, 0, 0, -len(rows) % MULTIPLE)))[: len(rows)]
 
 
 def lens_predictions(
-    gpt2: GPT2, translators: Translators | None, runs: Sequence[Tensor], targets: Tensor, top_k: int
+    gpt2: GPT2, translators: Translators | None, runs: Tensor, targets: Tensor, top_k: int
 ) -> Predictions:
     """What every layer predicts at every position, for several runs of one prompt.
 
-    Each run goes through products of the same shapes, so that equal residuals give equal bits. Log-probabilities
-    over the vocabulary are held for `ROWS` rows at a time.
+    Of equal residuals, those below an injection say, one is read. Log-probabilities over the vocabulary are held
+    for `ROWS` rows at a time.
 
     Args:
         gpt2: The model whose final layer norm and unembedding read the residuals.
-        translators: The tuned lens, or None for the logit lens.
-        runs: Residual streams, each (layers + 1, positions, d_model): what enters every block and leaves the last.
+        translators: The tuned lens; None for the logit lens.
+        runs: Residual streams, (runs, layers + 1, positions, d_model): what enters every block and leaves the last.
         targets: (positions,) token ids.
         top_k: Number of most probable tokens to keep.
     """
-    hidden = [translated(residuals, translators) for residuals in runs]
     slices = [slice(start, start + POSITIONS) for start in range(0, len(targets), POSITIONS)]
-    columns = [_stacked(_chunks(gpt2, [h[:, part] for h in hidden], targets[part], top_k)) for part in slices]
+    columns = [_from_the_top(gpt2, translators, runs[:, :, part], targets[part], top_k) for part in slices]
     return Predictions(*(torch.cat(parts, dim=2) for parts in zip(*columns, strict=True)))
 
 
-def _chunks(gpt2: GPT2, runs: list[Tensor], targets: Tensor, top_k: int) -> Iterator[Predictions]:
-    """Predictions of a few layers at a time, from the output down, so that KL finds the output's rows first."""
-    positions = len(targets)
-    per_run = [run.flip(0).split(max(1, ROWS // positions)) for run in runs]
-    outputs: list[Tensor] = []
-    for chunk in zip(*per_run, strict=True):
-        first: Tensor | None = None
-        statistics = []
-        for run, layers in enumerate(chunk):
-            # (layers, positions, d_model) -> (layers, positions, vocabulary), as one product of all its rows
-            logits = gpt2.lm_head(gpt2.transformer.ln_f(layers.flatten(0, 1))).unflatten(0, (-1, positions))
-            log_p = logits.log_softmax(-1)
-            first = log_p if first is None else first
-            if run == len(outputs):
-                outputs.append(log_p[0].clone())
-            statistics.append(_statistics(logits, log_p, outputs[run], first, targets, top_k))
-        yield Predictions(*(torch.stack(parts) for parts in zip(*statistics, strict=True)))
+def _from_the_top(
+    gpt2: GPT2, translators: Translators | None, runs: Tensor, targets: Tensor, top_k: int
+) -> Predictions:
+    """`lens_predictions` of a few positions, layer by layer from the output down: KL needs the output's rows."""
+    output: tuple[Tensor, Tensor] | None = None
+    found = []
+    for logits in _logits_of_layers(gpt2, translators, runs):
+        log_p = logits.log_softmax(-1)
+        p = log_p.exp()
+        output = output or (p, log_p)
+        found.append(_statistics(logits, (p, log_p), output, targets, top_k))
+    return Predictions(*(torch.stack(parts[::-1], dim=1) for parts in zip(*found, strict=True)))
 
 
-def _stacked(chunks: Iterator[Predictions]) -> Predictions:
-    """Chunks of layers, top down, as one table of layers, bottom up."""
-    return Predictions(*(torch.cat(parts, dim=1).flip(1) for parts in zip(*chunks, strict=True)))
+def _logits_of_layers(gpt2: GPT2, translators: Translators | None, runs: Tensor) -> Iterator[Tensor]:
+    """Logits of every layer, (runs, positions, vocabulary), from the output down; several layers share a product."""
+    new = (runs != runs[:1]).any(-1)
+    new[0] = True
+    waiting: list[tuple[Tensor, Tensor]] = []
+    for layer in reversed(range(runs.shape[1])):
+        rows = runs[:, layer][new[:, layer]]
+        # Where in the layer's rows each cell is: an equal residual is that of the first run.
+        place = new[:, layer].flatten().cumsum(0).sub(1).unflatten(0, new[:, layer].shape)
+        waiting.append((translated(rows, translators, layer), torch.where(new[:, layer], place, place[:1])))
+        if layer == 0 or sum(len(rows) for rows, _ in waiting) + new[:, layer - 1].sum() > ROWS:
+            yield from _logits_of_rows(gpt2, waiting)
+            waiting = []
+
+
+def _logits_of_rows(gpt2: GPT2, layers: list[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+    """Logits of a few layers by one product; a layer is its rows and, for every cell, which of them it has."""
+    logits = _logits(gpt2, torch.cat([rows for rows, _ in layers]))
+    for part, (_, place) in zip(logits.split([len(rows) for rows, _ in layers]), layers, strict=True):
+        yield part[place]
+
+
+def translated(rows: Tensor, translators: Translators | None, layer: int) -> Tensor:
+    """H + W h + b with translator `layer`, for residuals h entering that block, (rows, d_model).
+
+    The output, one layer above the last translator, and everything in the logit lens (None) stays as it is.
+    """
+    if translators is None or layer == len(translators):
+        return rows
+    weight, bias = translators[layer]
+    return rows + _padded(lambda hidden: linear(hidden, weight, bias), rows)
 
 
 def _statistics(
-    logits: Tensor, log_p: Tensor, output: Tensor, first: Tensor, targets: Tensor, top_k: int
+    logits: Tensor, row: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor], targets: Tensor, top_k: int
 ) -> Predictions:
-    """Statistics of one run's `logits` and their log-softmax, both (layers, positions, vocabulary)."""
+    """Statistics of one layer's `logits`, (runs, positions, vocabulary), its p and log p, and the output's."""
+    p, log_p = row
     index = targets.expand(logits.shape[:-1])[..., None]
     top_ids = _top_ids(logits, top_k)
     return Predictions(
         loss=-log_p.gather(-1, index)[..., 0],
-        rank=1 + (logits > logits.gather(-1, index)).sum(-1),
-        entropy=-(log_p.exp() * log_p).sum(-1),
-        kl_to_output=(output.exp() * (output - log_p)).sum(-1),
-        kl_to_first=(first.exp() * (first - log_p)).sum(-1),
+        # Counted in float32, which is exact up to 16 million tokens and several times faster than in int64.
+        rank=1 + (logits > logits.gather(-1, index)).sum(-1, dtype=torch.float32).long(),
+        entropy=-(p * log_p).sum(-1),
+        kl_to_output=(output[1] - log_p).mul_(output[0]).sum(-1),
+        kl_to_first=(log_p[:1] - log_p).mul_(p[:1]).sum(-1),
         top_ids=top_ids,
-        top_probabilities=log_p.gather(-1, top_ids).exp(),
+        top_probabilities=p.gather(-1, top_ids),
     )
 
 
 def _top_ids(logits: Tensor, k: int) -> Tensor:
     """Ids of the k largest logits, (..., k), best first, of equal logits the lower id first."""
-    values, ids = logits.topk(k, dim=-1)
-    ids, order = ids.sort(dim=-1)
+    values, ids = logits.topk(k + 1, dim=-1)
+    # topk leaves open which of several equals in the last place it takes; those rare rows are sorted whole.
+    open_end = values[..., k] == values[..., k - 1]
+    ids, order = ids[..., :k].sort(dim=-1)
     order = values.gather(-1, order).argsort(dim=-1, descending=True, stable=True)
     top = ids.gather(-1, order)
-    # topk leaves open which of several equals in the last place it takes; those rare rows are sorted whole.
-    open_end = (logits >= values[..., -1:]).sum(-1) > k
     if open_end.any():
         top[open_end] = logits[open_end].argsort(dim=-1, descending=True, stable=True)[..., :k]
     return top

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from replication import tables
+from replication import numerics, tables
 from replication.config import Experiment
 from replication.errors import UserError
 from replication.lens import Predictions, centred, lens_predictions
@@ -78,7 +78,7 @@ def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
         labels = _Labels(tokenizer, context_ids, [*context_ids[1:], tokenizer.bos])
         targets = torch.tensor(labels.target_ids, device=gpt2.device)
         raw = lens_predictions(gpt2, loaded.translators, runs, targets, TOP_K)
-        posted = lens_predictions(gpt2, loaded.translators, [centred(run) for run in runs], targets, TOP_K)
+        posted = lens_predictions(gpt2, loaded.translators, centred(runs), targets, TOP_K)
         logit = lens_predictions(gpt2, None, runs, targets, TOP_K)
     tuned = dict(zip(tables.PROTOCOLS, (raw, posted), strict=True))
     return Measurement(
@@ -182,6 +182,7 @@ def _record(loaded: Loaded, experiment: Experiment, sides: Sides, vector: Steeri
         # Position i predicts token i + 1.
         "key_positions": [i - 1 for i, token in enumerate(prompt_tokens) if i and token in experiment.key_tokens],
         "numerics": {
+            "mode": numerics.mode(),
             "dtype": "float32",
             "attention": str(gpt2.config._attn_implementation),
             "device": str(gpt2.device),

@@ -88,24 +88,14 @@ class Loaded:
     translators: Translators
 
 
-def prepare_numerics(threads: int) -> None:
-    """Fixes what the last bits depend on: the thread count, no TF32, and warm vector mathematics.
+def load(files: Files, device: str = "cpu") -> Loaded:
+    """Model, tokenizer and lens from verified files, in float32 and eval mode; on the CPU weights stay memory-mapped.
 
-    The first large exp, log or sqrt of a fresh process with several threads can be wrong by thousands of
-    units in the last place (pytorch issue 188792), so each is called once with one thread before.
+    Raises:
+        UserError: A file is damaged, or there is no such device.
     """
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.set_num_threads(1)
-    warm = torch.linspace(0.1, 1.0, 1 << 16)
-    for function in (torch.exp, torch.log, torch.sqrt, torch.tanh):
-        function(warm)
-    warm.log_softmax(-1)
-    torch.set_num_threads(threads)
-
-
-def load(files: Files) -> Loaded:
-    """Model, tokenizer and lens from verified files, in float32 and eval mode; weights stay memory-mapped."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: 'cuda' was asked for, but torch finds no GPU here; set it to 'cpu'")
     tokenizer = Tokenizer(files.folder / "tokenizer.json")
     # The progress bar of loading is noise in a job's log.
     transformers_logging.disable_progress_bar()
@@ -115,8 +105,9 @@ def load(files: Files) -> Loaded:
     gpt2, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise UserError(f"{files.folder / 'model.safetensors'}: lacks the tensor {missing[0]}")
-    gpt2.eval().requires_grad_(False)
-    return Loaded(files, gpt2, tokenizer, read_lens(files.lens_folder))
+    gpt2.eval().requires_grad_(False).to(device)
+    lens = read_lens(files.lens_folder)
+    return Loaded(files, gpt2, tokenizer, [(weight.to(device), bias.to(device)) for weight, bias in lens])
 
 
 def read_config(folder: Path) -> GPT2Config:

@@ -3,15 +3,18 @@
 Residuals are those of the raw Hugging Face GPT-2. "Entering block i" is TransformerLens' blocks.i.hook_resid_pre.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from replication.config import Steering
 from replication.errors import UserError
 from replication.models import GPT2, Tokenizer
+from replication.numerics import MULTIPLE
 
 PADDING = " "
 """The shorter side is padded on the right with this token, as in the post's x-vector tables."""
@@ -55,12 +58,29 @@ def padded_sides(tokenizer: Tokenizer, steering: Steering) -> Sides:
     return Sides(added + space * padding[0], subtracted + space * padding[1], padding)
 
 
-def embedded(gpt2: GPT2, ids: list[int]) -> Tensor:
-    """Token plus position embedding: what enters block 0, (1, positions, d_model)."""
-    tokens = torch.tensor([ids], device=gpt2.device)
-    positions = torch.arange(len(ids), device=gpt2.device)
-    hidden: Tensor = gpt2.transformer.wte(tokens) + gpt2.transformer.wpe(positions)
+def embedded(gpt2: GPT2, texts: Sequence[Sequence[int]]) -> Tensor:
+    """Token plus position embedding: what enters block 0, (texts, positions of the longest, d_model).
+
+    Shorter texts are followed by token 0; attention looks back only, so nothing of it reaches them.
+    """
+    longest = max(map(len, texts))
+    tokens = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in texts], device=gpt2.device)
+    hidden: Tensor = gpt2.transformer.wte(tokens) + gpt2.transformer.wpe(torch.arange(longest, device=gpt2.device))
     return hidden
+
+
+def through_block(gpt2: GPT2, layer: int, entering: Tensor) -> Tensor:
+    """What leaves block `layer`, (batch, positions, d_model), for what enters it.
+
+    Positions or batch, whichever costs less, are padded so that products have a multiple of `MULTIPLE` rows: a row
+    then gets the same bits wherever it stands in the batch.
+    """
+    batch, positions, _ = entering.shape
+    more_positions = -positions % (MULTIPLE // math.gcd(batch, MULTIPLE))
+    more_batch = -batch % (MULTIPLE // math.gcd(positions, MULTIPLE))
+    padding = (more_positions, 0) if batch * more_positions <= positions * more_batch else (0, more_batch)
+    leaving: Tensor = gpt2.transformer.h[layer](pad(entering, (0, 0, 0, padding[0], 0, padding[1])))
+    return leaving[:batch, :positions]
 
 
 def residual_stream(gpt2: GPT2, entering: Tensor, first: int, last: int) -> Tensor:
@@ -68,62 +88,33 @@ def residual_stream(gpt2: GPT2, entering: Tensor, first: int, last: int) -> Tens
 
     Args:
         gpt2: The model.
-        entering: Residual stream entering block `first`, (1, positions, d_model).
+        entering: Residual stream entering block `first`, (batch, positions, d_model).
         first: Block to start at.
         last: Block to stop before.
 
     Returns:
-        (last - first + 1, positions, d_model); row i enters block first + i.
+        (batch, last - first + 1, positions, d_model); row i enters block first + i.
     """
     stream = [entering]
-    for block in gpt2.transformer.h[first:last]:
-        stream.append(block(stream[-1]))
-    return torch.cat(stream)
+    for layer in range(first, last):
+        stream.append(through_block(gpt2, layer, stream[-1]))
+    return torch.stack(stream, dim=1)
 
 
 def leaving(gpt2: GPT2, entering: Tensor, first: int) -> Tensor:
     """What leaves the last block when `entering`, (batch, positions, d_model), enters block `first`."""
-    for block in gpt2.transformer.h[first:]:
-        entering = block(entering)
+    for layer in range(first, len(gpt2.transformer.h)):
+        entering = through_block(gpt2, layer, entering)
     return entering
-
-
-def after_attention(gpt2: GPT2, entering: Tensor, layer: int) -> Tensor:
-    """The residual stream within block `layer`, between attention and MLP (TransformerLens' hook_resid_mid).
-
-    It is also what leaves the block when its MLP is ablated to zero.
-
-    Args:
-        gpt2: The model.
-        entering: Residual stream entering the block, (batch, positions, d_model).
-        layer: The block.
-    """
-    block: Any = gpt2.transformer.h[layer]
-    attended: Tensor = block.attn(block.ln_1(entering))[0]
-    return entering + attended
-
-
-def replaced_at_each(stream: Tensor, other: Tensor) -> Tensor:
-    """Copies of `stream`, (positions, d_model); copy p has position p replaced by that of `other`.
-
-    Returns:
-        (positions, positions, d_model), a batch for `leaving`.
-    """
-    copies = stream.repeat(len(stream), 1, 1)
-    each = torch.arange(len(stream), device=stream.device)
-    copies[each, each] = other
-    return copies
 
 
 def steering_vector(gpt2: GPT2, sides: Sides, steering: Steering) -> SteeringVector:
     """Coefficient * (added - subtracted) of the residual stream entering block `layer` (Turner et al. 2023).
 
-    Both sides run through products of the same shape, so that equal tokens give equal bits: with
-    `<|endoftext|>` first on both, row 0 is exactly zero.
+    Both sides run in one batch, so that equal tokens give equal bits: with `<|endoftext|>` first on both,
+    row 0 is exactly zero.
     """
-    added, subtracted = (
-        residual_stream(gpt2, embedded(gpt2, ids), 0, steering.layer)[-1] for ids in (sides.added, sides.subtracted)
-    )
+    added, subtracted = residual_stream(gpt2, embedded(gpt2, [sides.added, sides.subtracted]), 0, steering.layer)[:, -1]
     return SteeringVector(steering.layer, added, subtracted, steering.coefficient * (added - subtracted))
 
 
@@ -134,18 +125,17 @@ def injected(stream: Tensor, vector: Tensor) -> Tensor:
     return steered
 
 
-def both_streams(gpt2: GPT2, ids: list[int], vector: SteeringVector) -> tuple[Tensor, Tensor]:
+def both_streams(gpt2: GPT2, ids: list[int], vector: SteeringVector) -> Tensor:
     """Residual streams of a prompt without and with steering.
 
-    The blocks below the injection run once and serve both; from there on both run through products of the
-    same shape. So a coefficient of 0 changes nothing at all, and what the vector cannot reach keeps its bits.
+    The blocks below the injection run once and serve both; from there on both run in one batch. So a coefficient
+    of 0 changes nothing at all, and what the vector cannot reach keeps its bits.
 
     Returns:
-        Unsteered and steered, each (layers + 1, positions, d_model): what enters every block, after the
-        injection where it happens, and what leaves the last.
+        (2, layers + 1, positions, d_model), unsteered and steered: what enters every block, after the injection
+        where it happens, and what leaves the last.
     """
-    layers = len(gpt2.transformer.h)
-    unsteered = residual_stream(gpt2, embedded(gpt2, ids), 0, layers)
-    entering = injected(unsteered[vector.layer], vector.values)
-    above = residual_stream(gpt2, entering[None], vector.layer, layers)
-    return unsteered, torch.cat([unsteered[: vector.layer], above])
+    below = residual_stream(gpt2, embedded(gpt2, [ids]), 0, vector.layer)[0]
+    entering = torch.stack([below[-1], injected(below[-1], vector.values)])
+    above = residual_stream(gpt2, entering, vector.layer, len(gpt2.transformer.h))
+    return torch.cat([below[:-1].expand(2, -1, -1, -1), above], dim=1)

@@ -3,11 +3,17 @@
 from pathlib import Path
 
 import pytest
-from random_model import write_lens, write_model
 
-from replication import weights
-from replication.config import Model
-from replication.models import Loaded, load, prepare_numerics
+from replication import numerics
+
+# Before anything imports torch, as in a run of the workflow.
+numerics.prepare(numerics.PORTABLE, threads=1)
+
+from random_model import write_lens, write_model  # noqa: E402
+
+from replication import weights  # noqa: E402
+from replication.config import Model  # noqa: E402
+from replication.models import Loaded, load  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +26,6 @@ def random_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 @pytest.fixture(scope="session")
 def random_loaded(random_folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     """The random model, loaded by the package."""
-    prepare_numerics(threads=1)
     model = Model(folder=str(random_folders[0]), lens_folder=str(random_folders[1]))
     scratch = tmp_path_factory.mktemp("scratch")
     return load(weights.obtain("random", model, scratch, scratch / "hashes.json"))

@@ -12,7 +12,7 @@ from replication import tables, weights
 from replication.config import REPOSITORY, Experiment, checked
 from replication.files import read_json
 from replication.measure import Measurement, measure
-from replication.models import Loaded, load, prepare_numerics
+from replication.models import Loaded, load
 from replication.paths import PIN_RECORD, PINS, path
 from replication.pins import compare, pin_record, pinned_cells
 from replication.summary import chosen_layers, summary
@@ -24,7 +24,6 @@ MODEL = "miniature"
 
 @pytest.fixture(scope="module")
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    prepare_numerics(threads=1)
     scratch = tmp_path_factory.mktemp("miniature")
     return load(weights.obtain(MODEL, CONFIG.models[MODEL], scratch, scratch / "hashes.json"))
 

@@ -21,7 +21,7 @@ from transformers import GPT2Config
 
 from replication import weights
 from replication.config import Model, checked
-from replication.models import Loaded, Tokenizer, load, prepare_numerics
+from replication.models import Loaded, Tokenizer, load
 from replication.published import kinds, runs, table, values
 from replication.published.data import MODELS, Check, PublishedSet, Tolerance, published_sets
 from replication.workflow import read_yaml
@@ -248,7 +248,6 @@ def shortened(check: Check) -> Check:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Loaded, list[PublishedSet]]]:
     """For each published model a random one of its depth, and its sets with the numpy values in place of theirs."""
-    prepare_numerics(threads=1)
     made: dict[str, tuple[Loaded, list[PublishedSet]]] = {}
 
     def make(name: str) -> tuple[Loaded, list[PublishedSet]]:
@@ -396,7 +395,7 @@ def test_residuals_leaving_a_block_instead_of_entering_are_caught(models, monkey
 
     def leaving(gpt2, entering, first, last):
         stream = real(gpt2, entering, first, min(last + 1, 48))
-        return torch.cat([stream[1:], stream[-1:]])[: last - first + 1]
+        return torch.cat([stream[:, 1:], stream[:, -1:]], dim=1)[:, : last - first + 1]
 
     monkeypatch.setattr(runs, "residual_stream", leaving)
     all_verdicts(models, (*BY_LAYER, *PATCHING, "annah-love-hate-raw-norm"), (*UNSTEERED, *STEERED))

@@ -16,18 +16,20 @@ from replication.published.data import Array
 from replication.published.runs import (
     Run,
     Text,
+    after_attention,
     as_published,
     entering,
     lens,
     logit_difference,
     output,
+    replaced_at_each,
     stream_without_mlp,
     streams,
     vector,
     vectors,
     whole,
 )
-from replication.steering import after_attention, both_streams, leaving, replaced_at_each
+from replication.steering import both_streams, leaving
 
 Axes = dict[str, list[Any]]
 Answers = list[tuple[Text, Text]]

@@ -14,7 +14,6 @@ from replication.models import GPT2, Loaded, Translators
 from replication.steering import (
     Sides,
     SteeringVector,
-    after_attention,
     both_streams,
     embedded,
     residual_stream,
@@ -45,7 +44,7 @@ def started(loaded: Loaded) -> Run:
 
     @lru_cache(STREAMS)
     def stream(ids: tuple[int, ...], blocks: int) -> Tensor:
-        return residual_stream(gpt2, embedded(gpt2, list(ids)), 0, blocks)
+        return residual_stream(gpt2, embedded(gpt2, [ids]), 0, blocks)[0]
 
     return Run(gpt2, loaded.translators, stream)
 
@@ -75,11 +74,10 @@ def vectors(run: Run, steering: dict[str, Any], layers: list[int]) -> Tensor:
     return float(steering["coefficient"]) * (added - subtracted)
 
 
-def streams(run: Run, prompt: Text, steering: dict[str, Any] | None) -> tuple[Tensor, Tensor]:
+def streams(run: Run, prompt: Text, steering: dict[str, Any] | None) -> Tensor:
     """Residual streams of a prompt, unsteered and steered; the same twice where nothing steers."""
     if steering is None:
-        unsteered = whole(run, prompt["ids"])
-        return unsteered, unsteered
+        return whole(run, prompt["ids"]).expand(2, -1, -1, -1)
     return both_streams(run.gpt2, prompt["ids"], vector(run, steering, steering["layer"]))
 
 
@@ -89,8 +87,35 @@ def stream_without_mlp(run: Run, prompt: Text, layer: int | None) -> Tensor:
     if layer is None:
         return stream
     leaving = after_attention(run.gpt2, stream[layer][None], layer)
-    above = residual_stream(run.gpt2, leaving, layer + 1, len(run.gpt2.transformer.h))
+    above = residual_stream(run.gpt2, leaving, layer + 1, len(run.gpt2.transformer.h))[0]
     return torch.cat([stream[: layer + 1], above])
+
+
+def after_attention(gpt2: GPT2, entering: Tensor, layer: int) -> Tensor:
+    """The residual stream within block `layer`, between attention and MLP (TransformerLens' hook_resid_mid).
+
+    It is also what leaves the block when its MLP is ablated to zero.
+
+    Args:
+        gpt2: The model.
+        entering: Residual stream entering the block, (batch, positions, d_model).
+        layer: The block.
+    """
+    block: Any = gpt2.transformer.h[layer]
+    attended: Tensor = block.attn(block.ln_1(entering))[0]
+    return entering + attended
+
+
+def replaced_at_each(stream: Tensor, other: Tensor) -> Tensor:
+    """Copies of `stream`, (positions, d_model); copy p has position p replaced by that of `other`.
+
+    Returns:
+        (positions, positions, d_model), a batch for `leaving`.
+    """
+    copies = stream.repeat(len(stream), 1, 1)
+    each = torch.arange(len(stream), device=stream.device)
+    copies[each, each] = other
+    return copies
 
 
 def as_published(residuals: Tensor, without_mean: bool) -> Tensor:
@@ -100,12 +125,12 @@ def as_published(residuals: Tensor, without_mean: bool) -> Tensor:
 
 def output(run: Run, runs: list[Tensor], targets: list[int]) -> Predictions:
     """The model's own predictions, each (runs, 1, positions), by the read-out that fills the tables."""
-    return lens_predictions(run.gpt2, None, [stream[-1:] for stream in runs], _ids(run, targets), 1)
+    return lens_predictions(run.gpt2, None, torch.stack([stream[-1:] for stream in runs]), _ids(run, targets), 1)
 
 
 def lens(run: Run, runs: list[Tensor], targets: list[int], tuned: bool = True) -> Predictions:
     """What every row of the tuned lens, or the logit lens, predicts, each (runs, layers + 1, positions)."""
-    return lens_predictions(run.gpt2, run.translators if tuned else None, runs, _ids(run, targets), 1)
+    return lens_predictions(run.gpt2, run.translators if tuned else None, torch.stack(runs), _ids(run, targets), 1)
 
 
 def logit_difference(run: Run, last: Tensor, answer: tuple[Text, Text]) -> Tensor:
