@@ -475,7 +475,7 @@ def test_a_wrong_lens_read_out_is_caught(models, monkeypatch, fault):
     if fault == "next translator":
         loaded = replace(loaded, translators=[*loaded.translators[1:], loaded.translators[0]])
     elif fault == "no translator":
-        monkeypatch.setattr("replication.lens.translated", lambda residuals, _: residuals)
+        monkeypatch.setattr("replication.lens.translated", lambda rows, *_: rows)
     else:
         monkeypatch.setattr(kinds, "as_published", lambda residuals, _: runs.centred(residuals))
     found = values.published_values(loaded, sets).set_index("quantity")["verdict"]
