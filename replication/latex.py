@@ -16,7 +16,8 @@ _TYPEWRITER = {character: rf"{{\char{ord(character)}}}" for character in '\\{}_^
     "`": r"\textasciigrave{}",
     "-": "-{}",
     ",": ",{}",
-    " ": r"\textvisiblespace{}",
+    # A long prompt in a caption breaks after its spaces.
+    " ": r"\textvisiblespace\allowbreak{}",
 }
 
 _PLAIN = _TYPEWRITER | {

@@ -68,8 +68,8 @@ def read_latex_token(text: str) -> str:
     """Token text out of LaTeX, by the meaning of its commands."""
     text = re.sub(r"^\\underline\{(.*)\}$", r"\1", text, flags=re.DOTALL)
     text = re.fullmatch(r"\\texttt\{(.*)\}", text, re.DOTALL)[1]
-    meanings = {r"\textvisiblespace{}": " ", r"\textquotesingle{}": "'", r"\textasciigrave{}": "`"}
-    units = re.findall(r"\{\\char\d+\}|\\text\w+\{\}|\\[$&#%]|[-,]\{\}|[^\\{}]", text)
+    meanings = {r"\textvisiblespace\allowbreak{}": " ", r"\textquotesingle{}": "'", r"\textasciigrave{}": "`"}
+    units = re.findall(r"\{\\char\d+\}|\\text\w+(?:\\allowbreak)?\{\}|\\[$&#%]|[-,]\{\}|[^\\{}]", text)
     assert "".join(units) == text, "every unit is known"
     return "".join(
         chr(int(unit[6:-1])) if unit.startswith(r"{\char") else meanings.get(unit, unit.strip("\\").removesuffix("{}"))
@@ -154,6 +154,11 @@ def test_hostile_tokens_compile_short_and_long(tmp_path, tokens):
     log = compiled(tmp_path, [text])
     assert "Missing character" not in log
     assert "Font Warning" not in log
+
+
+def test_a_prompt_of_forty_tokens_fits_the_page(tmp_path):
+    log = compiled(tmp_path, [latex_table(table_with([" hate", " you", " because", " wonderful"] * 10))])
+    assert "Overfull" not in log
 
 
 def compiled(folder: Path, tables: list[str]) -> str:
