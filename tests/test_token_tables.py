@@ -69,7 +69,7 @@ def read_latex_token(text: str) -> str:
     text = re.sub(r"^\\underline\{(.*)\}$", r"\1", text, flags=re.DOTALL)
     text = re.fullmatch(r"\\texttt\{(.*)\}", text, re.DOTALL)[1]
     meanings = {r"\textvisiblespace\allowbreak{}": " ", r"\textquotesingle{}": "'", r"\textasciigrave{}": "`"}
-    units = re.findall(r"\{\\char\d+\}|\\text\w+(?:\\allowbreak)?\{\}|\\[$&#%]|[-,]\{\}|[^\\{}]", text)
+    units = re.findall(r"\{\\char\d+\}|\\text\w+(?:\\allowbreak)?\{\}|\\[$&#%]|[-,]\{\}|[^\\{}$&#%_^~\"<>|'`, -]", text)
     assert "".join(units) == text, "every unit is known"
     return "".join(
         chr(int(unit[6:-1])) if unit.startswith(r"{\char") else meanings.get(unit, unit.strip("\\").removesuffix("{}"))
