@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 4
 
-.PHONY: help env demo test test-all miniature true-size lint
+.PHONY: help env demo test test-all validators miniature true-size lint
 
 help:
 	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
 	@echo "make test       the tests"
 	@echo "make test-all   the tests and the long proofs"
+	@echo "make validators RO-Crate and CITATION.cff validators for the tests, in .validators"
 	@echo "make env        the environment alone, in $(VENV), with exact pins"
 	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
 	@echo "make true-size  the workflow on random weights of GPT-2 XL's size: time and memory"
@@ -35,6 +36,13 @@ test: env
 
 test-all: env
 	@$(BIN)/python -m pytest --quiet
+
+# Apart from the environment, whose versions they would change.
+validators: .validators/installed
+.validators/installed: tests/validators.txt
+	@$(PYTHON) -m venv .validators
+	@.validators/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 miniature: env
 	@$(BIN)/python -m replication.miniature.train

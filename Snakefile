@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
 
-from replication import paths, workflow as steps
+from replication import outputs, paths, workflow as steps
 from replication.errors import UserError
 from replication.figure_files import FIGURE_FILES, INTERACTIVE
 
@@ -56,7 +56,7 @@ rule all:
     input:
         paths.VERDICT.format(model=MODEL),
         paths.REPORT.format(model=MODEL),
-        paths.PROVENANCE.format(model=MODEL),
+        paths.CRATE.format(model=MODEL),
     localrule: True
 
 
@@ -173,6 +173,22 @@ rule summary:
         "python -m replication --log {log:q} summary {wildcards.model:q} {wildcards.experiment:q}"
 
 
+rule token_tables:
+    input:
+        code=steps.code("token-tables"),
+        verified=paths.VERIFIED,
+        summary=paths.SUMMARY,
+        record=paths.RECORD,
+    output:
+        tables=paths.TOKEN_TABLES,
+    log:
+        "logs/{model}/{experiment}/token_tables.log",
+    message:
+        "Setting the tables of {wildcards.experiment}"
+    shell:
+        "python -m replication --log {log:q} token-tables {wildcards.model:q} {wildcards.experiment:q}"
+
+
 rule figures:
     input:
         code=steps.code("figures"),
@@ -284,6 +300,25 @@ rule provenance:
         "Writing down machine, versions and commit of this run"
     shell:
         "python -m replication --log {log:q} provenance {wildcards.model:q} {params.experiments:q}"
+
+
+rule crate:
+    # Last of the default target, so that Snakemake's own records of all steps before it are there to be read.
+    input:
+        code=steps.code("crate"),
+        of_experiments=of_every_experiment(*outputs.OF_AN_EXPERIMENT),
+        of_model=outputs.OF_A_MODEL,
+    output:
+        crate=paths.CRATE,
+        workflow=paths.CRATE_WORKFLOW,
+    log:
+        "logs/{model}/crate.log",
+    params:
+        experiments=EXPERIMENTS,
+    message:
+        "Describing the run on {wildcards.model} as an RO-Crate"
+    shell:
+        "python -m replication --log {log:q} crate {wildcards.model:q} {params.experiments:q}"
 
 
 rule pin:

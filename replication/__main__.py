@@ -38,6 +38,7 @@ from replication.paths import (
     VERIFIED,
     path,
 )
+from replication.paths import token_table as token_table_path
 
 app = typer.Typer(
     help="Steps of the replication; run the whole with: snakemake --cores 4",
@@ -161,6 +162,20 @@ def summary(model: ModelName, experiment: ExperimentName) -> None:
 
 
 @app.command()
+def token_tables(model: ModelName, experiment: ExperimentName) -> None:
+    """Writes the loss of every token as tables in Markdown and LaTeX, from the summary."""
+    from replication.latex_table import latex_table
+    from replication.token_tables import markdown_table, token_table
+
+    summary = tables.read(path(SUMMARY, model, experiment), tables.SUMMARY)
+    record, note = read_json(path(RECORD, model, experiment)), read_json(path(VERIFIED, model))["note"]
+    for protocol in tables.PROTOCOLS:
+        table = token_table(summary, record, experiment, protocol, note)
+        write_text(path(token_table_path(protocol, "md"), model, experiment), markdown_table(table))
+        write_text(path(token_table_path(protocol, "tex"), model, experiment), latex_table(table))
+
+
+@app.command()
 def figures(model: ModelName, experiment: ExperimentName) -> None:
     """Draws all figures of one experiment, and its interactive page, from its tables."""
     from replication import figures as still
@@ -235,6 +250,14 @@ def provenance(model: ModelName, experiments: ExperimentNames) -> None:
     from replication.provenance import provenance as gathered
 
     write_json(path(PROVENANCE, model), gathered(model, experiments))
+
+
+@app.command()
+def crate(model: ModelName, experiments: ExperimentNames) -> None:
+    """Describes the run as a Provenance Run RO-Crate: inputs, steps, outputs, hashes, versions, times."""
+    from replication.crate import write_crate
+
+    write_crate(model, experiments)
 
 
 @app.command(name="schema")

@@ -22,6 +22,8 @@ CLAIMS = "results/{model}/claims.json"
 VERIFICATION = "results/{model}/verification.json"
 VERDICT = "results/{model}/verdict.txt"
 PROVENANCE = "results/{model}/provenance.json"
+CRATE = "results/{model}/ro-crate-metadata.json"
+CRATE_WORKFLOW = "results/{model}/Snakefile"
 
 FIGURES = "figures/{model}"
 REPORT = "report/{model}/report.md"
@@ -31,6 +33,15 @@ ARCHIVE = "results/{model}.tar.gz"
 PINS = "tests/pins/{model}/{experiment}.csv"
 PIN_PROVENANCE = "tests/pins/{model}/provenance.json"
 PIN_RECORD = "tests/pins/{model}/{experiment}.json"
+
+
+def token_table(protocol: str, kind: str) -> str:
+    """Where the table of every token's loss lies as `kind` (md or tex), with model and experiment left open."""
+    return f"results/{{model}}/{{experiment}}/table_{protocol}.{kind}"
+
+
+TOKEN_TABLES = tuple(token_table(protocol, kind) for protocol in ("raw", "centred") for kind in ("md", "tex"))
+"""All of them; the numbers in full are in SUMMARY."""
 
 
 def path(pattern: str, model: str = "", experiment: str = "") -> Path:

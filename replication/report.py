@@ -1,8 +1,6 @@
 """The Markdown report: every number from a table, every table from a job."""
 
 import os
-import re
-import unicodedata
 from typing import Any
 
 import pandas as pd
@@ -12,6 +10,7 @@ from replication import figure_files, tables
 from replication.config import Experiment
 from replication.figures import alt_text
 from replication.files import read_json
+from replication.markdown import code, plain
 from replication.paths import (
     CLAIMS,
     EFFECT,
@@ -51,30 +50,6 @@ def render(model: str, experiments: list[str]) -> str:
         tolerance=TOLERANCE,
         provenance_file=path(PROVENANCE, model),
     )
-
-
-def code(text: str) -> str:
-    """Token text as a Markdown code span that is safe in a table, control characters made visible."""
-    shown = "".join(
-        character if character.isprintable() and unicodedata.category(character) != "Cf" else _escape(character)
-        for character in text
-    )
-    fence = "`" * (1 + max((len(run) for run in _runs(shown, "`")), default=0))
-    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
-    return f"{fence}{pad}{shown}{pad}{fence}".replace("|", "\\|")
-
-
-def plain(text: str) -> str:
-    """Text that Markdown leaves as it is, in a paragraph, a table or a figure's alternative text."""
-    return re.sub(r"([\\`*_\[\]<>|#~!&])", r"\\\1", " ".join(text.split()))
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
-
-
-def _runs(text: str, character: str) -> list[str]:
-    return [run for run in "".join(c if c == character else " " for c in text).split(" ") if run]
 
 
 def _experiment(model: str, name: str) -> dict[str, Any]:

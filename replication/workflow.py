@@ -22,11 +22,13 @@ STEPS = {
     "second-opinion": ("second_opinion",),
     "published": ("published",),
     "summary": ("summary",),
+    "token-tables": ("token_tables", "latex_table"),
     "figures": ("figures", "interactive"),
     "claims": ("claims",),
     "verify": ("verify",),
     "report": ("report",),
     "provenance": ("provenance",),
+    "crate": ("crate",),
 }
 
 

@@ -12,8 +12,10 @@ numerics.prepare(numerics.PORTABLE, threads=1)
 from random_model import write_lens, write_model  # noqa: E402
 
 from replication import weights  # noqa: E402
-from replication.config import Model  # noqa: E402
+from replication.config import REPOSITORY, Model, checked  # noqa: E402
+from replication.measure import Measurement, measure  # noqa: E402
 from replication.models import Loaded, load  # noqa: E402
+from replication.workflow import read_yaml  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,18 @@ def random_loaded(random_folders: tuple[Path, Path], tmp_path_factory: pytest.Te
     model = Model(folder=str(random_folders[0]), lens_folder=str(random_folders[1]))
     scratch = tmp_path_factory.mktemp("scratch")
     return load(weights.obtain("random", model, scratch, scratch / "hashes.json"))
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """The embedded miniature, loaded by the package."""
+    model = checked(read_yaml(REPOSITORY / "config.yaml")).models["miniature"]
+    scratch = tmp_path_factory.mktemp("miniature")
+    return load(weights.obtain("miniature", model, scratch, scratch / "hashes.json"))
+
+
+@pytest.fixture(scope="session")
+def miniature_measured(miniature: Loaded) -> dict[str, Measurement]:
+    """The post's four experiments on the miniature, by name."""
+    experiments = checked(read_yaml(REPOSITORY / "config.yaml")).experiments
+    return {name: measure(miniature, experiment) for name, experiment in experiments.items()}

@@ -83,6 +83,7 @@ def made_up(
         "experiment": {
             "number": 1,
             "title": title,
+            "prompt": "".join(tokens),
             "steering": {"layer": layer, "coefficient": coefficient, "added": "Love", "subtracted": "Hate"},
         },
         "prompt": {"ids": list(range(len(context))), "tokens": context},

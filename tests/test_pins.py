@@ -8,11 +8,9 @@ import pandas as pd
 import pytest
 from pytest_regressions.dataframe_regression import DataFrameRegressionFixture
 
-from replication import tables, weights
+from replication import tables
 from replication.config import REPOSITORY, Experiment, checked
 from replication.files import read_json
-from replication.measure import Measurement, measure
-from replication.models import Loaded, load
 from replication.paths import PIN_RECORD, PINS, path
 from replication.pins import compare, pin_record, pinned_cells
 from replication.summary import chosen_layers, summary
@@ -22,28 +20,17 @@ CONFIG = checked(read_yaml(REPOSITORY / "config.yaml"))
 MODEL = "miniature"
 
 
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    scratch = tmp_path_factory.mktemp("miniature")
-    return load(weights.obtain(MODEL, CONFIG.models[MODEL], scratch, scratch / "hashes.json"))
-
-
-@pytest.fixture(scope="module")
-def measured(miniature: Loaded) -> dict[str, Measurement]:
-    return {name: measure(miniature, experiment) for name, experiment in CONFIG.experiments.items()}
-
-
 def pin(name: str) -> tuple[Path, dict]:
     return REPOSITORY / path(PINS, MODEL, name), read_json(REPOSITORY / path(PIN_RECORD, MODEL, name))
 
 
 @pytest.mark.parametrize("name", CONFIG.experiments)
 def test_the_miniature_still_gives_its_pinned_numbers(
-    measured, dataframe_regression: DataFrameRegressionFixture, name: str
+    miniature_measured, dataframe_regression: DataFrameRegressionFixture, name: str
 ):
     file, recorded = pin(name)
-    cells = pinned_cells(measured[name].losses, measured[name].record)
-    assert recorded == pin_record(measured[name].record), "the pin was recorded for other inputs"
+    cells = pinned_cells(miniature_measured[name].losses, miniature_measured[name].record)
+    assert recorded == pin_record(miniature_measured[name].record), "the pin was recorded for other inputs"
     # pytest-regressions passes columns and rows it does not find: text, keys and lengths are compared here, exactly.
     pinned = tables.read(file, tables.PIN)
     text = [column for column in tables.PIN if column != "loss"]
@@ -53,14 +40,14 @@ def test_the_miniature_still_gives_its_pinned_numbers(
     dataframe_regression.check(numbers, fullpath=file, default_tolerance=tolerance)
 
 
-def test_pins_hold_every_position_at_the_chosen_layers(measured):
-    record, losses = measured["love_hate"].record, measured["love_hate"].losses
+def test_pins_hold_every_position_at_the_chosen_layers(miniature_measured):
+    record, losses = miniature_measured["love_hate"].record, miniature_measured["love_hate"].losses
     assert chosen_layers(record) == ["0", "6", "7", "12", "24", "36", "output"]
     assert len(pinned_cells(losses, record)) == 2 * 2 * 7 * 10
 
 
-def test_one_changed_number_differs_with_its_place(measured):
-    result = measured["anger"]
+def test_one_changed_number_differs_with_its_place(miniature_measured):
+    result = miniature_measured["anger"]
     pinned = pinned_cells(result.losses, result.record)
     changed = pinned.copy()
     changed.loc[17, "loss"] += np.float32(3e-4)
@@ -72,8 +59,8 @@ def test_one_changed_number_differs_with_its_place(measured):
     assert found["off"][0]["target_token"] == pinned.loc[17, "target_token"]
 
 
-def test_a_missing_row_an_empty_pin_and_another_token_differ(measured):
-    cells = pinned_cells(measured["anger"].losses, measured["anger"].record)
+def test_a_missing_row_an_empty_pin_and_another_token_differ(miniature_measured):
+    cells = pinned_cells(miniature_measured["anger"].losses, miniature_measured["anger"].record)
     assert compare(cells.drop(index=3), cells, 1e-4)["status"] == "differs"
     assert compare(cells, cells.drop(index=3), 1e-4)["status"] == "differs"
     assert compare(cells.iloc[:0], cells.iloc[:0], 1e-4)["status"] == "differs"
@@ -81,13 +68,13 @@ def test_a_missing_row_an_empty_pin_and_another_token_differ(measured):
     assert compare(other, cells, 1e-4)["status"] == "differs"
 
 
-def test_rows_in_another_order_agree(measured):
-    cells = pinned_cells(measured["anger"].losses, measured["anger"].record)
+def test_rows_in_another_order_agree(miniature_measured):
+    cells = pinned_cells(miniature_measured["anger"].losses, miniature_measured["anger"].record)
     assert compare(cells.iloc[::-1].reset_index(drop=True), cells, 0)["status"] == "agrees"
 
 
-def test_the_summary_is_the_loss_table_side_by_side(measured):
-    losses, record = measured["conspiracy"].losses, measured["conspiracy"].record
+def test_the_summary_is_the_loss_table_side_by_side(miniature_measured):
+    losses, record = miniature_measured["conspiracy"].losses, miniature_measured["conspiracy"].record
     table = summary(losses, record)
     key = table[table["key"] & (table["layer"] == "output")]
     assert list(key["target_token"].unique()) == [" secret", " CIA", " prison"]
@@ -104,16 +91,16 @@ LEAST_GAIN = 0.5
 
 
 @pytest.mark.parametrize("name", CONFIG.experiments)
-def test_the_miniature_shows_the_posts_effect(measured, name: str):
-    losses, record = measured[name].losses, measured[name].record
+def test_the_miniature_shows_the_posts_effect(miniature_measured, name: str):
+    losses, record = miniature_measured[name].losses, miniature_measured[name].record
     output = losses[(losses["layer"] == "output") & (losses["protocol"] == "raw")]
     key = output[output["position"].isin(record["key_positions"])].groupby("condition")["loss"].sum()
     assert len(record["key_positions"]) == len(CONFIG.experiments[name].key_tokens)
     assert key["unsteered"] - key["steered"] >= LEAST_GAIN
 
 
-def test_the_tuned_lens_is_useful_in_the_lower_and_middle_layers(measured):
-    for result in measured.values():
+def test_the_tuned_lens_is_useful_in_the_lower_and_middle_layers(miniature_measured):
+    for result in miniature_measured.values():
         tuned, logit = (
             table[(table["condition"] == "unsteered") & (table["layer"] != "output")]
             for table in (result.losses[result.losses["protocol"] == "raw"], result.logit_lens)
@@ -122,9 +109,9 @@ def test_the_tuned_lens_is_useful_in_the_lower_and_middle_layers(measured):
         assert (tuned[:25] < 0.7 * logit[:25]).mean() > 0.9, pd.DataFrame({"tuned": tuned, "logit": logit})
 
 
-def test_a_users_edited_experiment_has_no_pin(measured):
+def test_a_users_edited_experiment_has_no_pin(miniature_measured):
     _, recorded = pin("anger")
-    edited = json.loads(json.dumps(measured["anger"].record))
+    edited = json.loads(json.dumps(miniature_measured["anger"].record))
     edited["experiment"]["steering"]["coefficient"] = 9.0
     assert pin_record(edited) != recorded
     assert isinstance(CONFIG.experiments["anger"], Experiment)

@@ -5,13 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from loopback_hub import LoopbackHub
 from random_model import write_hub
+from validators import crate_faults
 
 from replication.config import REPOSITORY
+from replication.run_records import STORE, jobs
 from replication.workflow import read_yaml
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -83,6 +86,16 @@ def test_a_users_vector_on_a_users_model_by_the_name_of_its_file(measured):
         "lens/config.json",
         "lens/params.pt",
     }
+
+
+def test_snakemakes_own_records_tell_what_made_a_table(measured):
+    outputs = [TARGET, "results/mine/my_vector/record.json"]
+    (job,) = jobs(outputs, measured / STORE)
+    assert (job.rule, job.outputs) == ("measure", outputs)
+    assert "resources/mine/verified.json" in job.inputs
+    assert job.command.startswith("python -m replication --log logs/mine/my_vector/measure.log measure mine my_vector")
+    written = datetime.fromtimestamp((measured / TARGET).stat().st_mtime, UTC)
+    assert job.started < written <= job.ended
 
 
 def test_a_second_run_does_nothing_and_a_changed_value_reruns(measured, tmp_path):
@@ -161,7 +174,7 @@ def test_the_default_model_from_a_hub_one_experiment(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_default_model_from_a_hub_the_whole_workflow(tmp_path):
+def test_the_default_model_from_a_hub_the_whole_workflow(tmp_path, tmp_path_factory):
     small_hub(tmp_path, layers=48)
     run_on_hub(tmp_path)
     verdicts = json.loads((tmp_path / "results/gpt2-xl/verification.json").read_text())
@@ -170,6 +183,8 @@ def test_the_default_model_from_a_hub_the_whole_workflow(tmp_path):
     assert {checks["pins"]["status"] for checks in verdicts["experiments"].values()} == {"not run"}
     assert {checks["second_opinion"]["status"] for checks in verdicts["experiments"].values()} == {"agrees"}
     assert "GPT-2 steering through the tuned lens: `gpt2-xl`" in (tmp_path / "report/gpt2-xl/report.md").read_text()
+    assert "#step-second_opinion" in (tmp_path / "results/gpt2-xl/ro-crate-metadata.json").read_text()
+    assert crate_faults(tmp_path / "results/gpt2-xl", tmp_path_factory.mktemp("scratch")) == []
 
 
 def test_what_only_the_model_can_tell_is_one_sentence_on_screen_and_in_the_log(mine):
