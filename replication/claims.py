@@ -43,7 +43,8 @@ def claims(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) ->
 
 def _is_posts_first(record: dict[str, Any]) -> bool:
     experiment = record["experiment"]
-    return all(experiment[key] == value for key, value in POST_EXAMPLE_1.items())
+    steering = {name: value for name, value in experiment["steering"].items() if name != "scaled_from"}
+    return {"prompt": experiment["prompt"], "steering": steering} == POST_EXAMPLE_1
 
 
 def _surprise(wide: pd.DataFrame, output: pd.DataFrame, top10: pd.DataFrame) -> dict[str, Any]:

@@ -97,6 +97,9 @@ class Steering(Frozen):
 
     layer: Annotated[int, Field(ge=0)]
     """Block whose input (resid_pre) is read and changed; 0 is the first block."""
+    scaled_from: Annotated[int, Field(ge=1)] | None = None
+    """Number of blocks that `layer` counts in, 48 for GPT-2 XL: a model of n blocks is then steered at the same depth,
+    layer * n / scaled_from rounded to the nearest, halves up. Left out, `layer` is taken as it is."""
     coefficient: FiniteFloat
     """Factor on the difference; may be 0 or negative."""
     added: Text = ""
@@ -108,7 +111,28 @@ class Steering(Frozen):
     def _one_side_at_least(self) -> "Steering":
         if not self.added and not self.subtracted:
             raise ValueError("needs a text in 'added' or in 'subtracted'; both are empty")
+        if self.scaled_from is not None and self.layer >= self.scaled_from:
+            raise ValueError(
+                f"layer: {self.layer} is too large; scaled_from says that layers are 0 to {self.scaled_from - 1}"
+            )
         return self
+
+    def layer_of(self, layers: int) -> int:
+        """The block to steer in a model of `layers` blocks."""
+        return self.layer if self.scaled_from is None else (2 * self.layer * layers // self.scaled_from + 1) // 2
+
+
+class MorePrompts(Frozen):
+    """Other prompts for the same vector, and the two tokens compared after each."""
+
+    target: FilledText
+    """Token of the lens prompt that the vector should make likelier, leading space included."""
+    contrast: FilledText
+    """Token in the same place that it should not."""
+    paraphrases: tuple[FilledText, ...] = Field(default=(), strict=False)
+    """The post's prompt in other words, each ending where the target would follow."""
+    neutral: tuple[FilledText, ...] = Field(default=(), strict=False)
+    """Prompts that leave the target open."""
 
 
 class Experiment(Frozen):
@@ -126,12 +150,47 @@ class Experiment(Frozen):
     """The steering vector."""
     key_tokens: tuple[FilledText, ...] = Field(default=(), strict=False)
     """Tokens of the prompt, leading space included, whose loss is summarised."""
+    more_prompts: MorePrompts | None = None
+    """Other prompts for the same vector."""
 
     @model_validator(mode="after")
     def _key_tokens_in_prompt(self) -> "Experiment":
         for token in self.key_tokens:
             if token not in self.prompt:
                 raise ValueError(f"key_tokens: {token!r} does not occur in the prompt {self.prompt!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _target_in_prompt(self) -> "Experiment":
+        if self.more_prompts and self.prompt.find(self.more_prompts.target) < 1:
+            raise ValueError(
+                f"more_prompts.target: {self.more_prompts.target!r} does not follow anything in the prompt"
+            )
+        return self
+
+
+class Controls(Frozen):
+    """What is measured beside the post's experiments; read at the model's output."""
+
+    random_vectors: Annotated[int, Field(ge=0)] = 100
+    """Number of random vectors with the steering vector's norms; 0 leaves this control out."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the random vectors."""
+    more_prompts: bool = True
+    """Whether each experiment's `more_prompts` are measured."""
+    sweep: bool = True
+    """Whether the report has the sweep over injection layers and coefficients; `snakemake sweep` makes it anyway."""
+    sweep_multiples: tuple[FiniteFloat, ...] = Field(default=(-2, -1, -0.5, 0, 0.25, 0.5, 1, 2, 4), strict=False)
+    """What the experiment's coefficient is multiplied with in the sweep; 0 and 1 must be among them."""
+    sweep_layers_per_job: Annotated[int, Field(ge=1)] = 48
+    """Injection layers of one job of the sweep: fewer make more jobs, to run at once and to resume after."""
+
+    @model_validator(mode="after")
+    def _grid_holds_zero_and_the_posts_own(self) -> "Controls":
+        if not {0, 1} <= set(self.sweep_multiples):
+            raise ValueError("sweep_multiples: 0 (unsteered) and 1 (the experiment's own) must be among them")
+        if len(set(self.sweep_multiples)) < len(self.sweep_multiples):
+            raise ValueError("sweep_multiples: a value stands twice")
         return self
 
 
@@ -148,6 +207,8 @@ class Configuration(Frozen):
     """Models that can be run, by name."""
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False)]
     """Experiments, by name."""
+    controls: Controls = Controls()
+    """What is measured beside the experiments."""
 
     @model_validator(mode="after")
     def _model_is_known(self) -> "Configuration":

@@ -50,7 +50,7 @@ def check(tokenizer: Tokenizer, layers: int, context: int, experiment: Experimen
         UserError: One sentence: key, value, what would be right.
     """
     steering, prompt = experiment.steering, tokenizer.with_bos(experiment.prompt)
-    if steering.layer >= layers:
+    if steering.layer_of(layers) >= layers:
         raise UserError(f"steering.layer: {steering.layer} is too large; this model has layers 0 to {layers - 1}")
     if len(prompt) > context:
         raise UserError(f"prompt: {len(prompt)} tokens with {BOS}; this model's context is {context}")
@@ -72,7 +72,8 @@ def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
     sides = check(tokenizer, gpt2.config.n_layer, gpt2.config.n_positions, experiment)
     context_ids = tokenizer.with_bos(experiment.prompt)
     with torch.inference_mode():
-        vector = steering_vector(gpt2, sides, experiment.steering)
+        steering = experiment.steering
+        vector = steering_vector(gpt2, sides, steering.layer_of(gpt2.config.n_layer), steering.coefficient)
         runs = both_streams(gpt2, context_ids, vector)
         # The target of the last position is <|endoftext|>, as in the authors' script.
         labels = _Labels(tokenizer, context_ids, [*context_ids[1:], tokenizer.bos])

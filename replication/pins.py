@@ -29,9 +29,11 @@ def pinned_cells(losses: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
 def pin_record(record: dict[str, Any]) -> dict[str, Any]:
     """What a pin was measured for."""
     experiment = record["experiment"]
+    steering = {name: value for name, value in experiment["steering"].items() if name != "scaled_from"}
     return {
         "prompt": experiment["prompt"],
-        "steering": experiment["steering"],
+        # The layer that was steered, not the one it was scaled from.
+        "steering": steering | {"layer": record["injection"]["block"]},
         "sha256": {name: record["sha256"][name] for name in IDENTITY},
         "tolerance_nats": TOLERANCE,
     }

@@ -19,6 +19,9 @@ from replication.numerics import MULTIPLE
 PADDING = " "
 """The shorter side is padded on the right with this token, as in the post's x-vector tables."""
 
+SIDE = math.isqrt(MULTIPLE)
+"""What batch and positions are padded to a multiple of, so that their product is one of `MULTIPLE`."""
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -72,14 +75,11 @@ def embedded(gpt2: GPT2, texts: Sequence[Sequence[int]]) -> Tensor:
 def through_block(gpt2: GPT2, layer: int, entering: Tensor) -> Tensor:
     """What leaves block `layer`, (batch, positions, d_model), for what enters it.
 
-    Positions or batch, whichever costs less, are padded so that products have a multiple of `MULTIPLE` rows: a row
-    then gets the same bits wherever it stands in the batch.
+    Positions and batch are padded to multiples of four, so that products have a multiple of `MULTIPLE` rows and
+    attention one size: a sequence then gets the same bits whatever else is in the batch.
     """
     batch, positions, _ = entering.shape
-    more_positions = -positions % (MULTIPLE // math.gcd(batch, MULTIPLE))
-    more_batch = -batch % (MULTIPLE // math.gcd(positions, MULTIPLE))
-    padding = (more_positions, 0) if batch * more_positions <= positions * more_batch else (0, more_batch)
-    leaving: Tensor = gpt2.transformer.h[layer](pad(entering, (0, 0, 0, padding[0], 0, padding[1])))
+    leaving: Tensor = gpt2.transformer.h[layer](pad(entering, (0, 0, 0, -positions % SIDE, 0, -batch % SIDE)))
     return leaving[:batch, :positions]
 
 
@@ -108,14 +108,14 @@ def leaving(gpt2: GPT2, entering: Tensor, first: int) -> Tensor:
     return entering
 
 
-def steering_vector(gpt2: GPT2, sides: Sides, steering: Steering) -> SteeringVector:
+def steering_vector(gpt2: GPT2, sides: Sides, layer: int, coefficient: float) -> SteeringVector:
     """Coefficient * (added - subtracted) of the residual stream entering block `layer` (Turner et al. 2023).
 
     Both sides run in one batch, so that equal tokens give equal bits: with `<|endoftext|>` first on both,
     row 0 is exactly zero.
     """
-    added, subtracted = residual_stream(gpt2, embedded(gpt2, [sides.added, sides.subtracted]), 0, steering.layer)[:, -1]
-    return SteeringVector(steering.layer, added, subtracted, steering.coefficient * (added - subtracted))
+    added, subtracted = residual_stream(gpt2, embedded(gpt2, [sides.added, sides.subtracted]), 0, layer)[:, -1]
+    return SteeringVector(layer, added, subtracted, coefficient * (added - subtracted))
 
 
 def injected(stream: Tensor, vector: Tensor) -> Tensor:

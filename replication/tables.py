@@ -61,6 +61,31 @@ SUMMARY = {
     "loss_steered": "float32",
     "change": "float32",
 }
+_LOSS_CHANGE = {
+    "position": "int64",
+    "target_id": "int64",
+    "target_token": "str",
+    "key": "bool",
+    "loss_unsteered": "float32",
+    "loss_steered": "float32",
+    "change": "float32",
+}
+STEERING = -1
+"""In `RANDOM_VECTORS` the draw that is the steering vector itself; random ones are numbered from 0."""
+RANDOM_VECTORS = {"draw": "int64", **_LOSS_CHANGE}
+"""Losses at the output, in nats, with the steering vector and with random directions of its norms."""
+SWEEP = {"layer": "int64", "coefficient": "float64", **_LOSS_CHANGE}
+"""Losses at the output, in nats, by injection layer and coefficient."""
+PROMPTS = {
+    "kind": "str",
+    "prompt": "str",
+    "target": "str",
+    "contrast": "str",
+    "log_odds_unsteered": "float32",
+    "log_odds_steered": "float32",
+    "change": "float32",
+}
+"""log p(target) - log p(contrast) after a prompt, in nats; kind is post, paraphrase or neutral."""
 PIN = {
     "protocol": "str",
     **CELL,

@@ -65,7 +65,7 @@ def test_spaces_and_bos_have_gpt2s_own_ids(random_loaded: Loaded):
 def test_row_0_of_the_vector_is_exactly_zero_and_the_rest_is_not(random_loaded: Loaded):
     steering = Steering(layer=5, coefficient=10, added="Anger", subtracted="Calm")
     with torch.inference_mode():
-        vector = steering_vector(random_loaded.gpt2, padded_sides(random_loaded.tokenizer, steering), steering)
+        vector = steering_vector(random_loaded.gpt2, padded_sides(random_loaded.tokenizer, steering), 5, 10.0)
     assert vector.values.shape == (3, 24)
     assert (vector.values[0] == 0).all()
     assert (vector.values[1:].norm(dim=-1) > 1).all()

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from replication.config import Steering
 from replication.lens import Predictions, centred, lens_predictions, log_probabilities
 from replication.models import GPT2, Loaded, Translators
 from replication.steering import (
@@ -62,8 +61,7 @@ def entering(run: Run, ids: list[int], layers: list[int]) -> Tensor:
 def vector(run: Run, steering: dict[str, Any], layer: int) -> SteeringVector:
     """The steering vector at one block, of sides whose ids are given, padding included."""
     sides = Sides(steering["added_ids"], steering["subtracted_ids"], (0, 0))
-    texts = {side: steering[side] for side in ("added", "subtracted")}
-    return steering_vector(run.gpt2, sides, Steering(layer=layer, coefficient=float(steering["coefficient"]), **texts))
+    return steering_vector(run.gpt2, sides, layer, float(steering["coefficient"]))
 
 
 def vectors(run: Run, steering: dict[str, Any], layers: list[int]) -> Tensor:
