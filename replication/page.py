@@ -6,6 +6,7 @@ identifier of the heading, figure, table or table row it stands in front of. A p
 """
 
 import base64
+import os
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -97,7 +98,7 @@ def _identify_headings(tokens: list[Token]) -> None:
 
 
 def _captioned(tokens: list[Token]) -> list[Token]:
-    """The tokens with captions inside of their figures and tables, and a box that scrolls around these."""
+    """The tokens with captions in one figure with their picture or table; what may be wide in a box that scrolls."""
     found: list[Token] = []
     place = 0
     while place < len(tokens):
@@ -118,7 +119,7 @@ def _captioned(tokens: list[Token]) -> list[Token]:
             found += [figure, *legend, *_box(caption, table), _close("figure")]
             place = end + 1
             continue
-        found.append(tokens[place])
+        found += _box("Source text", [tokens[place]]) if tokens[place].type == "fence" else [tokens[place]]
         place += 1
     return found
 
@@ -174,6 +175,7 @@ def _arrange(token: Token, folder: Path) -> None:
 
 def _embedded(file: Path) -> str:
     """The picture, or the SVG beside it if that is smaller, as a data address."""
+    file = Path(os.path.normpath(file))
     files = [candidate for candidate in (file, file.with_suffix(".svg")) if candidate.exists()]
     smallest = min(files or [file], key=lambda candidate: candidate.stat().st_size)
     return f"data:{_KINDS[smallest.suffix]};base64,{base64.b64encode(smallest.read_bytes()).decode('ascii')}"
