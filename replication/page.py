@@ -22,6 +22,9 @@ from markupsafe import Markup
 _ANCHOR = re.compile(r'<a id="([A-Za-z0-9._-]+)">')
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 
+_PROSE = 60
+"""A cell with more characters than this is prose, which a narrow column would make unreadable."""
+
 
 class Heading(NamedTuple):
     """A line of the table of contents."""
@@ -45,7 +48,7 @@ def page(markdown: str, folder: Path) -> str:
     tokens = _captioned(tokens)
     for token in tokens:
         _arrange(token, folder)
-    _identify_rows(tokens)
+    _arrange_rows(tokens)
     parser.add_render_rule("html_inline", _only_anchors)
     parser.add_render_rule("html_block", _only_anchors)
     headings = [
@@ -181,8 +184,10 @@ def _embedded(file: Path) -> str:
     return f"data:{_KINDS[smallest.suffix]};base64,{base64.b64encode(smallest.read_bytes()).decode('ascii')}"
 
 
-def _identify_rows(tokens: list[Token]) -> None:
-    """Gives a table row the anchor that its first cell starts with."""
+def _arrange_rows(tokens: list[Token]) -> None:
+    """Gives a table row the anchor that its first cell starts with, and marks cells whose text needs room."""
     for row, cell, inline in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if row.type == "tr_open" and cell.type == "td_open" and (found := _taken_anchor(inline)):
+        if cell.type == "td_open" and row.type == "tr_open" and (found := _taken_anchor(inline)):
             row.attrSet("id", found)
+        if cell.type == "td_open" and len(_text(inline)) > _PROSE:
+            cell.attrSet("class", "prose")

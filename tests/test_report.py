@@ -202,7 +202,7 @@ def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
     found = rows(index(), "models")
     assert [row[0] for row in found] == ["m", "second"]
     assert [row[3] for row in found] == ["nothing differs", "something differs"]
-    losses = rows(index(), "losses")
+    losses = rows(index(), "key-tokens")
     assert [row[:1] + row[2:3] for row in losses] == [["m", " a|b"], ["m", " wonderful"]]
     made = MADE["love_hate"]
     for row, position in zip(losses, (2, 5), strict=True):
