@@ -26,7 +26,7 @@ STEPS = {
     "figures": ("figures", "interactive"),
     "claims": ("claims",),
     "verify": ("verify",),
-    "report": ("report",),
+    "report": ("report", "page"),
     "provenance": ("provenance",),
     "crate": ("crate",),
 }
