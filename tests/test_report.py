@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from drawn_tables import Tables, made_up
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from report_setup import written_run
@@ -135,6 +135,7 @@ AWKWARD = st.sampled_from("` |\\*_<&$[\n")
 """What Markdown acts on, so that it is tried often."""
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(AWKWARD | st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_code_spans_read_back_in_text_and_in_tables(token: str) -> None:
     seen = [c.isprintable() and unicodedata.category(c) != "Cf" for c in token]
@@ -149,6 +150,7 @@ def test_code_spans_read_back_in_text_and_in_tables(token: str) -> None:
     assert [t.content for t in table if t.type == "inline"][-1] == "end"
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(AWKWARD | st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_plain_text_reads_back(title: str) -> None:
     inline = MarkdownIt("commonmark").enable("table").parse(f"### 1. {plain(title)}")[1]
