@@ -6,7 +6,7 @@ from PIL import Image
 
 from replication import claims, figure_files, tables
 from replication.files import write_json, write_text
-from replication.paths import CLAIMS, PUBLISHED, SUMMARY, VERIFICATION, VERIFIED, path
+from replication.paths import CLAIMS, PUBLISHED, SUMMARY, TOKEN_TABLES, VERIFICATION, VERIFIED, path
 from replication.published import table as published_table
 from replication.published.data import published_sets
 from replication.summary import summary
@@ -21,6 +21,8 @@ def written_run(model: str, made: dict[str, Tables], note: str | None = None) ->
         written(part, model, name)
         tables.write(summary(part.losses, part.record), tables.SUMMARY, path(SUMMARY, model, name))
         write_pictures(model, name)
+        for pattern in TOKEN_TABLES:
+            write_text(path(pattern, model, name), "a table")
     judged = {name: claims.claims(part.losses, part.top10, part.record) for name, part in made.items()}
     write_json(path(CLAIMS, model), judged)
     checks = {name: {"pins": NOT_RUN, "second_opinion": AGREES} for name in made}

@@ -20,9 +20,9 @@ from replication import workflow as steps
 from replication.__main__ import app
 from replication.config import REPOSITORY
 from replication.files import read_json, write_json, write_text
+from replication.markdown import cell, code, plain
 from replication.paths import INDEX, INDEX_PAGE, REPORT, REPORT_PAGE, VERIFICATION, path
 from replication.report import markdown, procedure
-from replication.report.escaping import cell, code, plain
 from replication.report.experiment import predictions
 from replication.report.index import index
 from replication.report.numbering import Numbering

@@ -16,11 +16,11 @@ from replication.citation import bibtex, references
 from replication.claims import FALL
 from replication.config import REPOSITORY
 from replication.files import read_json
+from replication.markdown import anchor, cell, code, plain
 from replication.paths import CLAIMS, PROVENANCE, PUBLISHED, VERIFICATION, VERIFIED, path
 from replication.pins import TOLERANCE
 from replication.provenance import PINNED_VERSIONS
 from replication.published import table as published_table
-from replication.report.escaping import anchor, cell, code, plain
 from replication.report.experiment import experiment
 from replication.report.numbering import Numbering
 

@@ -10,8 +10,8 @@ from replication.captions import caption
 from replication.config import Experiment
 from replication.figures import alt_text
 from replication.files import read_json
-from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, REPORT, SUMMARY, TOP10, path
-from replication.report.escaping import cell
+from replication.markdown import cell
+from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, REPORT, SUMMARY, TOKEN_TABLES, TOP10, path
 from replication.summary import chosen_layers
 from replication.tables import CONDITIONS, OUTPUT
 
@@ -127,7 +127,7 @@ def _files(model: str, name: str) -> dict[str, Any]:
     return {
         "interactive": link(model, name, figure_files.INTERACTIVE),
         "centred": link(model, name, figure_files.figure("post_centred", "png")),
-        "tables": _named_links(model, name, (LOSSES, TOP10, EFFECT, LOGIT_LENS, SUMMARY, RECORD)),
+        "tables": _named_links(model, name, (LOSSES, TOP10, EFFECT, LOGIT_LENS, SUMMARY, *TOKEN_TABLES, RECORD)),
     }
 
 
