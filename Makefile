@@ -29,7 +29,7 @@ $(VENV)/installed: pyproject.toml
 demo: env
 	@$(BIN)/snakemake --cores $(CORES) --quiet host reason progress --config model=miniature
 	@echo
-	@echo "The report: report/miniature/report.md"
+	@echo "The report: report/miniature/report.html (to read), report/miniature/report.md (the same for GitHub)"
 
 test: env
 	@$(BIN)/python -m pytest --quiet -m "not slow"

@@ -4,6 +4,8 @@ snakemake --cores 4                              everything, for the model in co
 snakemake --cores 4 --config model=miniature     the same on the embedded miniature, without a network
 snakemake --cores 4 verify                       the verdicts alone
 snakemake --cores 4 pin                          record this model's numbers as its pins
+snakemake --cores 4 index                        an index over the models that have been run
+snakemake --cores 4 --report report.zip          figures and tables with captions, after a run, as one zip
 """
 
 import sys
@@ -14,11 +16,15 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(workflow.basedir))
 
 from replication import outputs, paths, workflow as steps
+from replication.captions import caption_file
 from replication.errors import UserError
-from replication.figure_files import FIGURE_FILES, INTERACTIVE
+from replication.figure_files import FIGURE_FILES, INTERACTIVE, KINDS, TITLES, figure
 
 
 configfile: f"{workflow.basedir}/config.yaml"
+
+
+report: caption_file("workflow")
 
 
 # Acts only when software deployment is asked for; `make env` makes the tested environment.
@@ -44,6 +50,26 @@ ARITHMETIC = f"--numerics {config['numerics']} --device {config['device']}"
 
 def of_every_experiment(*patterns):
     return expand(patterns, experiment=EXPERIMENTS, model="{model}")
+
+
+def in_report(file, caption, category, **labels):
+    """A file that `snakemake --report` shows; of labels with two values it makes a switch."""
+    return report(
+        file,
+        caption=caption_file(caption),
+        category=category,
+        subcategory="{model}",
+        labels=labels,
+    )
+
+
+def figure_in_report(kind):
+    if kind.startswith("post_"):
+        residuals = kind.removeprefix("post_")
+        labels = {"experiment": "{experiment}", "residuals": residuals}
+        return in_report(figure(kind, "png"), kind, "The post's figure", **labels)
+    labels = {"experiment": "{experiment}", "figure": TITLES[kind]}
+    return in_report(figure(kind, "png"), kind, "Figures", **labels)
 
 
 wildcard_constraints:
@@ -164,7 +190,13 @@ rule summary:
         losses=paths.LOSSES,
         record=paths.RECORD,
     output:
-        summary=paths.SUMMARY,
+        summary=in_report(
+            paths.SUMMARY,
+            "summary",
+            "Tables",
+            table="loss by token",
+            experiment="{experiment}",
+        ),
     log:
         "logs/{model}/{experiment}/summary.log",
     message:
@@ -198,8 +230,11 @@ rule figures:
         logit_lens=paths.LOGIT_LENS,
         record=paths.RECORD,
     output:
-        figures=FIGURE_FILES,
-        interactive=INTERACTIVE,
+        figures=[figure_in_report(kind) for kind in KINDS],
+        for_print=[file for file in FIGURE_FILES if not file.endswith(".png")],
+        interactive=in_report(
+            INTERACTIVE, "interactive", "Interactive pages", experiment="{experiment}"
+        ),
     log:
         "logs/{model}/{experiment}/figures.log",
     benchmark:
@@ -215,7 +250,7 @@ rule claims:
         code=steps.code("claims"),
         tables=of_every_experiment(paths.LOSSES, paths.TOP10, paths.RECORD),
     output:
-        claims=paths.CLAIMS,
+        claims=in_report(paths.CLAIMS, "claims", "Tables", table="what the post says"),
     log:
         "logs/{model}/claims.log",
     params:
@@ -234,7 +269,9 @@ rule verification:
         published=paths.PUBLISHED,
         pins=lambda w: steps.existing_pins(w.model, EXPERIMENTS),
     output:
-        verification=paths.VERIFICATION,
+        verification=in_report(
+            paths.VERIFICATION, "verification", "Tables", table="verification"
+        ),
     log:
         "logs/{model}/verification.log",
     params:
@@ -250,7 +287,12 @@ rule report:
         code=steps.code("report"),
         verified=paths.VERIFIED,
         tables=of_every_experiment(
-            paths.LOSSES, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD, paths.SUMMARY
+            paths.LOSSES,
+            paths.EFFECT,
+            paths.LOGIT_LENS,
+            paths.TOP10,
+            paths.RECORD,
+            paths.SUMMARY,
         ),
         figures=of_every_experiment(*FIGURE_FILES),
         claims=paths.CLAIMS,
@@ -258,6 +300,7 @@ rule report:
         verification=paths.VERIFICATION,
     output:
         report=paths.REPORT,
+        page=in_report(paths.REPORT_PAGE, "report", "Report", page="report"),
     log:
         "logs/{model}/report.log",
     params:
@@ -335,3 +378,14 @@ rule pin:
         experiments=EXPERIMENTS,
     shell:
         "python -m replication --log {log:q} pin {params.model:q} {params.experiments:q}"
+
+
+rule index:
+    # No input and no output: it is made anew of what lies there, and never makes a model run.
+    log:
+        "logs/index.log",
+    localrule: True
+    message:
+        "Listing the models that have been run"
+    shell:
+        "python -m replication --log {log:q} index"

@@ -20,6 +20,8 @@ from replication.paths import (
     CLAIMS,
     EFFECT,
     HASHES,
+    INDEX,
+    INDEX_PAGE,
     LOGIT_LENS,
     LOSSES,
     PIN_PROVENANCE,
@@ -29,6 +31,7 @@ from replication.paths import (
     PUBLISHED,
     RECORD,
     REPORT,
+    REPORT_PAGE,
     RESOURCES,
     SECOND_OPINION,
     SUMMARY,
@@ -238,10 +241,25 @@ def pin(model: ModelName, experiments: ExperimentNames) -> None:
 
 @app.command()
 def report(model: ModelName, experiments: ExperimentNames) -> None:
-    """Compiles the Markdown report from tables and verdicts."""
-    from replication.report import render
+    """Compiles the report from tables and verdicts, as Markdown and as one HTML page."""
+    from replication.page import page
+    from replication.report import markdown
 
-    write_text(path(REPORT, model), render(model, experiments))
+    text = markdown(model, experiments)
+    write_text(path(REPORT, model), text)
+    write_text(path(REPORT_PAGE, model), page(text, path(REPORT, model).parent))
+
+
+@app.command()
+def index() -> None:
+    """Compiles the index over all models that have results and a report here."""
+    from replication.page import page
+    from replication.report.index import index as compiled
+
+    text = compiled()
+    write_text(path(INDEX), text)
+    write_text(path(INDEX_PAGE), page(text, path(INDEX).parent))
+    print(f"wrote {path(INDEX)} and {path(INDEX_PAGE)}")
 
 
 @app.command()

@@ -24,13 +24,14 @@ def draw(model: str, experiment: str) -> None:
     effect = tables.read(path(EFFECT, model, experiment), tables.EFFECT)
     top10 = tables.read(path(TOP10, model, experiment), tables.TOP10)
     record = read_json(path(RECORD, model, experiment))
-    write_text(path(figure_files.INTERACTIVE, model, experiment), page(losses, effect, top10, record))
+    write_text(path(figure_files.INTERACTIVE, model, experiment), page(experiment, losses, effect, top10, record))
 
 
-def page(losses: pd.DataFrame, effect: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) -> str:
+def page(name: str, losses: pd.DataFrame, effect: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) -> str:
     """The page as HTML; it loads nothing, and is the same for the same tables.
 
     Args:
+        name: Of the experiment, as links to a cell carry it.
         losses: Columns of `tables.LOSSES`.
         effect: Columns of `tables.EFFECT`.
         top10: Columns of `tables.TOP10`.
@@ -39,7 +40,7 @@ def page(losses: pd.DataFrame, effect: pd.DataFrame, top10: pd.DataFrame, record
     environment = Environment(loader=PackageLoader("replication"), undefined=StrictUndefined, autoescape=True)
     plotly = importlib.resources.files("plotly").joinpath("package_data", "plotly.min.js")
     return environment.get_template("interactive.html.jinja").render(
-        data=script_json(page_data(losses, effect, top10, record)),
+        data=script_json({"experiment": name, **page_data(losses, effect, top10, record)}),
         experiment=record["experiment"],
         steering=record["experiment"]["steering"],
         model=record["model"],

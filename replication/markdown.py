@@ -1,28 +1,37 @@
-"""Token text and plain text in Markdown, so that it reads as it is."""
+"""Text that others chose, such as tokens and titles, put into Markdown so that it stays text."""
 
 import re
 import unicodedata
 
 
 def code(text: str) -> str:
-    """Token text as a Markdown code span that is safe in a table, control characters made visible."""
+    """Text as a code span, control characters and marks of direction made visible."""
     shown = "".join(
         character if character.isprintable() and unicodedata.category(character) != "Cf" else _escape(character)
         for character in text
     )
-    fence = "`" * (1 + max((len(run) for run in _runs(shown, "`")), default=0))
-    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
-    return f"{fence}{pad}{shown}{pad}{fence}".replace("|", "\\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    # Markdown takes one space off both ends of a span that has them, and a backtick at an end would join the fence.
+    bordered = shown.startswith(" ") and shown.endswith(" ") and shown.strip(" ")
+    pad = " " if bordered or shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def cell(text: str) -> str:
+    """Text as a code span within a table, where a bar would end the cell even in code."""
+    # A backslash before the escaped bar is read one way on GitHub and another elsewhere.
+    return code(text.replace("\\|", "\\\\x7c")).replace("|", "\\|")
 
 
 def plain(text: str) -> str:
-    """Text that Markdown leaves as it is, in a paragraph, a table or a figure's alternative text."""
-    return re.sub(r"([\\`*_\[\]<>|#~!&])", r"\\\1", " ".join(text.split()))
+    """Text that Markdown leaves as it is, in a paragraph, a heading, a table or a figure's alternative text."""
+    return re.sub(r"([\\`*_\[\]<>|#~!&$])", r"\\\1", " ".join(text.split()))
+
+
+def anchor(text: str) -> str:
+    """An identifier that links can end in: letters, digits, `-`, `_` and dots."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")
 
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
-
-
-def _runs(text: str, character: str) -> list[str]:
-    return [run for run in "".join(c if c == character else " " for c in text).split(" ") if run]

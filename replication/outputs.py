@@ -22,5 +22,6 @@ OF_A_MODEL = (
     paths.CLAIMS,
     paths.VERIFICATION,
     paths.REPORT,
+    paths.REPORT_PAGE,
     paths.PROVENANCE,
 )

@@ -27,6 +27,9 @@ CRATE_WORKFLOW = "results/{model}/Snakefile"
 
 FIGURES = "figures/{model}"
 REPORT = "report/{model}/report.md"
+REPORT_PAGE = "report/{model}/report.html"
+INDEX = "report/index.md"
+INDEX_PAGE = "report/index.html"
 
 ARCHIVE = "results/{model}.tar.gz"
 

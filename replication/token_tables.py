@@ -113,7 +113,7 @@ def markdown_table(table: TokenTable) -> str:
         "|---:|---|---|" + "---:|" * len(table.layers),
     ]
     for token in table.tokens:
-        shown = markdown.code(token.text)
+        shown = markdown.cell(token.text)
         names = [str(token.position), f"**{shown}**" if token.key else shown]
         for row, cells in token.cells.items():
             lines.append("| " + " | ".join([*names, row, *cells]) + " |")

@@ -26,10 +26,13 @@ STEPS = {
     "figures": ("figures", "interactive"),
     "claims": ("claims",),
     "verify": ("verify",),
-    "report": ("report",),
+    "report": ("report", "page"),
     "provenance": ("provenance",),
     "crate": ("crate",),
 }
+
+# What a step reads beside modules and their data.
+READ = {"report": ("CITATION.cff", "docs/method.md", "pyproject.toml")}
 
 
 def code(step: str) -> list[str]:
@@ -45,6 +48,7 @@ def code(step: str) -> list[str]:
         if path not in found:
             found.add(path)
             waiting += _used(path)
+    found |= {PACKAGE.parent / name for name in READ.get(step, ())}
     return sorted(map(str, found | {PACKAGE / "__main__.py"}))
 
 

@@ -29,6 +29,19 @@ FLAGS = (
 REQUIRED = "REPLICATION_REQUIRE_CHROMIUM"
 PATIENCE = 30  # seconds for one answer
 
+# Windows' virtual key codes, which DevTools asks for, and the text that a key types.
+KEYS = {
+    "Tab": (9, ""),
+    "Enter": (13, "\r"),
+    "Escape": (27, ""),
+    "End": (35, ""),
+    "Home": (36, ""),
+    "ArrowLeft": (37, ""),
+    "ArrowUp": (38, ""),
+    "ArrowRight": (39, ""),
+    "ArrowDown": (40, ""),
+}
+
 
 class Page:
     """One page; `messages` holds what it complained of, `requests` every address it asked for."""
@@ -96,21 +109,46 @@ class Page:
         }})"""
         assert self.run(asked), condition
 
-    def open(self, path: Path, width: int = 1500, height: int = 1000) -> None:
-        """Opens a file from disk and waits until its script says that it is ready."""
-        self.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
+    def open(self, path: Path, width: int = 1500, height: int = 1000, fragment: str = "") -> None:
+        """Opens a file from disk at `fragment` (with its #), and waits until it has loaded.
+
+        A page whose script draws says so by `data-ready` on its body: "false" as written, then "true".
+        """
+        self.resize(width, height)
+        address = path.absolute().as_uri()
+        # From an empty page, so that another fragment of the same file loads it anew too.
+        self.send("Page.navigate", url="about:blank")
+        self.wait("location.href === 'about:blank' && document.readyState === 'complete'")
+        self.send("Page.navigate", url=address + fragment)
+        self.wait(
+            f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'"
+            " && document.body.dataset.ready !== 'false'"
         )
-        self.send("Page.navigate", url=path.absolute().as_uri())
-        self.wait("document.body && document.body.dataset.ready === 'true'")
+
+    def resize(self, width: int, height: int) -> None:
+        """Gives the page a window of so many CSS pixels."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def prefer(self, scheme: str) -> None:
+        """Asks for the "light" or the "dark" colour scheme, as the reader's system would."""
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def press(self, key: str) -> None:
+        """Presses and releases a key, named as in KeyboardEvent.key: one of `KEYS`."""
+        code, text = KEYS[key]
+        common = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def point(self, x: float, y: float) -> None:
         """Moves the mouse."""
         self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def click(self, x: float, y: float) -> None:
+        """Moves the mouse and presses its left button once."""
+        self.point(x, y)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def screenshot(self, path: Path) -> None:
         """Saves what is seen as PNG."""

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import axe
 import pytest
 from chromium import Page, chromium_page
 from drawn_tables import Tables, made_up, written
@@ -14,6 +15,7 @@ from drawn_tables import Tables, made_up, written
 from replication import figure_files, interactive, tables
 
 HOSTILE = "<img src=x onerror='window.hacked=1'></script><script>window.hacked=2</script>"
+NAME = "love_hate"
 TOKENS = (" hate", HOSTILE, " wonderful", "\u202e\"'&amp;")
 
 
@@ -29,7 +31,7 @@ def data(made: Tables) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def text(made: Tables) -> str:
-    return interactive.page(made.losses, made.effect, made.top10, made.record)
+    return interactive.page(NAME, made.losses, made.effect, made.top10, made.record)
 
 
 class Elements(HTMLParser):
@@ -84,7 +86,7 @@ def visible(token: str) -> str:
 def test_token_text_cannot_leave_its_place(text: str, data: dict[str, Any]) -> None:
     elements = Elements(text)
     assert [tag for tag, _ in elements.found if tag in ("img", "script", "link", "iframe")] == ["script"] * 3
-    assert json.loads(elements.scripts[0]) == json.loads(json.dumps(data))
+    assert json.loads(elements.scripts[0]) == {"experiment": NAME, **json.loads(json.dumps(data))}
     assert "\u202e" not in text
     escaped = interactive.script_json({"token": "<!--<script>&"})
     assert not {"<", ">", "&"} & set(escaped)
@@ -101,17 +103,18 @@ def test_page_names_nothing_to_fetch_and_refuses_to(text: str) -> None:
 def test_every_control_has_a_label(text: str) -> None:
     elements = Elements(text)
     labelled = {values.get("for") for tag, values in elements.found if tag == "label"}
-    controls = {values.get("id") for tag, values in elements.found if tag in ("select", "input", "button")}
-    assert controls == labelled == {"statistic", "protocol", "layer", "position"}
+    lists = {values.get("id") for tag, values in elements.found if tag == "select"}
+    assert lists == labelled == {"statistic", "protocol", "layer", "position"}
+    assert [values["aria-label"] for tag, values in elements.found if tag == "input"] == ["Link to this cell"]
 
 
 def test_page_is_the_same_for_the_same_tables(
     made: Tables, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    written(made, "m", "e")
-    interactive.draw("m", "e")
-    drawn = Path(figure_files.INTERACTIVE.format(model="m", experiment="e"))
+    written(made, "m", NAME)
+    interactive.draw("m", NAME)
+    drawn = Path(figure_files.INTERACTIVE.format(model="m", experiment=NAME))
     assert drawn.read_bytes() == text.encode()
 
 
@@ -157,6 +160,19 @@ def choose(page: Page, control: str, value: str) -> None:
     assert page.run(script + "s.dispatchEvent(new Event('change', {bubbles: true})); return s.value; })()") == value
 
 
+def middle_of(page: Page, layer: int, position: int) -> tuple[float, float]:
+    """Where on the screen a cell of the second map is."""
+    x, y = page.run(
+        f"""(() => {{
+            const layout = document.getElementById('maps')._fullLayout;
+            const box = document.getElementById('maps').getBoundingClientRect();
+            const {{xaxis2: x, yaxis2: y}} = layout;
+            return [box.x + x._offset + x.c2p({position}), box.y + y._offset + y.c2p({layer})];
+        }})()"""
+    )
+    return x, y
+
+
 def details(page: Page) -> dict[str, list[str]]:
     """Rows of the table of numbers, by their names."""
     script = "[...document.querySelectorAll('#numbers tbody tr')].map((r) => [...r.children].map((c) => c.textContent))"
@@ -193,16 +209,7 @@ def test_lists_switch_statistic_and_protocol(page: Page, made: Tables, protocol:
 
 
 def test_hovering_shows_the_cell_in_both_conditions(page: Page, made: Tables) -> None:
-    # The middle of the cell at layer 3, position 2, in the second map.
-    x, y = page.run(
-        """(() => {
-            const layout = document.getElementById('maps')._fullLayout;
-            const box = document.getElementById('maps').getBoundingClientRect();
-            const {xaxis2: x, yaxis2: y} = layout;
-            return [box.x + x._offset + x.c2p(2), box.y + y._offset + y.c2p(3)];
-        })()"""
-    )
-    page.point(x, y)
+    page.point(*middle_of(page, layer=3, position=2))
     page.wait("document.querySelector('#maps .hoverlayer .hovertext') !== null")
     before, after = (
         made.losses[
@@ -226,6 +233,8 @@ def test_hovering_shows_the_cell_in_both_conditions(page: Page, made: Tables) ->
     assert top[0][1:] == [visible(before["top_token"]), "50.00 %", visible(after["top_token"]), "50.00 %"]
     label = page.run("document.querySelector('#maps .hoverlayer').textContent")
     assert f"loss: {before['loss']:.3f} → {after['loss']:.3f}" in label
+    page.point(1, 1)
+    page.wait("document.getElementById('cell').textContent.endsWith(', at the output')")
 
 
 def test_lists_choose_a_cell_without_a_mouse(page: Page, made: Tables) -> None:
@@ -234,4 +243,14 @@ def test_lists_choose_a_cell_without_a_mouse(page: Page, made: Tables) -> None:
     assert page.run("document.getElementById('cell').textContent").endswith(", at the output")
     wanted = [expected(made, "raw", condition, "loss")[5][1] for condition in tables.CONDITIONS]
     assert details(page)["loss"] == [f"{value:.3f}" for value in wanted]
-    assert page.run("document.getElementById('details').getAttribute('aria-live')") == "polite"
+    # What a screen reader says: the region is a status, so only what is chosen is read aloud, not what is hovered.
+    said = page.run("document.querySelector('[role=status]').textContent")
+    assert said.endswith(" after _hate, at the output: loss {} → {} nats".format(*details(page)["loss"]))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1500, 390])
+def test_axe_finds_no_serious_violation(page: Page, scheme: str, width: int) -> None:
+    page.prefer(scheme)
+    page.resize(width, 900)
+    assert axe.serious_violations(page) == []

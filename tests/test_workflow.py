@@ -1,19 +1,25 @@
 """The workflow as its user runs it: targets, reruns, and errors on screen."""
 
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from loopback_hub import LoopbackHub
 from random_model import write_hub
+from report_setup import write_pictures
 from validators import crate_faults
 
+from replication.captions import caption
 from replication.config import REPOSITORY
+from replication.figure_files import KINDS
 from replication.run_records import STORE, jobs
 from replication.workflow import read_yaml
 
@@ -125,6 +131,34 @@ def test_new_code_reruns_what_it_touches(measured, tmp_path):
     plan = snakemake(measured, TARGET, "-n", *config, repository=repository)
     assert "Measuring my_vector on mine" in plan.stdout
     assert "Getting and checking" not in plan.stdout
+
+
+def test_snakemakes_own_report_holds_figures_with_captions(measured):
+    """With stand-ins for the figures: what is looked at is the report around them."""
+    config = ("--configfile", str(measured / "mine.yaml"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(measured)
+        write_pictures("mine", "my_vector")
+    figures = "figures/mine/my_vector/post_raw.png"
+    snakemake(measured, figures, "--touch", *config)
+    snakemake(measured, figures, "--report", str(measured / "report.zip"), *config)
+    with zipfile.ZipFile(measured / "report.zip") as archive:
+        files = {name.rpartition("/")[2] for name in archive.namelist()}
+        text = archive.read("report/report.html").decode("utf-8")
+    assert {f"{kind}.png" for kind in KINDS} | {"my_vector.html"} <= files
+    for kind in KINDS:
+        shown = shown_in_report(text, f"figures/mine/my_vector/{kind}.png")
+        words = html.unescape(re.sub("<[^>]+>", "", shown["caption"]))
+        assert " ".join(words.split()) == caption(kind).replace("``", "")
+        assert shown["labels"]["experiment"] == "my_vector"
+    posted = [shown_in_report(text, f"figures/mine/my_vector/post_{name}.png") for name in ("raw", "centred")]
+    assert [shown["labels"]["residuals"] for shown in posted] == ["raw", "centred"]
+
+
+def shown_in_report(page: str, file: str) -> dict:
+    """What Snakemake's report knows of a file: the object after its name in the page's script."""
+    start = page.index(f'"{file}": ') + len(file) + 4
+    return json.JSONDecoder().raw_decode(page, start)[0]
 
 
 BAD = [

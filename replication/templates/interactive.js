@@ -1,15 +1,18 @@
 "use strict";
-// Draws the maps from the JSON above, and fills the table with the cell under the pointer or chosen in the lists.
+// Draws the maps from the JSON above, as the four lists say, and fills the tables with one cell.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const conditions = ["unsteered", "steered"];
 const panels = ["unsteered", "steered", "steered − unsteered"];
-const choice = Object.fromEntries(
-  ["statistic", "protocol", "layer", "position"].map((id) => [id, document.getElementById(id)]));
-const maps = document.getElementById("maps");
-const beside = data.targets.length <= 14;
-// Narrower than this the tokens in the cells would overlap: a small screen scrolls.
-maps.style.minWidth = `${70 + (beside ? 3 : 1) * 30 * data.targets.length}px`;
+const element = (id) => document.getElementById(id);
+const choice = Object.fromEntries(["protocol", "statistic", "layer", "position"].map((id) => [id, element(id)]));
+const maps = element("maps");
+const wide = matchMedia("(min-width: 60rem)");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+// Pixels that a map's columns need: narrower, the tokens in the cells would overlap.
+const columns = () => (wide.matches ? 30 : 24) * data.targets.length;
+// Where three maps find no room beside each other, they stand one above another.
+const beside = () => wide.matches && 70 + 3 * columns() <= element("scroll").clientWidth;
 
 // Plotly reads a small HTML in every text: token text must not look like it.
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
@@ -74,52 +77,67 @@ function scales(drawn) {
   const powers = [-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5];
   const ticks = (names) => (rank ? { tickvals: powers, ticktext: powers.map(names) } : {});
   const bar = (x, title, names) => ({
-    orientation: "h", x, y: 0, yanchor: "top", ypad: beside ? 75 : 90, xanchor: "center", len: 0.3, thickness: 10,
-    title: { text: title, side: "bottom" }, ...ticks(names),
+    orientation: "h", x, y: 0, yanchor: "top", ypad: beside() ? 75 : 10, xanchor: "center", thickness: 10,
+    len: wide.matches ? 0.3 : 0.4, title: { text: title, side: "bottom" }, ...ticks(names),
   });
   const name = choice.statistic.selectedOptions[0].textContent;
   return {
     coloraxis: {
       colorscale: "Viridis", cmin: low, cmax: high,
-      colorbar: bar(beside ? 0.32 : 0.2, name, (power) => (power < 0 ? "" : String(10 ** power))),
+      colorbar: bar(beside() ? 0.32 : 0.2, name, (power) => (power < 0 ? "" : String(10 ** power))),
     },
     coloraxis2: {
       colorscale: [[0, "#053061"], [0.25, "#4393c3"], [0.5, "#f7f7f7"], [0.75, "#d6604d"], [1, "#67001f"]],
       cmin: -most, cmax: most,
-      colorbar: bar(beside ? 0.83 : 0.8, "change", (power) => (power ? (power > 0 ? "×" : "÷") + 10 ** Math.abs(power) : "1")),
+      colorbar: bar(beside() ? 0.83 : 0.8, "change", (power) => (power ? (power > 0 ? "×" : "÷") + 10 ** Math.abs(power) : "1")),
     },
   };
 }
 
+// Frames on every map: the injected cells, and the chosen one in two lines that show on any colour.
+function frames() {
+  const frame = (layer, position, line) => panels.map((_, i) => ({
+    type: "rect", xref: "x" + (i ? i + 1 : ""), yref: "y" + (i ? i + 1 : ""), line,
+    x0: position - 0.5, x1: position + 0.5, y0: layer - 0.5, y1: layer + 0.5,
+  }));
+  const [layer, position] = chosen();
+  return [
+    ...data.injection.positions.flatMap((at) => frame(data.injection.layer, at, { color: "#d1009d", width: 2 })),
+    ...frame(layer, position, { color: "#000", width: 5 }), ...frame(layer, position, { color: "#fff", width: 2 }),
+  ];
+}
+
 function layout(drawn) {
   const height = 15 * data.layers.length;
+  // Stacked, each map has its tokens below it and its name above.
+  const [below, above] = [85, 25];
+  const slot = below + height + above;
   const labels = data.targets.map((token, position) =>
     data.keys.includes(position) ? `<b>${plain(token)}</b>` : plain(token));
+  const colour = getComputedStyle(document.body).color;
   const result = {
-    height: (beside ? height : 3 * (height + 110)) + 190, margin: { l: 55, r: 10, t: 30, b: 160 },
+    height: (beside() ? height : 3 * slot) + 190, margin: { l: 55, r: 10, t: 30, b: 160 },
     hoverlabel: { align: "left", font: { family: "ui-monospace, monospace", size: 12 } },
-    annotations: [], shapes: [], ...scales(drawn),
+    font: { color: colour }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    annotations: [], shapes: frames(), ...scales(drawn),
   };
   panels.forEach((name, i) => {
     const suffix = i ? i + 1 : "";
-    const third = (place, gap) => [place / 3 + gap, (place + 1) / 3 - gap];
+    const third = [i / 3 + 0.005, (i + 1) / 3 - 0.005];
+    const stacked = [(2 - i) / 3 + below / (3 * slot), (3 - i) / 3 - above / (3 * slot)];
     result["xaxis" + suffix] = {
-      domain: beside ? third(i, 0.005) : [0, 1], anchor: "y" + suffix, tickangle: -90, ticks: "", showgrid: false, zeroline: false,
+      domain: beside() ? third : [0, 1], anchor: "y" + suffix, tickangle: -90, ticks: "", showgrid: false, zeroline: false,
       tickvals: data.targets.map((_, position) => position), ticktext: labels, fixedrange: true,
     };
     result["yaxis" + suffix] = {
-      domain: beside ? [0, 1] : third(2 - i, 0.045), anchor: "x" + suffix, ticks: "", showgrid: false, zeroline: false, fixedrange: true,
+      domain: beside() ? [0, 1] : stacked, anchor: "x" + suffix, ticks: "", showgrid: false, zeroline: false, fixedrange: true,
       tickvals: data.layers.map((_, layer) => layer), ticktext: data.layers, tickfont: { size: 9 },
-      showticklabels: i === 0 || !beside, range: [-0.5, data.layers.length - 0.5],
+      showticklabels: i === 0 || !beside(), range: [-0.5, data.layers.length - 0.5],
     };
     result.annotations.push({
       text: `<b>${name}</b>`, showarrow: false, xref: `x${suffix} domain`, yref: `y${suffix} domain`,
       x: 0, y: 1, xanchor: "left", yanchor: "bottom",
     });
-    data.injection.positions.forEach((position) => result.shapes.push({
-      type: "rect", xref: "x" + suffix, yref: "y" + suffix, line: { color: "#d1009d", width: 2 },
-      x0: position - 0.5, x1: position + 0.5, y0: data.injection.layer - 0.5, y1: data.injection.layer + 0.5,
-    }));
   });
   return result;
 }
@@ -140,10 +158,7 @@ function row(head, cells) {
 }
 
 function describe(layer, position) {
-  choice.layer.value = layer;
-  choice.position.value = position;
-  document.getElementById("cell").textContent =
-    `${data.targets[position]} after ${data.context[position]}, at ${rowName(layer)}`;
+  element("cell").textContent = `${data.targets[position]} after ${data.context[position]}, at ${rowName(layer)}`;
   const [before, after] = conditions.map((condition) => numbers(condition, layer, position));
   const between = data.kl_to_unsteered[choice.protocol.value][layer][position].toFixed(3);
   document.querySelector("#numbers tbody").replaceChildren(
@@ -154,27 +169,13 @@ function describe(layer, position) {
     tops.flatMap((top) => [[data.tokens[top[i][0]], "token"], [probability(top[i][1]), ""]]))));
 }
 
+const chosen = () => [Number(choice.layer.value), Number(choice.position.value)];
+
+let arranged;
+
 function draw() {
+  maps.style.minWidth = `${70 + columns()}px`;
+  arranged = beside();
   const drawn = traces();
   return Plotly.react(maps, drawn, layout(drawn), { responsive: true, displaylogo: false, displayModeBar: false });
-}
-
-function redescribe() {
-  describe(Number(choice.layer.value), Number(choice.position.value));
-}
-
-function fill(select, names) {
-  select.replaceChildren(...names.map((name, value) => new Option(name, value)));
-}
-
-fill(choice.layer, data.layers);
-fill(choice.position, data.targets.map((token, position) => `${position}: ${token}`));
-describe(data.layers.length - 1, data.keys.length ? data.keys[0] : data.targets.length - 1);
-draw().then(() => {
-  maps.on("plotly_hover", (event) => describe(event.points[0].y, event.points[0].x));
-  document.body.dataset.ready = "true";
-});
-for (const select of [choice.layer, choice.position]) select.addEventListener("change", redescribe);
-for (const select of [choice.statistic, choice.protocol]) {
-  select.addEventListener("change", () => { draw(); redescribe(); });
 }

@@ -1,0 +1,185 @@
+"""Everything the report says about one experiment, from its tables and its record."""
+
+import os
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from replication import figure_files, tables
+from replication.captions import caption
+from replication.config import Experiment
+from replication.figures import alt_text
+from replication.files import read_json
+from replication.markdown import cell
+from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, REPORT, SUMMARY, TOKEN_TABLES, TOP10, path
+from replication.summary import chosen_layers
+from replication.tables import CONDITIONS, OUTPUT
+
+BEST = 5
+"""How many of the most probable tokens are printed."""
+
+
+class Tables(NamedTuple):
+    """The tables of one experiment, and its record."""
+
+    losses: pd.DataFrame
+    effect: pd.DataFrame
+    logit_lens: pd.DataFrame
+    top10: pd.DataFrame
+    summary: pd.DataFrame
+    record: dict[str, Any]
+
+
+def experiment(model: str, name: str) -> dict[str, Any]:
+    """What the sections print about one experiment."""
+    read = Tables(
+        tables.read(path(LOSSES, model, name), tables.LOSSES),
+        tables.read(path(EFFECT, model, name), tables.EFFECT),
+        tables.read(path(LOGIT_LENS, model, name), tables.LOGIT_LENS),
+        tables.read(path(TOP10, model, name), tables.TOP10),
+        tables.read(path(SUMMARY, model, name), tables.SUMMARY),
+        read_json(path(RECORD, model, name)),
+    )
+    record = read.record
+    settings = Experiment(**record["experiment"])
+    output = read.summary[(read.summary["protocol"] == "raw") & (read.summary["layer"] == OUTPUT)]
+    return {
+        "name": name,
+        "place": str(settings.number or name),
+        "settings": settings,
+        "record": record,
+        "x_vector": x_vector_table(record),
+        "figures": [_figure(model, name, kind, read) for kind in figure_files.REPORTED],
+        "files": _files(model, name),
+        "output": output.to_dict("records"),
+        "key": output[output["key"]].to_dict("records"),
+        "predictions": predictions(read.losses, read.top10, record),
+        "layers": chosen_layers(record),
+        "by_layer": _by_layer(read.summary, record),
+        "protocols": _protocols(read.losses),
+        "lenses": _lenses(read.losses, read.logit_lens, record),
+        "fit": _fit(read.losses, record),
+    }
+
+
+def link(model: str, name: str, pattern: str) -> str:
+    """The address of a file, as seen from the report."""
+    return os.path.relpath(path(pattern, model, name), path(REPORT, model).parent)
+
+
+def x_vector_table(record: dict[str, Any]) -> list[list[str]]:
+    """The post's table of a steering vector: header, the prompt's row, one row per side; cells are Markdown."""
+    steering = record["experiment"]["steering"]
+    coefficient = f"{abs(steering['coefficient']):g}"
+    signs = ("+", "-") if steering["coefficient"] >= 0 else ("-", "+")
+    rows = [
+        ["0 (Prompt)", "+1", *record["original_prompt"]["tokens"]],
+        [str(steering["layer"]), signs[0] + coefficient, *record["added"]["tokens"]],
+        [str(steering["layer"]), signs[1] + coefficient, *record["subtracted"]["tokens"]],
+    ]
+    width = max(map(len, rows))
+    header = ["Layer", "Coeff", *(str(position) for position in range(width - 2))]
+    return [header] + [[*row[:2], *map(cell, row[2:]), *[""] * (width - len(row))] for row in rows]
+
+
+def predictions(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The most probable tokens at the key tokens, before and after: one layer above the injection, and at the output.
+
+    Without key tokens the position is shown at which steering changes the loss at the output most. Raw protocol.
+    """
+    above = record["injection"]["block"] + 1
+    layers = [str(above), OUTPUT] if above < record["shape"]["layers"] else [OUTPUT]
+    raw = losses[losses["protocol"] == "raw"].set_index(["layer", "position", "condition"]).sort_index()
+    best = top10[(top10["protocol"] == "raw") & (top10["place"] <= BEST)].sort_values("place")
+    groups = best.groupby(["layer", "position", "condition"])
+    rows = []
+    for position in record["key_positions"] or [_most_changed(raw)]:
+        for layer in layers:
+            for condition in CONDITIONS:
+                cells = groups.get_group((layer, position, condition))
+                statistics = raw.loc[(layer, position, condition)]
+                rows.append(
+                    {"position": position, "layer": layer, "condition": condition}
+                    | {"token": statistics["target_token"], "rank": statistics["rank"]}
+                    | {"best": list(zip(cells["token"], cells["probability"], strict=True))}
+                )
+    return rows
+
+
+def _most_changed(raw: pd.DataFrame) -> int:
+    wide = raw.loc[OUTPUT]["loss"].unstack("condition")
+    return int((wide["steered"] - wide["unsteered"]).abs().idxmax())
+
+
+def _figure(model: str, name: str, kind: str, read: Tables) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "alt": alt_text(kind, read.losses, read.effect, read.record),
+        "caption": caption(kind),
+        "image": link(model, name, figure_files.figure(kind, "png")),
+        "print": link(model, name, figure_files.figure(kind, "pdf")),
+        "tables": _named_links(model, name, figure_files.REPORTED[kind]),
+    }
+
+
+def _files(model: str, name: str) -> dict[str, Any]:
+    """Addresses of what lies beside the figures."""
+    return {
+        "interactive": link(model, name, figure_files.INTERACTIVE),
+        "centred": link(model, name, figure_files.figure("post_centred", "png")),
+        "tables": _named_links(model, name, (LOSSES, TOP10, EFFECT, LOGIT_LENS, SUMMARY, *TOKEN_TABLES, RECORD)),
+    }
+
+
+def _named_links(model: str, name: str, patterns: tuple[str, ...]) -> dict[str, str]:
+    return {os.path.basename(pattern): link(model, name, pattern) for pattern in patterns}
+
+
+def _by_layer(summary: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Change of the loss at the chosen layers, one row per token."""
+    raw = summary[summary["protocol"] == "raw"]
+    wide = raw.pivot(index=["position", "target_token", "key"], columns="layer", values="change")
+    return [
+        {"position": position, "token": token, "key": key, "changes": list(row)}
+        for (position, token, key), row in zip(wide.index, wide[chosen_layers(record)].to_numpy(), strict=True)
+    ]
+
+
+def _protocols(losses: pd.DataFrame) -> dict[str, Any]:
+    """How far raw and centred are apart, over the lens rows (the output row agrees by construction)."""
+    raw, centred = (losses[losses["protocol"] == name].reset_index(drop=True) for name in tables.PROTOCOLS)
+    difference = (raw["loss"].astype("float64") - centred["loss"]).abs()
+    lens, output = raw["layer"] != OUTPUT, raw["layer"] == OUTPUT
+    worst = difference.idxmax()
+    return {
+        "mean": difference[lens].mean(),
+        "largest": difference[lens].max(),
+        "condition": raw["condition"][worst],
+        "layer": raw["layer"][worst],
+        "token": raw["target_token"][worst],
+        "output": difference[output].max(),
+        "other_top": int((raw["top_id"] != centred["top_id"])[lens].sum()),
+        "cells": int(lens.sum()),
+    }
+
+
+def _lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Mean KL to the output over positions, unsteered, of tuned and logit lens, by layer."""
+    tuned = losses[(losses["protocol"] == "raw") & (losses["condition"] == "unsteered")]
+    logit = logit_lens[logit_lens["condition"] == "unsteered"]
+    means = [table.groupby("layer")["kl_to_output"].mean() for table in (tuned, logit)]
+    layers = record["shape"]["layers"]
+    return [
+        {"layer": layer, "tuned": means[0][str(layer)], "logit": means[1][str(layer)]}
+        # About a dozen of the rows are printed.
+        | {"shown": layer % max(1, layers // 12) == 0 or layer == layers - 1}
+        for layer in range(layers)
+    ]
+
+
+def _fit(losses: pd.DataFrame, record: dict[str, Any]) -> dict[str, float]:
+    """Mean KL of the tuned lens to the output, in nats, over all positions of the rows that steering can reach."""
+    reached = {str(layer) for layer in range(record["injection"]["block"], record["shape"]["layers"])}
+    raw = losses[(losses["protocol"] == "raw") & losses["layer"].isin(reached)]
+    means = raw.groupby("condition")["kl_to_output"].mean()
+    return {condition: float(means[condition]) for condition in CONDITIONS}

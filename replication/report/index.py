@@ -1,0 +1,47 @@
+"""The index over models: key numbers, verdicts and the report of every model that has been run here."""
+
+from pathlib import Path
+from typing import Any
+
+from replication import tables
+from replication.files import read_json
+from replication.paths import CLAIMS, INDEX, RECORD, REPORT, REPORT_PAGE, SUMMARY, VERIFICATION, path
+from replication.report import sections
+from replication.tables import OUTPUT
+
+
+def index() -> str:
+    """The index as Markdown, over all models with a report and verdicts below the working directory."""
+    found = sorted(Path().glob(VERIFICATION.format(model="*")))
+    models = [read_json(file)["model"] for file in found]
+    return sections("index.md.jinja", models=[_model(name) for name in models if path(REPORT, name).exists()])
+
+
+def _model(model: str) -> dict[str, Any]:
+    verification, claims = read_json(path(VERIFICATION, model)), read_json(path(CLAIMS, model))
+    here = path(INDEX).parent
+    return {
+        "name": model,
+        "report": path(REPORT, model).relative_to(here),
+        "page": path(REPORT_PAGE, model).relative_to(here),
+        "passed": verification["passed"],
+        "checks": _statuses(verification),
+        "claims": [claim for found in claims.values() for claim in found if claim["verdict"]],
+        "experiments": [_experiment(model, name) for name in verification["experiments"]],
+    }
+
+
+def _statuses(verification: dict[str, Any]) -> dict[str, list[str]]:
+    """The verdicts of each kind of check, over all experiments."""
+    found = {"published": [verification["published"]["status"]]}
+    for checks in verification["experiments"].values():
+        for name, check in checks.items():
+            found.setdefault(name, []).append(check["status"])
+    return found
+
+
+def _experiment(model: str, name: str) -> dict[str, Any]:
+    summary = tables.read(path(SUMMARY, model, name), tables.SUMMARY)
+    key = summary[(summary["protocol"] == "raw") & (summary["layer"] == OUTPUT) & summary["key"]]
+    title = read_json(path(RECORD, model, name))["experiment"]["title"]
+    return {"name": name, "title": title, "key": key.to_dict("records")}

@@ -1,0 +1,51 @@
+"""A whole run in made-up tables: everything the report is compiled from, written where the package looks for it."""
+
+import pandas as pd
+from drawn_tables import Tables, written
+from PIL import Image
+
+from replication import claims, figure_files, tables
+from replication.files import write_json, write_text
+from replication.paths import CLAIMS, PUBLISHED, SUMMARY, TOKEN_TABLES, VERIFICATION, VERIFIED, path
+from replication.published import table as published_table
+from replication.published.data import published_sets
+from replication.summary import summary
+
+AGREES = {"status": "agrees", "cells": 12, "largest_difference": 1.5e-6, "at": {"layer": "3", "position": 2}}
+NOT_RUN = {"status": "not run", "reason": "no pin has been recorded for this model and experiment"}
+
+
+def written_run(model: str, made: dict[str, Tables], note: str | None = None) -> None:
+    """Writes tables, records, verdicts and pictures of a run, below the working directory."""
+    for name, part in made.items():
+        written(part, model, name)
+        tables.write(summary(part.losses, part.record), tables.SUMMARY, path(SUMMARY, model, name))
+        write_pictures(model, name)
+        for pattern in TOKEN_TABLES:
+            write_text(path(pattern, model, name), "a table")
+    judged = {name: claims.claims(part.losses, part.top10, part.record) for name, part in made.items()}
+    write_json(path(CLAIMS, model), judged)
+    checks = {name: {"pins": NOT_RUN, "second_opinion": AGREES} for name in made}
+    ran, skipped, *_ = published_sets("gpt2-xl")
+    rows = [published_table.compared(ran, check, check.expected) for check in ran.checks]
+    compared = pd.concat([*rows, published_table.not_run(skipped, "measured on others")])
+    published_table.write(compared, path(PUBLISHED, model))
+    published = published_table.outcome(compared)
+    write_json(
+        path(VERIFICATION, model), {"model": model, "passed": True, "published": published, "experiments": checks}
+    )
+    write_json(
+        path(VERIFIED, model),
+        {"note": note, "sha256": {"model/config.json": "0" * 64}, "checks": ["3 tensors", "<|endoftext|> is 0"]},
+    )
+
+
+def write_pictures(model: str, name: str) -> None:
+    """Small pictures in the place of the figures, and an empty interactive page."""
+    for kind in figure_files.KINDS:
+        picture = path(figure_files.figure(kind, "png"), model, name)
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), "white").save(picture)
+        write_text(picture.with_suffix(".svg"), '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>')
+        write_text(picture.with_suffix(".pdf"), "%PDF")
+    write_text(path(figure_files.INTERACTIVE, model, name), "<!doctype html>")
