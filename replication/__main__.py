@@ -280,8 +280,11 @@ def crate(model: ModelName, experiments: ExperimentNames) -> None:
 
 @app.command(name="schema")
 def write_schema() -> None:
-    """Writes replication/config.schema.json anew from the configuration's classes."""
+    """Writes replication/config.schema.json and docs/configuration.md anew from the configuration's classes."""
+    from replication.options import options
+
     write_text(REPOSITORY / "replication" / "config.schema.json", schema())
+    write_text(REPOSITORY / "docs" / "configuration.md", options())
 
 
 questions.add_to(app)

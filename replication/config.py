@@ -38,7 +38,25 @@ Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Text = Annotated[str, AfterValidator(_valid_unicode)]
 FilledText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_valid_unicode)]
+Folder = Annotated[str, StringConstraints(min_length=1)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+# Examples for the editor and the table of options; a test validates each.
+_HUB_FILES: dict[str, Any] = {
+    "repo": "openai-community/gpt2",
+    "revision": "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    "sha256": {"config.json": None},
+}
+_LENS_FILES: dict[str, Any] = {
+    "repo": "AlignmentResearch/tuned-lens",
+    "repo_type": "space",
+    "revision": "1ac7285852a22309f571c2555efc37375d0c4cda",
+    "path": "lens/gpt2",
+    "sha256": {"params.pt": None, "config.json": None},
+}
+_MODEL = {"folder": "/data/my-gpt2", "lens_folder": "/data/my-lens"}
+_STEERING: dict[str, Any] = {"layer": 6, "coefficient": 5, "added": "Love", "subtracted": "Hate"}
+_EXPERIMENT = {"title": "Mine", "prompt": "I hate you because you're a wonderful person", "steering": _STEERING}
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -56,31 +74,32 @@ class Frozen(BaseModel):
 class HubFiles(Frozen):
     """Files in one repository of the Hugging Face Hub, pinned by commit and hash."""
 
-    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$"), Field(examples=["openai-community/gpt2-xl"])]
     """Repository, `owner/name`."""
     repo_type: Literal["model", "space", "dataset"] = "model"
     """Kind of repository."""
-    revision: Commit
+    revision: Annotated[Commit, Field(examples=["15ea56dee5df4983c59b2538573817e1667135e2"])]
     """Commit, 40 hexadecimal digits."""
-    path: str = ""
+    path: Annotated[str, Field(examples=["lens/gpt2-xl"])] = ""
     """Folder inside the repository; empty for its top."""
-    sha256: Annotated[dict[FileName, Sha256 | None], Field(min_length=1, strict=False)]
-    """SHA-256 of every file wanted; null where only the commit pins it."""
+    sha256: Annotated[
+        dict[FileName, Sha256 | None], Field(min_length=1, strict=False, examples=[{"config.json": None}])
+    ]
+    """SHA-256, 64 hexadecimal digits, of every file wanted; null where only the commit pins it."""
 
 
 class Model(Frozen):
     """A GPT-2 and its tuned lens, each from the hub (`weights`, `lens`) or a local folder."""
 
-    weights: HubFiles | None = None
+    weights: Annotated[HubFiles | None, Field(examples=[_HUB_FILES])] = None
     """Model and tokenizer files on the hub."""
-    folder: Annotated[str, StringConstraints(min_length=1)] | None = None
+    folder: Annotated[Folder | None, Field(examples=["/data/my-gpt2"])] = None
     """Local folder in the hub's format, instead of `weights`; a relative path starts at the repository."""
-    lens: HubFiles | None = None
+    lens: Annotated[HubFiles | None, Field(examples=[_LENS_FILES])] = None
     """Tuned lens (params.pt, config.json) on the hub."""
-    lens_folder: Annotated[str, StringConstraints(min_length=1)] | None = None
+    lens_folder: Annotated[Folder | None, Field(examples=["/data/my-lens"])] = None
     """Local folder of the lens, instead of `lens`; a relative path starts at the repository."""
-
-    note: Text | None = None
+    note: Annotated[Text | None, Field(examples=["These weights were trained by ourselves."])] = None
     """Sentence that opens this model's reports."""
 
     @model_validator(mode="after")
@@ -95,13 +114,13 @@ class Model(Frozen):
 class Steering(Frozen):
     """A steering vector: coefficient * (added - subtracted), read and injected at one layer."""
 
-    layer: Annotated[int, Field(ge=0)]
+    layer: Annotated[int, Field(ge=0, examples=[6])]
     """Block whose input (resid_pre) is read and changed; 0 is the first block."""
-    coefficient: FiniteFloat
-    """Factor on the difference; may be 0 or negative."""
-    added: Text = ""
+    coefficient: Annotated[FiniteFloat, Field(examples=[5, -3, 2.5])]
+    """Factor on the difference, without a unit; may be 0 or negative."""
+    added: Annotated[Text, Field(examples=["Love"])] = ""
     """Text of the added side; `<|endoftext|>` is put in front."""
-    subtracted: Text = ""
+    subtracted: Annotated[Text, Field(examples=["Hate"])] = ""
     """Text of the subtracted side; the shorter side is padded on the right with spaces (token ` `)."""
 
     @model_validator(mode="after")
@@ -114,17 +133,17 @@ class Steering(Frozen):
 class Experiment(Frozen):
     """One steering vector and the lens prompt on which its effect is read."""
 
-    number: Annotated[int, Field(ge=1)] | None = None
+    number: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[1])] = None
     """Number of the post's example, if it is one (1, 2, 3 or 5)."""
-    title: FilledText
+    title: Annotated[FilledText, Field(examples=["Love - Hate"])]
     """Name for headings and figures."""
-    prompt: FilledText
+    prompt: Annotated[FilledText, Field(examples=["I hate you because you're a wonderful person"])]
     """Lens prompt; `<|endoftext|>` is put in front."""
-    original_prompt: Text | None = None
+    original_prompt: Annotated[Text | None, Field(examples=["I hate you because"])] = None
     """Prompt printed in the post's x-vector table, where it differs from the lens prompt."""
-    steering: Steering
+    steering: Annotated[Steering, Field(examples=[_STEERING])]
     """The steering vector."""
-    key_tokens: tuple[FilledText, ...] = Field(default=(), strict=False)
+    key_tokens: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[[" wonderful"]])] = ()
     """Tokens of the prompt, leading space included, whose loss is summarised."""
 
     @model_validator(mode="after")
@@ -138,15 +157,15 @@ class Experiment(Frozen):
 class Configuration(Frozen):
     """The whole of config.yaml."""
 
-    model: Name
+    model: Annotated[Name, Field(examples=["miniature"])]
     """Model to run: a key of `models`."""
     numerics: Literal["portable", "fast"] = "portable"
     """`portable`: the same float32 bits on every x86-64 processor with AVX2; `fast`: what is fastest on this one."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the arithmetic runs; on `cuda` in float32 as well, without TF32, and never `portable`."""
-    models: Annotated[dict[Name, Model], Field(min_length=1, strict=False)]
+    models: Annotated[dict[Name, Model], Field(min_length=1, strict=False, examples=[{"mine": _MODEL}])]
     """Models that can be run, by name."""
-    experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False)]
+    experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False, examples=[{"mine": _EXPERIMENT}])]
     """Experiments, by name."""
 
     @model_validator(mode="after")
