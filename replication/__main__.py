@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from replication import questions, tables
-from replication.config import REPOSITORY, checked_experiment, checked_model, schema
+from replication.config import REPOSITORY, checked_experiment, checked_model
 from replication.errors import UserError
 from replication.files import read_json, write_json, write_text
 from replication.numerics import PORTABLE, prepare
@@ -276,15 +276,6 @@ def crate(model: ModelName, experiments: ExperimentNames) -> None:
     from replication.crate import write_crate
 
     write_crate(model, experiments)
-
-
-@app.command(name="schema")
-def write_schema() -> None:
-    """Writes replication/config.schema.json and docs/configuration.md anew from the configuration's classes."""
-    from replication.options import options
-
-    write_text(REPOSITORY / "replication" / "config.schema.json", schema())
-    write_text(REPOSITORY / "docs" / "configuration.md", options())
 
 
 questions.add_to(app)

@@ -1,4 +1,4 @@
-"""Commands that answer a reader and are no step of the workflow: `diff`, `environment`, `cite`."""
+"""Commands that are no step of the workflow: `diff`, `environment`, `cite`, `schema`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,8 +80,18 @@ def cite() -> None:
     print(bibtex(), end="")
 
 
+def write_schema() -> None:
+    """Writes replication/config.schema.json and docs/configuration.md anew from the configuration's classes."""
+    from replication.config import REPOSITORY, schema
+    from replication.options import options
+
+    write_text(REPOSITORY / "replication" / "config.schema.json", schema())
+    write_text(REPOSITORY / "docs" / "configuration.md", options())
+
+
 def add_to(app: typer.Typer) -> None:
     """Adds these commands to the command line."""
     app.command(cls=Judgement)(diff)
     app.command()(environment)
     app.command()(cite)
+    app.command(name="schema")(write_schema)

@@ -11,16 +11,19 @@ import torch
 
 from replication.citation import references
 from replication.config import REPOSITORY
+from replication.environment import SETTINGS
 from replication.files import write_json
 from replication.paths import VERIFIED, path
 
 
 def printed(*arguments: str, folder: Path, **settings: str) -> str:
     """What a command prints, run in a folder with settings in the environment."""
+    # The engine, if another test has loaded it here, has set some of these.
+    inherited = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     return subprocess.run(
         [sys.executable, "-m", "replication", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **settings},
+        env={**inherited, "PYTHONPATH": str(REPOSITORY), **settings},
         capture_output=True,
         text=True,
         check=True,
