@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from replication import tables
-from replication.config import REPOSITORY, checked_experiment, checked_model, schema
+from replication import questions, tables
+from replication.config import REPOSITORY, checked_experiment, checked_model
 from replication.errors import UserError
 from replication.files import read_json, write_json, write_text
 from replication.numerics import PORTABLE, prepare
@@ -278,10 +278,7 @@ def crate(model: ModelName, experiments: ExperimentNames) -> None:
     write_crate(model, experiments)
 
 
-@app.command(name="schema")
-def write_schema() -> None:
-    """Writes replication/config.schema.json anew from the configuration's classes."""
-    write_text(REPOSITORY / "replication" / "config.schema.json", schema())
+questions.add_to(app)
 
 
 def _verified(model: str) -> Any:
@@ -301,19 +298,20 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        _end(str(error), str(error))
+        _end(str(error), str(error), error)
     except Exception as error:
         sentence = f"a fault of this package: {type(error).__name__}: {error}"
         where = f"; the traceback is in {_log}" if _log else ""
-        _end(f"{sentence}{where}", traceback.format_exc())
+        _end(f"{sentence}{where}", traceback.format_exc(), error)
 
 
-def _end(sentence: str, log_text: str) -> None:
+def _end(sentence: str, log_text: str, error: Exception) -> None:
     print(f"error: {sentence}", file=sys.stderr)
     if _log is not None:
         with _log.open("a", encoding="utf-8") as file:
             file.write(log_text + "\n")
-    sys.exit(1)
+    # A command whose exit status is a verdict marks its errors.
+    sys.exit(getattr(error, "exit_code", 1))
 
 
 if __name__ == "__main__":

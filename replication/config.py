@@ -38,7 +38,25 @@ Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Text = Annotated[str, AfterValidator(_valid_unicode)]
 FilledText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_valid_unicode)]
+Folder = Annotated[str, StringConstraints(min_length=1)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+# Examples for the editor and the table of options; a test validates each.
+_HUB_FILES: dict[str, Any] = {
+    "repo": "openai-community/gpt2",
+    "revision": "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    "sha256": {"config.json": None},
+}
+_LENS_FILES: dict[str, Any] = {
+    "repo": "AlignmentResearch/tuned-lens",
+    "repo_type": "space",
+    "revision": "1ac7285852a22309f571c2555efc37375d0c4cda",
+    "path": "lens/gpt2",
+    "sha256": {"params.pt": None, "config.json": None},
+}
+_MODEL = {"folder": "/data/my-gpt2", "lens_folder": "/data/my-lens"}
+_STEERING: dict[str, Any] = {"layer": 6, "coefficient": 5, "added": "Love", "subtracted": "Hate"}
+_EXPERIMENT = {"title": "Mine", "prompt": "I hate you because you're a wonderful person", "steering": _STEERING}
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -56,31 +74,32 @@ class Frozen(BaseModel):
 class HubFiles(Frozen):
     """Files in one repository of the Hugging Face Hub, pinned by commit and hash."""
 
-    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$"), Field(examples=["openai-community/gpt2-xl"])]
     """Repository, `owner/name`."""
     repo_type: Literal["model", "space", "dataset"] = "model"
     """Kind of repository."""
-    revision: Commit
+    revision: Annotated[Commit, Field(examples=["15ea56dee5df4983c59b2538573817e1667135e2"])]
     """Commit, 40 hexadecimal digits."""
-    path: str = ""
+    path: Annotated[str, Field(examples=["lens/gpt2-xl"])] = ""
     """Folder inside the repository; empty for its top."""
-    sha256: Annotated[dict[FileName, Sha256 | None], Field(min_length=1, strict=False)]
-    """SHA-256 of every file wanted; null where only the commit pins it."""
+    sha256: Annotated[
+        dict[FileName, Sha256 | None], Field(min_length=1, strict=False, examples=[{"config.json": None}])
+    ]
+    """SHA-256, 64 hexadecimal digits, of every file wanted; null where only the commit pins it."""
 
 
 class Model(Frozen):
     """A GPT-2 and its tuned lens, each from the hub (`weights`, `lens`) or a local folder."""
 
-    weights: HubFiles | None = None
+    weights: Annotated[HubFiles | None, Field(examples=[_HUB_FILES])] = None
     """Model and tokenizer files on the hub."""
-    folder: Annotated[str, StringConstraints(min_length=1)] | None = None
+    folder: Annotated[Folder | None, Field(examples=["/data/my-gpt2"])] = None
     """Local folder in the hub's format, instead of `weights`; a relative path starts at the repository."""
-    lens: HubFiles | None = None
+    lens: Annotated[HubFiles | None, Field(examples=[_LENS_FILES])] = None
     """Tuned lens (params.pt, config.json) on the hub."""
-    lens_folder: Annotated[str, StringConstraints(min_length=1)] | None = None
+    lens_folder: Annotated[Folder | None, Field(examples=["/data/my-lens"])] = None
     """Local folder of the lens, instead of `lens`; a relative path starts at the repository."""
-
-    note: Text | None = None
+    note: Annotated[Text | None, Field(examples=["These weights were trained by ourselves."])] = None
     """Sentence that opens this model's reports."""
 
     @model_validator(mode="after")
@@ -95,16 +114,16 @@ class Model(Frozen):
 class Steering(Frozen):
     """A steering vector: coefficient * (added - subtracted), read and injected at one layer."""
 
-    layer: Annotated[int, Field(ge=0)]
+    layer: Annotated[int, Field(ge=0, examples=[6])]
     """Block whose input (resid_pre) is read and changed; 0 is the first block."""
-    scaled_from: Annotated[int, Field(ge=1)] | None = None
+    scaled_from: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[48])] = None
     """Number of blocks that `layer` counts in, 48 for GPT-2 XL: a model of n blocks is then steered at the same depth,
     layer * n / scaled_from rounded to the nearest, halves up. Left out, `layer` is taken as it is."""
-    coefficient: FiniteFloat
-    """Factor on the difference; may be 0 or negative."""
-    added: Text = ""
+    coefficient: Annotated[FiniteFloat, Field(examples=[5, -3, 2.5])]
+    """Factor on the difference, without a unit; may be 0 or negative."""
+    added: Annotated[Text, Field(examples=["Love"])] = ""
     """Text of the added side; `<|endoftext|>` is put in front."""
-    subtracted: Text = ""
+    subtracted: Annotated[Text, Field(examples=["Hate"])] = ""
     """Text of the subtracted side; the shorter side is padded on the right with spaces (token ` `)."""
 
     @model_validator(mode="after")
@@ -125,32 +144,32 @@ class Steering(Frozen):
 class MorePrompts(Frozen):
     """Other prompts for the same vector, and the two tokens compared after each."""
 
-    target: FilledText
+    target: Annotated[FilledText, Field(examples=[" wonderful"])]
     """Token of the lens prompt that the vector should make likelier, leading space included."""
-    contrast: FilledText
+    contrast: Annotated[FilledText, Field(examples=[" terrible"])]
     """Token in the same place that it should not."""
-    paraphrases: tuple[FilledText, ...] = Field(default=(), strict=False)
+    paraphrases: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[["I hate him because he's a"]])] = ()
     """The post's prompt in other words, each ending where the target would follow."""
-    neutral: tuple[FilledText, ...] = Field(default=(), strict=False)
+    neutral: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[["My new neighbor is a"]])] = ()
     """Prompts that leave the target open."""
 
 
 class Experiment(Frozen):
     """One steering vector and the lens prompt on which its effect is read."""
 
-    number: Annotated[int, Field(ge=1)] | None = None
+    number: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[1])] = None
     """Number of the post's example, if it is one (1, 2, 3 or 5)."""
-    title: FilledText
+    title: Annotated[FilledText, Field(examples=["Love - Hate"])]
     """Name for headings and figures."""
-    prompt: FilledText
+    prompt: Annotated[FilledText, Field(examples=["I hate you because you're a wonderful person"])]
     """Lens prompt; `<|endoftext|>` is put in front."""
-    original_prompt: Text | None = None
+    original_prompt: Annotated[Text | None, Field(examples=["I hate you because"])] = None
     """Prompt printed in the post's x-vector table, where it differs from the lens prompt."""
-    steering: Steering
+    steering: Annotated[Steering, Field(examples=[_STEERING])]
     """The steering vector."""
-    key_tokens: tuple[FilledText, ...] = Field(default=(), strict=False)
+    key_tokens: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[[" wonderful"]])] = ()
     """Tokens of the prompt, leading space included, whose loss is summarised."""
-    more_prompts: MorePrompts | None = None
+    more_prompts: Annotated[MorePrompts | None, Field(examples=[{"target": " wonderful", "contrast": " terrible"}])] = None
     """Other prompts for the same vector."""
 
     @model_validator(mode="after")
@@ -169,20 +188,23 @@ class Experiment(Frozen):
         return self
 
 
+_MULTIPLES = (-2, -1, -0.5, 0, 0.25, 0.5, 1, 2, 4)
+
+
 class Controls(Frozen):
     """What is measured beside the post's experiments; read at the model's output."""
 
-    random_vectors: Annotated[int, Field(ge=0)] = 100
+    random_vectors: Annotated[int, Field(ge=0, examples=[100])] = 100
     """Number of random vectors with the steering vector's norms; 0 leaves this control out."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, examples=[0])] = 0
     """Seed of the random vectors."""
     more_prompts: bool = True
     """Whether each experiment's `more_prompts` are measured."""
     sweep: bool = True
     """Whether the report has the sweep over injection layers and coefficients; `snakemake sweep` makes it anyway."""
-    sweep_multiples: tuple[FiniteFloat, ...] = Field(default=(-2, -1, -0.5, 0, 0.25, 0.5, 1, 2, 4), strict=False)
+    sweep_multiples: Annotated[tuple[FiniteFloat, ...], Field(strict=False, examples=[[-1, 0, 1, 2]])] = _MULTIPLES
     """What the experiment's coefficient is multiplied with in the sweep; 0 and 1 must be among them."""
-    sweep_layers_per_job: Annotated[int, Field(ge=1)] = 48
+    sweep_layers_per_job: Annotated[int, Field(ge=1, examples=[12])] = 48
     """Injection layers of one job of the sweep: fewer make more jobs, to run at once and to resume after."""
 
     @model_validator(mode="after")
@@ -197,17 +219,17 @@ class Controls(Frozen):
 class Configuration(Frozen):
     """The whole of config.yaml."""
 
-    model: Name
+    model: Annotated[Name, Field(examples=["miniature"])]
     """Model to run: a key of `models`."""
     numerics: Literal["portable", "fast"] = "portable"
     """`portable`: the same float32 bits on every x86-64 processor with AVX2; `fast`: what is fastest on this one."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the arithmetic runs; on `cuda` in float32 as well, without TF32, and never `portable`."""
-    models: Annotated[dict[Name, Model], Field(min_length=1, strict=False)]
+    models: Annotated[dict[Name, Model], Field(min_length=1, strict=False, examples=[{"mine": _MODEL}])]
     """Models that can be run, by name."""
-    experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False)]
+    experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False, examples=[{"mine": _EXPERIMENT}])]
     """Experiments, by name."""
-    controls: Controls = Controls()
+    controls: Annotated[Controls, Field(examples=[{"random_vectors": 100}])] = Controls()
     """What is measured beside the experiments."""
 
     @model_validator(mode="after")

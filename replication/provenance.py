@@ -32,6 +32,15 @@ def provenance(model: str, experiments: list[str]) -> dict[str, Any]:
     return {
         "model": model,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **surroundings(),
+        "inputs_sha256": read_json(path(VERIFIED, model))["sha256"],
+        "outputs_sha256": {str(file): digest_of(file) for file in [*made, path(REPORT, model)]},
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """Machine, commit and versions, as they are now."""
+    return {
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),
@@ -42,8 +51,6 @@ def provenance(model: str, experiments: list[str]) -> dict[str, Any]:
         "versions": {
             name: {"tested": tested, "installed": _installed(name)} for name, tested in PINNED_VERSIONS.items()
         },
-        "inputs_sha256": read_json(path(VERIFIED, model))["sha256"],
-        "outputs_sha256": {str(file): digest_of(file) for file in [*made, path(REPORT, model)]},
     }
 
 

@@ -3,11 +3,16 @@
 import copy
 import json
 import math
+from typing import Annotated, Any
 
+import jsonschema
 import pytest
+from pydantic import TypeAdapter
 
+from replication import config as config_module
 from replication.config import REPOSITORY, checked, schema
 from replication.errors import UserError
+from replication.options import options
 from replication.workflow import check, check_targets, read_yaml
 
 SHIPPED = read_yaml(REPOSITORY / "config.yaml")
@@ -124,6 +129,37 @@ def test_broken_yaml_is_one_sentence(tmp_path):
 def test_the_committed_schema_is_current():
     committed = (REPOSITORY / "replication" / "config.schema.json").read_text(encoding="utf-8")
     assert committed == schema(), "write it anew with: python -m replication schema"
+
+
+def test_the_committed_table_of_options_is_current():
+    committed = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert committed == options(), "write it anew with: python -m replication schema"
+
+
+def keys_of_the_schema():
+    whole = json.loads(schema())
+    for name, part in {"Configuration": whole, **whole["$defs"]}.items():
+        for key, value in part["properties"].items():
+            yield pytest.param(name, key, value, key in part.get("required", []), id=f"{name}.{key}")
+
+
+@pytest.mark.parametrize(("part", "key", "value", "required"), list(keys_of_the_schema()))
+def test_every_key_is_described_with_default_and_a_valid_example(part, key, value, required):
+    assert value["description"].endswith(".")
+    assert required or "default" in value
+    # Every example is what the class itself takes; where the choices are listed they are the examples.
+    assert value.get("examples") or "enum" in value
+    field = getattr(config_module, part).model_fields[key]
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    for example in value.get("examples", []):
+        TypeAdapter(kind).validate_python(example)
+
+
+def test_the_editor_finds_the_schema():
+    line = (REPOSITORY / "config.yaml").read_text(encoding="utf-8").splitlines()[0]
+    schema_file = line.removeprefix("# yaml-language-server: $schema=")
+    assert (REPOSITORY / schema_file).read_text(encoding="utf-8") == schema()
+    assert list(jsonschema.Draft202012Validator(json.loads(schema())).iter_errors(SHIPPED)) == []
 
 
 def test_where_snakemake_stands_alone_the_schema_checks(monkeypatch):
