@@ -3,28 +3,43 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CORES ?= 4
 
-.PHONY: help env demo test test-all validators miniature true-size lint
+.PHONY: help env demo test test-all validators coverage lock miniature true-size lint
 
 help:
 	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
 	@echo "make test       the tests"
 	@echo "make test-all   the tests and the long proofs"
 	@echo "make validators RO-Crate and CITATION.cff validators for the tests, in .validators"
-	@echo "make env        the environment alone, in $(VENV), with exact pins"
+	@echo "make env        the environment alone, in $(VENV), as locked in requirements.lock"
+	@echo "make lock       makes requirements.lock anew from pyproject.toml"
+	@echo "make coverage   the tests, and the lines that they do not reach"
 	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
 	@echo "make true-size  the workflow on random weights of GPT-2 XL's size: time and memory"
 	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint"
 
 # The stamp is made last, so an interrupted installation is repeated.
 env: $(VENV)/installed
-$(VENV)/installed: pyproject.toml
+# All but torch is held by hash; torch by its version, as every index has builds of its own.
+$(VENV)/installed: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; choose one with: make env PYTHON=python3.11") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else None'
 	@echo "Making the environment in $(VENV) (once; a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	@$(PIP) --require-hashes --no-deps --requirement requirements.lock
+	@$(PIP) --no-build-isolation --editable '.[test,dev]'
 	@touch $@
+
+# Only torch's builds for a GPU ask for these; pip takes them with torch, from the same index.
+GPU_ONLY := triton cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13
+
+# Keeps the versions that still fit; delete requirements.lock first to take the newest ones.
+lock:
+	@test -x $(BIN)/uv || $(MAKE) env
+	@printf '%s\n' $(GPU_ONLY) | UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --no-config --quiet \
+		pyproject.toml --extra test --extra dev --no-emit-package torch --excludes /dev/stdin \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --output-file requirements.lock
 
 demo: env
 	@$(BIN)/snakemake --cores $(CORES) --quiet host reason progress --config model=miniature
@@ -43,6 +58,9 @@ validators: .validators/installed
 	@$(PYTHON) -m venv .validators
 	@.validators/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
+
+coverage: env
+	@$(BIN)/python -m pytest --quiet -m "not slow" --cov
 
 miniature: env
 	@$(BIN)/python -m replication.miniature.train

@@ -15,7 +15,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
 
-from replication import outputs, paths, workflow as steps
+from replication import locks, outputs, paths, workflow as steps
 from replication.captions import caption_file
 from replication.errors import UserError
 from replication.figure_files import FIGURE_FILES, INTERACTIVE, KINDS, TITLES, figure
@@ -43,9 +43,17 @@ try:
 except UserError as error:
     raise WorkflowError(str(error))
 
+# Snakemake's own lock outlives a kill; what a dead run left is removed before this one looks at it.
+locks.remove_stale()
+
+
+onstart:
+    locks.note_owner()
+
+
 MODEL = config["model"]
 EXPERIMENTS = list(config["experiments"])
-ARITHMETIC = f"--numerics {config['numerics']} --device {config['device']}"
+ARITHMETIC = ["--numerics", config["numerics"], "--device", config["device"]]
 
 
 def of_every_experiment(*patterns):
@@ -108,6 +116,9 @@ rule weights:
         "logs/{model}/weights.log",
     benchmark:
         "logs/{model}/weights.benchmark.tsv"
+    resources:
+        mem_mb=steps.memory,
+        runtime=240,
     params:
         settings=lambda w: steps.as_json(config["models"][w.model]),
     message:
@@ -132,6 +143,9 @@ rule measure:
         "logs/{model}/{experiment}/measure.benchmark.tsv"
     # One thread whatever --cores says: the thread count is part of what the numbers were measured under.
     threads: 1
+    resources:
+        mem_mb=steps.memory,
+        runtime=30,
     params:
         settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
         arithmetic=ARITHMETIC,
@@ -139,7 +153,7 @@ rule measure:
         "Measuring {wildcards.experiment} on {wildcards.model}"
     shell:
         "python -m replication --log {log:q} measure {wildcards.model:q} {wildcards.experiment:q}"
-        " --settings {params.settings:q} {params.arithmetic} --threads {threads}"
+        " --settings {params.settings:q} {params.arithmetic:q} --threads {threads}"
 
 
 rule second_opinion:
@@ -154,6 +168,9 @@ rule second_opinion:
     benchmark:
         "logs/{model}/second_opinion.benchmark.tsv"
     threads: 1
+    resources:
+        mem_mb=steps.memory,
+        runtime=30,
     params:
         experiments=EXPERIMENTS,
         arithmetic=ARITHMETIC,
@@ -161,7 +178,7 @@ rule second_opinion:
         "Asking tuned-lens for a second opinion on {wildcards.model}"
     shell:
         "python -m replication --log {log:q} second-opinion {wildcards.model:q} {params.experiments:q}"
-        " {params.arithmetic} --threads {threads}"
+        " {params.arithmetic:q} --threads {threads}"
 
 
 rule published_values:
@@ -175,13 +192,16 @@ rule published_values:
     benchmark:
         "logs/{model}/published.benchmark.tsv"
     threads: 1
+    resources:
+        mem_mb=steps.memory,
+        runtime=60,
     params:
         arithmetic=ARITHMETIC,
     message:
         "Measuring what others published about {wildcards.model}"
     shell:
         "python -m replication --log {log:q} published {wildcards.model:q}"
-        " {params.arithmetic} --threads {threads}"
+        " {params.arithmetic:q} --threads {threads}"
 
 
 rule summary:

@@ -169,7 +169,9 @@ class Experiment(Frozen):
     """The steering vector."""
     key_tokens: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[[" wonderful"]])] = ()
     """Tokens of the prompt, leading space included, whose loss is summarised."""
-    more_prompts: Annotated[MorePrompts | None, Field(examples=[{"target": " wonderful", "contrast": " terrible"}])] = None
+    more_prompts: Annotated[MorePrompts | None, Field(examples=[{"target": " wonderful", "contrast": " terrible"}])] = (
+        None
+    )
     """Other prompts for the same vector."""
 
     @model_validator(mode="after")

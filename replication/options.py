@@ -78,7 +78,13 @@ def _kind(value: dict[str, Any]) -> str:
     if value["type"] == "object":
         pattern, inner = next(iter(value["patternProperties"].items()))
         return f"mapping from a name ({cell(pattern)}) to {_kind(inner)}"
-    words = {"string": "text", "integer": "whole number", "number": "number", "null": "`null`"}[value["type"]]
+    words = {
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "true or false",
+        "null": "`null`",
+    }[value["type"]]
     limits = [f"at least {value['minimum']}"] if "minimum" in value else []
     limits += ["not empty"] if value.get("minLength") else []
     limits += [f"at most {value['maxLength']} characters"] if "maxLength" in value else []

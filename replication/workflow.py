@@ -153,6 +153,14 @@ def as_json(part: Any) -> str:
     return json.dumps(part, ensure_ascii=False, sort_keys=True)
 
 
+def memory(wildcards: Any, attempt: int) -> int:
+    """Megabytes to ask a cluster for where a job loads a model; more at each attempt.
+
+    GPT-2 XL takes 2.3 GB of its own and maps 6.4 GB of weights (docs/first-run.md), which some clusters count too.
+    """
+    return 10_000 * attempt
+
+
 def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:
     """Pins that have been recorded: inputs of the job that compares with them."""
     patterns = [paths.path(pattern, model, name) for name in experiments for pattern in (paths.PINS, paths.PIN_RECORD)]

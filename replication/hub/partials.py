@@ -17,10 +17,11 @@ import hashlib
 import os
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from replication import processes
 
 # A partial of an unknown process that nobody wrote to for a day is garbage.
 ABANDONED = 24 * 3600.0
@@ -92,36 +93,13 @@ def _same_pin(path: Path, mine: Path) -> bool:
 def _is_ours(path: Path) -> bool:
     """Whether this process, or one of this machine that certainly runs no more, wrote it."""
     _, machine, process = _parts(path)
-    return machine == _machine() and (process == os.getpid() or not _runs(process))
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # Someone else's process.
-    return True
+    return machine == _machine() and (process == os.getpid() or not processes.runs(process))
 
 
 def _machine() -> str:
     """Tag of what a process number belongs to: host, its last start, and the container."""
-    parts = [socket.gethostname()]
-    for read, path in (
-        (_first_line, "/proc/sys/kernel/random/boot_id"),
-        (os.readlink, "/proc/self/ns/pid"),
-    ):
-        try:
-            parts.append(read(path))
-        except OSError:
-            parts.append("")  # Not Linux.
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
-
-
-def _first_line(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.readline()
+    here = processes.this()
+    return hashlib.sha256("\n".join([here.host, here.boot, here.space]).encode()).hexdigest()[:8]
 
 
 def _size(path: Path) -> int:

@@ -1,0 +1,101 @@
+"""requirements.lock is what pyproject.toml asks for, by hash; and the environment is what was locked."""
+
+import re
+import tomllib
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from replication.config import REPOSITORY
+
+LOCK = (REPOSITORY / "requirements.lock").read_text()
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+# Held by its version alone: every index has builds of its own.
+UNLOCKED = {"torch"}
+
+
+def requirements(lines: list[str]) -> list[Requirement]:
+    """Parsed requirements, names as the lock spells them."""
+    parsed = [Requirement(line) for line in lines]
+    for requirement in parsed:
+        requirement.name = canonicalize_name(requirement.name)
+    return parsed
+
+
+def entries() -> list[tuple[Requirement, list[str]]]:
+    """Every entry of the lock with its hashes."""
+    bare = [line for line in LOCK.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+    parts = [re.split(r"\s+--hash=", line) for line in bare]
+    return [(requirements([head])[0], hashes) for head, *hashes in parts]
+
+
+def asked_for() -> list[Requirement]:
+    """What pyproject.toml pins for the tested environment."""
+    project = PROJECT["project"]
+    extras = [line for extra in ("test", "dev") for line in project["optional-dependencies"][extra]]
+    return requirements([*project["dependencies"], *extras])
+
+
+def versions_tested() -> dict[str, str]:
+    """Versions that make up the tested environment on this machine."""
+    held = {str(r.name): r for r in asked_for() if r.name in UNLOCKED}
+    locked = {str(r.name): r for r, _ in entries() if r.marker is None or r.marker.evaluate()}
+    return {name: str(r.specifier).removeprefix("==") for name, r in (held | locked).items()}
+
+
+def warn_of_other_versions(tested: dict[str, str]) -> None:
+    """Warns of each package that is not installed as it was tested."""
+    for name, wanted in tested.items():
+        try:
+            installed = version(name).split("+")[0]
+        except PackageNotFoundError:
+            installed = "not installed"
+        if installed != wanted:
+            warnings.warn(f"{name}: tested with {wanted}, here {installed}; make env installs the former", stacklevel=2)
+
+
+def test_every_pin_is_locked_as_pinned():
+    locked = {str(requirement.name): str(requirement.specifier) for requirement, _ in entries()}
+    pinned = {str(requirement.name): str(requirement.specifier) for requirement in asked_for()}
+    assert all(specifier.startswith("==") for specifier in pinned.values())
+    differ = {name for name in pinned if name not in UNLOCKED and locked.get(name) != pinned[name]}
+    assert not differ, "pyproject.toml and requirements.lock differ; run: make lock"
+
+
+def test_what_builds_the_package_is_locked():
+    (builder,) = requirements(PROJECT["build-system"]["requires"])
+    assert builder in asked_for()
+
+
+def test_everything_is_one_exact_version_with_hashes():
+    for requirement, hashes in entries():
+        assert re.fullmatch(r"==[^=*]+", str(requirement.specifier))
+        assert hashes
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}\s*", digest) for digest in hashes)
+
+
+def test_neither_torch_nor_what_only_its_builds_for_a_gpu_ask_for_is_locked():
+    names = {str(requirement.name) for requirement, _ in entries()}
+    assert not names & (UNLOCKED | {"triton"})
+    assert not [name for name in names if name.startswith(("nvidia-", "cuda-"))]
+
+
+def test_the_lock_names_no_place():
+    assert "://" not in LOCK
+    assert "index-url" not in LOCK
+    assert "find-links" not in LOCK
+
+
+def test_another_version_than_the_tested_one_is_warned_of():
+    with pytest.warns(UserWarning, match=r"packaging: tested with 0\.1, here \d"):
+        warn_of_other_versions({"packaging": "0.1"})
+    with pytest.warns(UserWarning, match="no-such-package: tested with 1, here not installed"):
+        warn_of_other_versions({"no-such-package": "1"})
+
+
+def test_the_installed_versions_are_the_tested_ones():
+    """Warns, since other versions may well work; the report names them too."""
+    warn_of_other_versions(versions_tested())
