@@ -8,8 +8,8 @@ import pandas as pd
 
 from replication.comparison.cells import DIFFERENT, EQUAL, NATS, WITHIN, Comparison
 from replication.comparison.circumstances import circumstances
-from replication.page import page
 from replication.markdown import plain
+from replication.page import page
 from replication.visible import visible
 
 _NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+][0-9]+)?( \([0-9]+\))?")
