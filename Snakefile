@@ -3,6 +3,7 @@
 snakemake --cores 4                              everything, for the model in config.yaml
 snakemake --cores 4 --config model=miniature     the same on the embedded miniature, without a network
 snakemake --cores 4 verify                       the verdicts alone
+snakemake --cores 4 sweep                        the sweep over injection layers and coefficients alone
 snakemake --cores 4 pin                          record this model's numbers as its pins
 snakemake --cores 4 index                        an index over the models that have been run
 snakemake --cores 4 --report report.zip          figures and tables with captions, after a run, as one zip
@@ -56,6 +57,10 @@ EXPERIMENTS = list(config["experiments"])
 ARITHMETIC = ["--numerics", config["numerics"], "--device", config["device"]]
 
 
+CONTROLS = steps.controls(config)
+SWEEP_JOBS = config["controls"].get("sweep_jobs", 1)
+
+
 def of_every_experiment(*patterns):
     return expand(patterns, experiment=EXPERIMENTS, model="{model}")
 
@@ -83,6 +88,8 @@ def figure_in_report(kind):
 wildcard_constraints:
     model="|".join(config["models"]),
     experiment="|".join(EXPERIMENTS),
+    part="[0-9]+",
+    parts="[0-9]+",
 
 
 rule all:
@@ -103,6 +110,12 @@ rule verify:
 rule published:
     input:
         paths.PUBLISHED.format(model=MODEL),
+    localrule: True
+
+
+rule sweep:
+    input:
+        expand(paths.SWEEP, model=MODEL, experiment=EXPERIMENTS),
     localrule: True
 
 
@@ -154,6 +167,99 @@ rule measure:
     shell:
         "python -m replication --log {log:q} measure {wildcards.model:q} {wildcards.experiment:q}"
         " --settings {params.settings:q} {params.arithmetic:q} --threads {threads}"
+
+
+rule controls:
+    input:
+        code=steps.code("controls"),
+        verified=paths.VERIFIED,
+    output:
+        random_vectors=paths.RANDOM_VECTORS,
+        prompts=paths.PROMPTS,
+    log:
+        "logs/{model}/{experiment}/controls.log",
+    benchmark:
+        "logs/{model}/{experiment}/controls.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=steps.memory,
+        runtime=60,
+    params:
+        settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
+        controls=steps.as_json(config["controls"]),
+        arithmetic=ARITHMETIC,
+    message:
+        "Steering {wildcards.experiment} on {wildcards.model} with random vectors, and after other prompts"
+    shell:
+        "python -m replication --log {log:q} controls {wildcards.model:q} {wildcards.experiment:q}"
+        " --settings {params.settings:q} --control-settings {params.controls:q}"
+        " {params.arithmetic:q} --threads {threads}"
+
+
+rule sweep_part:
+    input:
+        code=steps.code("sweep"),
+        verified=paths.VERIFIED,
+    output:
+        part=paths.SWEEP_PART,
+    log:
+        "logs/{model}/{experiment}/sweep-{part}-of-{parts}.log",
+    benchmark:
+        "logs/{model}/{experiment}/sweep-{part}-of-{parts}.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=steps.memory,
+        runtime=240,
+    params:
+        settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
+        controls=steps.as_json(config["controls"]),
+        arithmetic=ARITHMETIC,
+    message:
+        "Sweeping {wildcards.experiment} on {wildcards.model}: part {wildcards.part} of {wildcards.parts}"
+    shell:
+        "python -m replication --log {log:q} sweep {wildcards.model:q} {wildcards.experiment:q}"
+        " --settings {params.settings:q} --control-settings {params.controls:q}"
+        " {params.arithmetic:q} --threads {threads} --part {wildcards.part} --parts {wildcards.parts}"
+
+
+rule join_sweep:
+    input:
+        code=steps.code("join-sweep"),
+        parts=lambda w: [
+            paths.SWEEP_PART.format(
+                model=w.model, experiment=w.experiment, part=part, parts=SWEEP_JOBS
+            )
+            for part in range(SWEEP_JOBS)
+        ],
+    output:
+        sweep=paths.SWEEP,
+    log:
+        "logs/{model}/{experiment}/join_sweep.log",
+    params:
+        parts=SWEEP_JOBS,
+    message:
+        "Joining the sweep of {wildcards.experiment}"
+    shell:
+        "python -m replication --log {log:q} join-sweep {wildcards.model:q} {wildcards.experiment:q}"
+        " --parts {params.parts}"
+
+
+rule judge_controls:
+    input:
+        code=steps.code("judge-controls"),
+        records=of_every_experiment(paths.RECORD),
+        tables=of_every_experiment(*(paths.CONTROL_TABLES[name] for name in CONTROLS)),
+    output:
+        controls=paths.CONTROLS,
+    log:
+        "logs/{model}/judge_controls.log",
+    params:
+        experiments=EXPERIMENTS,
+        of=[f"--of={name}" for name in CONTROLS],
+    message:
+        "Judging the controls of {wildcards.model}"
+    shell:
+        "python -m replication --log {log:q} judge-controls {wildcards.model:q} {params.experiments:q} {params.of:q}"
 
 
 rule second_opinion:

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from replication import questions, tables
+from replication import control_steps, questions, tables
+from replication.arguments import Device, ExperimentName, ExperimentNames, ModelName, Numerics, Settings, Threads
 from replication.config import REPOSITORY, checked_experiment, checked_model
 from replication.errors import UserError
 from replication.files import read_json, write_json, write_text
-from replication.numerics import PORTABLE, prepare
+from replication.numerics import prepare
 from replication.paths import (
     CLAIMS,
     EFFECT,
@@ -50,14 +51,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ModelName = Annotated[str, typer.Argument(help="Name of the model in config.yaml.")]
-ExperimentName = Annotated[str, typer.Argument(help="Name of the experiment in config.yaml.")]
-ExperimentNames = Annotated[list[str], typer.Argument(help="Names of experiments in config.yaml.")]
-Numerics = Annotated[str, typer.Option(help="portable or fast, as in config.yaml.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda, as in config.yaml.")]
-Settings = Annotated[str, typer.Option(help="The part of the configuration this step depends on, as JSON.")]
-
 
 @app.callback()
 def logged(log: Annotated[Path | None, typer.Option(help="File for errors; ours with traceback.")] = None) -> None:
@@ -91,9 +84,9 @@ def measure(
     model: ModelName,
     experiment: ExperimentName,
     settings: Settings,
-    numerics: Numerics = PORTABLE,
-    device: Device = "cpu",
-    threads: Threads = 1,
+    numerics: Numerics,
+    device: Device,
+    threads: Threads,
 ) -> None:
     """Runs one experiment: unsteered and steered, raw and centred, every layer and position."""
     prepare(numerics, threads)
@@ -120,9 +113,9 @@ def measure(
 def second_opinion(
     model: ModelName,
     experiments: ExperimentNames,
-    numerics: Numerics = PORTABLE,
-    device: Device = "cpu",
-    threads: Threads = 1,
+    numerics: Numerics,
+    device: Device,
+    threads: Threads,
 ) -> None:
     """Reads the same prompts with tuned-lens' own PredictionTrajectory, beside our tables."""
     prepare(numerics, threads)
@@ -142,9 +135,9 @@ def second_opinion(
 @app.command()
 def published(
     model: ModelName,
-    numerics: Numerics = PORTABLE,
-    device: Device = "cpu",
-    threads: Threads = 1,
+    numerics: Numerics,
+    device: Device,
+    threads: Threads,
 ) -> None:
     """Measures what others published about these weights, and compares; other weights: not run."""
     prepare(numerics, threads)
@@ -278,6 +271,7 @@ def crate(model: ModelName, experiments: ExperimentNames) -> None:
     write_crate(model, experiments)
 
 
+control_steps.add_to(app)
 questions.add_to(app)
 
 

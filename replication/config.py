@@ -206,8 +206,8 @@ class Controls(Frozen):
     """Whether the report has the sweep over injection layers and coefficients; `snakemake sweep` makes it anyway."""
     sweep_multiples: Annotated[tuple[FiniteFloat, ...], Field(strict=False, examples=[[-1, 0, 1, 2]])] = _MULTIPLES
     """What the experiment's coefficient is multiplied with in the sweep; 0 and 1 must be among them."""
-    sweep_layers_per_job: Annotated[int, Field(ge=1, examples=[12])] = 48
-    """Injection layers of one job of the sweep: fewer make more jobs, to run at once and to resume after."""
+    sweep_jobs: Annotated[int, Field(ge=1, examples=[4])] = 1
+    """Jobs that an experiment's sweep is split into, by layer: more run at once, and a kill loses less."""
 
     @model_validator(mode="after")
     def _grid_holds_zero_and_the_posts_own(self) -> "Controls":
@@ -258,6 +258,11 @@ def checked_experiment(name: str, values: Any) -> Experiment:
 def checked_model(name: str, values: Any) -> Model:
     """The model in `values`; raises UserError as `checked` does."""
     return _validated(Model, values, f"models.{name}")
+
+
+def checked_controls(values: Any) -> Controls:
+    """The controls' settings in `values`; raises UserError as `checked` does."""
+    return _validated(Controls, values, "controls")
 
 
 def _validated(cls: type[Part], values: Any, place: str) -> Part:

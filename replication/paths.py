@@ -16,8 +16,16 @@ LOGIT_LENS = "results/{model}/{experiment}/logit_lens.csv"
 RECORD = "results/{model}/{experiment}/record.json"
 SUMMARY = "results/{model}/{experiment}/summary.csv"
 
+RANDOM_VECTORS = "results/{model}/{experiment}/random_vectors.csv"
+PROMPTS = "results/{model}/{experiment}/prompts.csv"
+SWEEP_PART = "results/{model}/{experiment}/sweep/{part}-of-{parts}.csv"
+SWEEP = "results/{model}/{experiment}/sweep.csv"
+
+CONTROL_TABLES = {"random_vectors": RANDOM_VECTORS, "prompts": PROMPTS, "sweep": SWEEP}
+
 SECOND_OPINION = "results/{model}/second_opinion.csv"
 PUBLISHED = "results/{model}/published.csv"
+CONTROLS = "results/{model}/controls.json"
 CLAIMS = "results/{model}/claims.json"
 VERIFICATION = "results/{model}/verification.json"
 VERDICT = "results/{model}/verdict.txt"

@@ -21,6 +21,10 @@ STEPS = {
     "measure": ("measure",),
     "second-opinion": ("second_opinion",),
     "published": ("published",),
+    "controls": ("controls",),
+    "sweep": ("controls",),
+    "join-sweep": ("tables",),
+    "judge-controls": ("control_verdicts",),
     "summary": ("summary",),
     "token-tables": ("token_tables", "latex_table"),
     "figures": ("figures", "interactive"),
@@ -32,7 +36,10 @@ STEPS = {
 }
 
 # What a step reads beside modules and their data.
-READ = {"report": ("CITATION.cff", "docs/method.md", "pyproject.toml")}
+READ = {
+    "report": ("CITATION.cff", "docs/method.md", "pyproject.toml"),
+    **dict.fromkeys(("controls", "sweep", "join-sweep", "judge-controls"), ("replication/control_steps.py",)),
+}
 
 
 def code(step: str) -> list[str]:
@@ -159,6 +166,17 @@ def memory(wildcards: Any, attempt: int) -> int:
     GPT-2 XL takes 2.3 GB of its own and maps 6.4 GB of weights (docs/first-run.md), which some clusters count too.
     """
     return 10_000 * attempt
+
+
+def controls(config: dict[str, Any]) -> list[str]:
+    """Which of the controls the configuration switches on, by the names of their tables."""
+    wanted = config["controls"]
+    switched = {
+        "random_vectors": wanted.get("random_vectors", 1),
+        "prompts": wanted.get("more_prompts", True),
+        "sweep": wanted.get("sweep", True),
+    }
+    return [name for name, on in switched.items() if on]
 
 
 def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:

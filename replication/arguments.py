@@ -1,0 +1,13 @@
+"""Arguments and options that several steps of the command line share."""
+
+from typing import Annotated
+
+import typer
+
+ModelName = Annotated[str, typer.Argument(help="Name of the model in config.yaml.")]
+ExperimentName = Annotated[str, typer.Argument(help="Name of the experiment in config.yaml.")]
+ExperimentNames = Annotated[list[str], typer.Argument(help="Names of experiments in config.yaml.")]
+Numerics = Annotated[str, typer.Option(help="portable or fast, as in config.yaml.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda, as in config.yaml.")]
+Settings = Annotated[str, typer.Option(help="The part of the configuration this step depends on, as JSON.")]
