@@ -219,7 +219,7 @@ rule sweep_part:
     shell:
         "python -m replication --log {log:q} sweep {wildcards.model:q} {wildcards.experiment:q}"
         " --settings {params.settings:q} --control-settings {params.controls:q}"
-        " {params.arithmetic:q} --threads {threads} --part {wildcards.part} --parts {wildcards.parts}"
+        " {params.arithmetic:q} --threads {threads} --part {wildcards.part:q} --parts {wildcards.parts:q}"
 
 
 rule join_sweep:
@@ -241,7 +241,7 @@ rule join_sweep:
         "Joining the sweep of {wildcards.experiment}"
     shell:
         "python -m replication --log {log:q} join-sweep {wildcards.model:q} {wildcards.experiment:q}"
-        " --parts {params.parts}"
+        " --parts {params.parts:q}"
 
 
 rule judge_controls:

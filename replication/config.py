@@ -200,9 +200,9 @@ class Controls(Frozen):
     """Number of random vectors with the steering vector's norms; 0 leaves this control out."""
     seed: Annotated[int, Field(ge=0, examples=[0])] = 0
     """Seed of the random vectors."""
-    more_prompts: bool = True
+    more_prompts: Annotated[bool, Field(examples=[True])] = True
     """Whether each experiment's `more_prompts` are measured."""
-    sweep: bool = True
+    sweep: Annotated[bool, Field(examples=[False])] = True
     """Whether the report has the sweep over injection layers and coefficients; `snakemake sweep` makes it anyway."""
     sweep_multiples: Annotated[tuple[FiniteFloat, ...], Field(strict=False, examples=[[-1, 0, 1, 2]])] = _MULTIPLES
     """What the experiment's coefficient is multiplied with in the sweep; 0 and 1 must be among them."""

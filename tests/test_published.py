@@ -374,9 +374,8 @@ def test_a_wrong_weight_is_caught(models):
 def test_a_vector_read_one_block_too_high_is_caught(models, monkeypatch):
     real = runs.steering_vector
 
-    def higher(gpt2, sides, steering):
-        vector = real(gpt2, sides, steering.model_copy(update={"layer": steering.layer + 1}))
-        return replace(vector, layer=steering.layer)
+    def higher(gpt2, sides, layer, coefficient):
+        return replace(real(gpt2, sides, layer + 1, coefficient), layer=layer)
 
     monkeypatch.setattr(runs, "steering_vector", higher)
     all_verdicts(models, (*STEERED, *VECTORS), (*UNSTEERED, *BY_LAYER))
@@ -421,8 +420,8 @@ def test_centring_where_the_published_norm_is_raw_is_caught(models, monkeypatch)
 def test_swapped_sides_are_caught(models, monkeypatch):
     real = runs.steering_vector
 
-    def swapped(gpt2, sides, steering):
-        return real(gpt2, replace(sides, added=sides.subtracted, subtracted=sides.added), steering)
+    def swapped(gpt2, sides, layer, coefficient):
+        return real(gpt2, replace(sides, added=sides.subtracted, subtracted=sides.added), layer, coefficient)
 
     monkeypatch.setattr(runs, "steering_vector", swapped)
     # A norm cannot see the sign; the largest component, the loss and the ratios can.
