@@ -11,6 +11,7 @@ from torch import Tensor
 from replication import numerics, tables
 from replication.config import Experiment
 from replication.errors import UserError
+from replication.fingerprint import fingerprint
 from replication.lens import Predictions, centred, lens_predictions
 from replication.models import BOS, Loaded, Tokenizer, texts
 from replication.steering import PADDING, Sides, SteeringVector, both_streams, padded_sides, steering_vector
@@ -82,12 +83,13 @@ def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
         posted = lens_predictions(gpt2, loaded.translators, centred(runs), targets, TOP_K)
         logit = lens_predictions(gpt2, None, runs, targets, TOP_K)
     tuned = dict(zip(tables.PROTOCOLS, (raw, posted), strict=True))
+    losses = _joined(tables.LOSSES, {name: _cells(labels, result) for name, result in tuned.items()})
     return Measurement(
-        losses=_joined(tables.LOSSES, {name: _cells(labels, result) for name, result in tuned.items()}),
+        losses=losses,
         top10=_joined(tables.TOP10, {name: _top(labels, result) for name, result in tuned.items()}),
         effect=_joined(tables.EFFECT, {name: _effect(result) for name, result in tuned.items()}),
         logit_lens=_cells(labels, logit)[list(tables.LOGIT_LENS)],
-        record=_record(loaded, experiment, sides, vector),
+        record=_record(loaded, experiment, sides, vector) | {"fingerprint": fingerprint(losses)},
     )
 
 
@@ -183,7 +185,8 @@ def _record(loaded: Loaded, experiment: Experiment, sides: Sides, vector: Steeri
         # Position i predicts token i + 1.
         "key_positions": [i - 1 for i, token in enumerate(prompt_tokens) if i and token in experiment.key_tokens],
         "numerics": {
-            "mode": numerics.mode(),
+            "mode": numerics.mode() if gpt2.device.type == "cpu" else numerics.FAST,
+            "build": numerics.build(),
             "dtype": "float32",
             "attention": str(gpt2.config._attn_implementation),
             "device": str(gpt2.device),

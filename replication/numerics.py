@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 
 PORTABLE, FAST = "portable", "fast"
@@ -53,3 +54,17 @@ def mode() -> str:
     settled = all(os.environ.get(name) == value for name, value in SETTINGS.items())
     capable = platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability() == "AVX2"
     return PORTABLE if settled and capable else FAST
+
+
+def build() -> str:
+    """The build of torch: portable numbers are the same bits only between equal ones."""
+    import torch
+
+    told = torch.__config__.show()
+    libraries = {
+        "MKL": r"Math Kernel Library Version (\S+?)-Product Build (\d+)",
+        "oneDNN": r"MKL-DNN v(\S+) \(Git Hash (\w{10})",
+    }
+    found = {name: re.search(pattern, told) for name, pattern in libraries.items()}
+    versions = [f"{name} {match[1]} ({match[2]})" for name, match in found.items() if match]
+    return ", ".join([f"torch {torch.__version__} ({str(torch.version.git_version)[:10]})", *versions])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from replication.numerics import PORTABLE
 from replication.summary import chosen_layers
 from replication.tables import PIN
 
@@ -14,7 +15,7 @@ IDENTITY = ("model/model.safetensors", "model/tokenizer.json", "lens/params.pt")
 """The files that decide the numbers; their hashes tie a pin to weights."""
 
 TOLERANCE = 2e-5
-"""Largest difference in nats that passes; docs/method.md says what it was set from."""
+"""Largest difference in nats that passes where bits may differ; docs/method.md says what it was set from."""
 
 
 def pinned_cells(losses: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
@@ -27,7 +28,17 @@ def pinned_cells(losses: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
 
 
 def pin_record(record: dict[str, Any]) -> dict[str, Any]:
-    """What a pin was measured for."""
+    """What a pin was measured for, and under what arithmetic."""
+    return {
+        **inputs(record),
+        "tolerance_nats": TOLERANCE,
+        "numerics": {name: record["numerics"][name] for name in ("mode", "build")},
+        "fingerprint": record["fingerprint"],
+    }
+
+
+def inputs(record: dict[str, Any]) -> dict[str, Any]:
+    """What decides the numbers beside the arithmetic: texts, layer, coefficient, and weights by SHA-256."""
     experiment = record["experiment"]
     steering = {name: value for name, value in experiment["steering"].items() if name != "scaled_from"}
     return {
@@ -35,8 +46,13 @@ def pin_record(record: dict[str, Any]) -> dict[str, Any]:
         # The layer that was steered, not the one it was scaled from.
         "steering": steering | {"layer": record["injection"]["block"]},
         "sha256": {name: record["sha256"][name] for name in IDENTITY},
-        "tolerance_nats": TOLERANCE,
     }
+
+
+def same_bits_expected(pinned: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether pin and run were both made in portable arithmetic by the same build of torch."""
+    numerics = pin_record(record)["numerics"]
+    return bool(numerics["mode"] == PORTABLE and pinned["numerics"] == numerics)
 
 
 def compare(measured: pd.DataFrame, pinned: pd.DataFrame, tolerance: float) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import pandas as pd
 from replication import tables
 from replication.config import REPOSITORY
 from replication.files import read_json
+from replication.fingerprint import fingerprint
 from replication.paths import LOSSES, PIN_RECORD, PINS, PUBLISHED, RECORD, SECOND_OPINION, path
-from replication.pins import compare, pin_record, pinned_cells
+from replication.pins import compare, inputs, pinned_cells, same_bits_expected
 from replication.published import table as published_table
 from replication.published.table import outcome
 
@@ -20,8 +21,8 @@ def verification(model: str, experiments: list[str]) -> dict[str, Any]:
     """All verdicts of a model: the published values, and per experiment the pins and the second opinion.
 
     Returns:
-        `passed` (no verdict is "differs"), `published` (see `published.table.outcome`), and per experiment `pins` and
-        `second_opinion`; each has a status: "agrees", "differs", or "not run" with a reason.
+        `passed` (no verdict is "differs"), `published` (see `published.table.outcome`), per experiment `pins` and
+        `second_opinion`, each with a status: "agrees", "differs", or "not run" with a reason, and the `fingerprints`.
     """
     opinion = tables.read(path(SECOND_OPINION, model), tables.SECOND_OPINION)
     verdicts = {
@@ -31,7 +32,14 @@ def verification(model: str, experiments: list[str]) -> dict[str, Any]:
     published = outcome(published_table.read(path(PUBLISHED, model)))
     statuses = [check["status"] for checks in verdicts.values() for check in checks.values()]
     passed = "differs" not in [*statuses, published["status"]]
-    return {"model": model, "passed": passed, "published": published, "experiments": verdicts}
+    fingerprints = {name: read_json(path(RECORD, model, name))["fingerprint"] for name in experiments}
+    return {
+        "model": model,
+        "passed": passed,
+        "published": published,
+        "experiments": verdicts,
+        "fingerprints": fingerprints,
+    }
 
 
 def _experiment(model: str, experiment: str, opinion: pd.DataFrame) -> dict[str, Any]:
@@ -44,14 +52,17 @@ def _pins(losses: pd.DataFrame, record: dict[str, Any], model: str, experiment: 
     pin_path, record_path = (REPOSITORY / path(pattern, model, experiment) for pattern in (PINS, PIN_RECORD))
     if not pin_path.exists() and not record_path.exists():
         return {"status": "not run", "reason": "no pin has been recorded for this model and experiment"}
-    pinned_for = read_json(record_path)
-    tolerance = pinned_for.pop("tolerance_nats")
-    ours = pin_record(record)
-    ours.pop("tolerance_nats")
-    if pinned_for != ours:
-        changed = ", ".join(key for key in ours if pinned_for.get(key) != ours[key])
-        return {"status": "not run", "reason": f"no pin for this configuration: it was recorded for another {changed}"}
-    return compare(pinned_cells(losses, record), tables.read(pin_path, tables.PIN), tolerance)
+    pinned_for, ours = read_json(record_path), inputs(record)
+    if changed := [key for key in ours if pinned_for[key] != ours[key]]:
+        reason = f"no pin for this configuration: it was recorded for another {', '.join(changed)}"
+        return {"status": "not run", "reason": reason}
+    exact = same_bits_expected(pinned_for, record)
+    tolerance = 0.0 if exact else pinned_for["tolerance_nats"]
+    result = compare(pinned_cells(losses, record), tables.read(pin_path, tables.PIN), tolerance)
+    same = pinned_for["fingerprint"] == fingerprint(losses)
+    # Where bits must agree, so must those of the cells that are not pinned one by one.
+    status = result["status"] if same or not exact else "differs"
+    return result | {"status": status, "exact": exact, "same_fingerprint": same}
 
 
 def _second_opinion(table: pd.DataFrame) -> dict[str, Any]:
@@ -71,6 +82,15 @@ def _second_opinion(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+_BITS = {
+    (True, True): ", same bits in all",
+    (True, False): ", but other bits than the pin's in the whole table",
+    (False, True): ", same bits in all (not demanded: other arithmetic or build of torch than the pin's)",
+    (False, False): ", within tolerance (other arithmetic or build of torch than the pin's)",
+}
+"""What a fingerprint adds to the verdict on pins, by whether equal bits were demanded and found."""
+
+
 def verdict_lines(verdicts: dict[str, Any]) -> str:
     """One line per check: experiment, check, verdict, largest difference."""
     published = verdicts["published"]
@@ -85,7 +105,9 @@ def verdict_lines(verdicts: dict[str, Any]) -> str:
                 detail = check["reason"]
             else:
                 detail = f"largest difference {check['largest_difference']:.2g} nats in {check['cells']} cells"
+                detail += _BITS.get((check.get("exact"), check.get("same_fingerprint")), "")
             lines.append(f"{experiment:18} {name.replace('_', ' '):15} {check['status']:8} {detail}")
+    lines += [f"{experiment:18} fingerprint     {digest}" for experiment, digest in verdicts["fingerprints"].items()]
     return "\n".join(lines)
 
 

@@ -112,6 +112,50 @@ def test_a_changed_number_fails_and_says_what_is_off_by_how_much(run):
     assert not path(VERDICT, "m").exists()
 
 
+def change_of_one_bit(run: Path, position: int) -> None:
+    """The least change there is, in the measured table: at a pinned layer (row 0) or at one that is not pinned."""
+    losses = tables.read(path(LOSSES, "m", "e"), tables.LOSSES)
+    column = losses.columns.get_loc("loss")
+    losses.iloc[position, column] = np.nextafter(losses.iloc[position, column], np.float32(99))
+    tables.write(losses, tables.LOSSES, path(LOSSES, "m", "e"))
+
+
+def pins_of() -> dict:
+    return verification("m", ["e"])["experiments"]["e"]["pins"]
+
+
+UNPINNED = 2 * 5  # layer 2 of raw and unsteered: neither a quarter of the depth nor next to the injection
+
+
+@pytest.mark.parametrize("row", [0, UNPINNED])
+def test_in_portable_arithmetic_every_bit_of_the_table_must_agree(run, row):
+    pinned()
+    assert (pins_of()["exact"], pins_of()["same_fingerprint"]) == (True, True)
+    change_of_one_bit(run, row)
+    assert (pins_of()["status"], pins_of()["same_fingerprint"]) == ("differs", False)
+    if row == UNPINNED:
+        assert pins_of()["largest_difference"] == 0
+        command("verify", "m", "e")
+        assert "other bits than the pin's in the whole table" in command("verdict", "m")
+
+
+@pytest.mark.parametrize("other", [{"mode": "fast"}, {"build": "torch 2.14.0"}])
+def test_in_other_arithmetic_the_tolerance_holds(run, other):
+    pinned()
+    recorded = json.loads(path(PIN_RECORD, "m", "e").read_text())
+    write_json(path(PIN_RECORD, "m", "e"), recorded | {"numerics": recorded["numerics"] | other})
+    change_of_one_bit(run, 0)
+    assert (pins_of()["status"], pins_of()["exact"]) == ("agrees", False)
+    change(path(LOSSES, "m", "e"), tables.LOSSES, 0, "loss", 1e-4)
+    assert pins_of()["status"] == "differs"
+
+
+def test_the_last_lines_are_the_fingerprints(run):
+    command("verify", "m", "e")
+    digest = json.loads(path(RECORD, "m", "e").read_text())["fingerprint"]
+    assert command("verdict", "m").splitlines()[-1].split() == ["e", "fingerprint", digest]
+
+
 def test_a_second_opinion_that_differs_fails(run):
     change(path(SECOND_OPINION, "m"), tables.SECOND_OPINION, 11, "loss_tuned_lens", 0.002)
     verdicts = verification("m", ["e"])

@@ -17,7 +17,7 @@ from replication.claims import FALL
 from replication.config import REPOSITORY
 from replication.files import read_json
 from replication.markdown import anchor, cell, code, plain
-from replication.paths import CLAIMS, PROVENANCE, PUBLISHED, VERIFICATION, VERIFIED, path
+from replication.paths import CLAIMS, PROVENANCE, PUBLISHED, RECORD, VERIFICATION, VERIFIED, path
 from replication.pins import TOLERANCE
 from replication.provenance import PINNED_VERSIONS
 from replication.published import table as published_table
@@ -57,6 +57,7 @@ def _contents(model: str, experiments: list[str]) -> dict[str, Any]:
         "model": model,
         "verified": read_json(path(VERIFIED, model)),
         "experiments": [experiment(model, name) for name in experiments],
+        "arithmetic": {name: read_json(path(RECORD, model, name))["numerics"]["mode"] for name in experiments},
         "claims": read_json(path(CLAIMS, model)),
         "fall": FALL,
         "verification": read_json(path(VERIFICATION, model)),
