@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CORES ?= 4
 
-.PHONY: help env demo test test-all validators coverage lock miniature true-size lint
+.PHONY: help env demo test test-all portability validators coverage lock miniature true-size lint
 
 help:
 	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
 	@echo "make test       the tests"
 	@echo "make test-all   the tests and the long proofs"
+	@echo "make portability  the same bits on emulated processors (qemu-user; 10 minutes)"
 	@echo "make validators RO-Crate and CITATION.cff validators for the tests, in .validators"
 	@echo "make env        the environment alone, in $(VENV), as locked in requirements.lock"
 	@echo "make lock       makes requirements.lock anew from pyproject.toml"
@@ -51,6 +52,9 @@ test: env
 
 test-all: env
 	@$(BIN)/python -m pytest --quiet
+
+portability: env
+	@$(BIN)/python -m pytest --quiet --capture=no tests/test_portability.py
 
 # Apart from the environment, whose versions they would change.
 validators: .validators/installed
