@@ -92,7 +92,7 @@ def made_up(
         "subtracted": {"ids": [0, 3, 4], "tokens": [BOS, "H", "ate"]},
         "bos": {"id": 0, "token": BOS},
         "padding": {"token": " ", "id": 2, "added": 1, "subtracted": 0},
-        "numerics": {"dtype": "float32", "threads": 1},
+        "numerics": {"mode": "portable", "dtype": "float32", "threads": 1},
         "injection": {"block": layer, "positions": list(range(injected + 1))},
         "norms": {"vector": norms},
         "key_positions": list(key_positions),
