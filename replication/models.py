@@ -24,7 +24,7 @@ Translators = list[tuple[Tensor, Tensor]]
 BOS = "<|endoftext|>"
 
 LARGEST = {"n_layer": 1000, "n_head": 10_000, "n_embd": 100_000, "n_positions": 1_000_000, "vocab_size": 10_000_000}
-"""Sizes in a config.json beyond which something is damaged; a model of 10^9 layers would never be done even planning."""
+"""Sizes in a config.json beyond which something is damaged; even planning 10^9 layers would take for ever."""
 
 
 class Tokenizer:

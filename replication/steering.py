@@ -125,7 +125,8 @@ def steering_vector(gpt2: GPT2, sides: Sides, layer: int, coefficient: float) ->
     norm = values.norm(dim=-1).max()
     if not norm < LARGEST_NORM:
         raise UserError(
-            f"steering.coefficient: {coefficient} makes a vector of norm {norm:.3g}; it must stay below {LARGEST_NORM:g}"
+            f"steering.coefficient: {coefficient} makes a vector of norm {norm:.3g}; "
+            f"it must stay below {LARGEST_NORM:g}"
         )
     return SteeringVector(layer, added, subtracted, values)
 

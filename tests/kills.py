@@ -28,7 +28,7 @@ from loopback_hub import LoopbackHub
 
 from replication.config import REPOSITORY
 from replication.hashes import digest_of
-from replication.paths import HASHES, PROVENANCE, path
+from replication.paths import CRATE, HASHES, PROVENANCE, path
 from replication.workflow import read_yaml
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -40,7 +40,7 @@ STAGES = {
     "start": "",
     "download": "",
     "measuring": "Measuring love_hate|Measuring anger",
-    "judging": "Asking tuned-lens|what others published",
+    "judging": "Asking tuned-lens|what others published|random vectors",
     "drawing": "Drawing",
     "report": "Compiling the report",
 }
@@ -52,7 +52,7 @@ SECONDS = {"start": 4.0, "download": 4.0, "measuring": 8.0, "judging": 8.0, "dra
 KINDS = ("plug", "interrupt", "snakemake alone")
 """SIGKILL to all processes; SIGINT to all, as Ctrl-C does; SIGKILL to Snakemake, whose jobs go on."""
 
-VARYING = {str(path(PROVENANCE, MODEL)), HASHES}
+VARYING = {str(path(PROVENANCE, MODEL)), str(path(CRATE, MODEL)), HASHES}
 """Files that differ from run to run; that they parse is all that can be asked."""
 
 
@@ -149,7 +149,7 @@ def prepared(folder: Path, targets: tuple[str, ...] = ()) -> Place:
     repository = folder / "repository"
     for name in ("replication", "tests/pins", "profiles"):
         shutil.copytree(REPOSITORY / name, repository / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "pyproject.toml", "config.yaml"):
+    for name in ("Snakefile", "pyproject.toml", "config.yaml", "CITATION.cff"):
         shutil.copy2(REPOSITORY / name, repository / name)
     config = read_yaml(repository / "config.yaml")
     sources = {"weights": ("model", "owner/miniature", "model"), "lens": ("lens", "spaces/owner/lenses", "space")}
@@ -160,7 +160,8 @@ def prepared(folder: Path, targets: tuple[str, ...] = ()) -> Place:
         repo = place.removeprefix("spaces/")
         pins[key] = {"repo": repo, "repo_type": kind, "revision": COMMIT, "sha256": hashes}
     experiments = {name: config["experiments"][name] for name in EXPERIMENTS}
-    config |= {"model": MODEL, "models": {MODEL: pins}, "experiments": experiments}
+    controls = {"random_vectors": 5, "sweep": False}
+    config |= {"model": MODEL, "models": {MODEL: pins}, "experiments": experiments, "controls": controls}
     (repository / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return Place(folder, LoopbackHub(folder / "hub"), targets)
 
