@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CORES ?= 4
 
-.PHONY: help env demo test test-all portability validators coverage lock miniature true-size lint
+.PHONY: help env demo test test-all kills portability validators coverage lock miniature true-size lint
 
 help:
 	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
@@ -17,6 +17,7 @@ help:
 	@echo "make env        the environment alone, in $(VENV), as locked in requirements.lock"
 	@echo "make lock       makes requirements.lock anew from pyproject.toml"
 	@echo "make coverage   the tests, and the lines that they do not reach"
+	@echo "make kills      30 kills of the workflow at random moments, and what stands in the end"
 	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
 	@echo "make true-size  the workflow on random weights of GPT-2 XL's size: time and memory"
 	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint"
@@ -65,6 +66,9 @@ validators: .validators/installed
 
 coverage: env
 	@$(BIN)/python -m pytest --quiet -m "not slow" --cov
+
+kills: env
+	@$(BIN)/python tests/kills.py
 
 miniature: env
 	@$(BIN)/python -m replication.miniature.train

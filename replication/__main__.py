@@ -3,6 +3,7 @@
 Every step reads and writes the files of replication/paths.py, relative to the working directory.
 """
 
+import contextlib
 import json
 import sys
 import traceback
@@ -293,6 +294,9 @@ def main() -> None:
         app()
     except UserError as error:
         _end(str(error), str(error), error)
+    except OSError as error:
+        sentence = f"{error.filename or 'a file'}: {error.strerror or error}; mend this and type the same command again"
+        _end(sentence, traceback.format_exc(), error)
     except Exception as error:
         sentence = f"a fault of this package: {type(error).__name__}: {error}"
         where = f"; the traceback is in {_log}" if _log else ""
@@ -302,7 +306,8 @@ def main() -> None:
 def _end(sentence: str, log_text: str, error: Exception) -> None:
     print(f"error: {sentence}", file=sys.stderr)
     if _log is not None:
-        with _log.open("a", encoding="utf-8") as file:
+        # Where the disk is full or may not be written, that is what the sentence on screen says.
+        with contextlib.suppress(OSError), _log.open("a", encoding="utf-8") as file:
             file.write(log_text + "\n")
     # A command whose exit status is a verdict marks its errors.
     sys.exit(getattr(error, "exit_code", 1))

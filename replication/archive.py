@@ -16,9 +16,14 @@ def write_archive(model: str, experiments: list[str]) -> Path:
     target = path(ARCHIVE, model)
     with written_whole(target) as temporary, tarfile.open(temporary, "w:gz") as archive:
         for folder in (target.with_name(model), path(REPORT, model).parent):
-            archive.add(folder)
+            archive.add(folder, filter=_visible)
         for pattern in (PINS, PIN_RECORD):
             for experiment in experiments:
                 pin = path(pattern, model, experiment)
                 archive.add(REPOSITORY / pin, arcname=pin)
     return target
+
+
+def _visible(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leaves out hidden files: what killed processes left of files that they were writing."""
+    return None if Path(member.name).name.startswith(".") else member

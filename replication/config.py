@@ -6,6 +6,7 @@ classes (`python -m replication schema`).
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -59,6 +60,9 @@ _STEERING: dict[str, Any] = {"layer": 6, "coefficient": 5, "added": "Love", "sub
 _EXPERIMENT = {"title": "Mine", "prompt": "I hate you because you're a wonderful person", "steering": _STEERING}
 
 Part = TypeVar("Part", bound=BaseModel)
+
+MOST_BYTES = 100_000
+"""Largest experiment, as JSON in quotes: Linux takes 128 KiB in one argument, and a job's whole line is one."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -189,6 +193,13 @@ class Experiment(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _fits_on_a_command_line(self) -> "Experiment":
+        size = len(shlex.quote(self.model_dump_json()).encode())
+        if size > MOST_BYTES:
+            raise ValueError(f"its texts are too long: {size:,} bytes on a job's command line, at most {MOST_BYTES:,}")
+        return self
+
 
 _MULTIPLES = (-2, -1, -0.5, 0, 0.25, 0.5, 1, 2, 4)
 
@@ -277,8 +288,13 @@ def _sentence(fault: Any, prefix: str) -> str:
     """One pydantic fault as a sentence: key, what was found, what would be right."""
     # Union branches and pydantic's "[key]" markers are no keys of the file.
     keys = [str(part) for part in fault["loc"] if not re.search(r"[\[(]", str(part))]
-    place = ".".join(([prefix] if prefix else []) + keys) or "configuration"
     found = fault["input"]
+    if fault["type"] == "invalid_key":
+        # pydantic names such a key by what is left of it: 0 for the `no` that YAML reads as False.
+        keys[-1:] = []
+    place = ".".join(([prefix] if prefix else []) + [_shown(key) for key in keys]) or "configuration"
+    if fault["type"] == "invalid_key":
+        return f"{place}: the key {_shortened(found)} is no text; put it in quotes"
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key; check its spelling or remove it"
     if fault["type"] == "missing":
@@ -290,6 +306,11 @@ def _sentence(fault: Any, prefix: str) -> str:
     if isinstance(found, str) and fault["type"] in ("float_type", "int_type"):
         hint = "; write it as a plain number (YAML reads 1e3 as text, 1.0e+3 as a number)"
     return f"{place}: {wanted}, found {_shortened(found)}{hint}"
+
+
+def _shown(key: str) -> str:
+    """A key as it stands in the file; one that would break the sentence, as Python writes it."""
+    return key if key.isprintable() and len(key) <= 80 else _shortened(key)
 
 
 def _shortened(value: Any) -> str:

@@ -23,6 +23,9 @@ Translators = list[tuple[Tensor, Tensor]]
 
 BOS = "<|endoftext|>"
 
+LARGEST = {"n_layer": 1000, "n_head": 10_000, "n_embd": 100_000, "n_positions": 1_000_000, "vocab_size": 10_000_000}
+"""Sizes in a config.json beyond which something is damaged; even planning 10^9 layers would take for ever."""
+
 
 class Tokenizer:
     """GPT-2's byte-level BPE from a tokenizer.json.
@@ -35,7 +38,7 @@ class Tokenizer:
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust side raises bare Exception
-            raise UserError(f"{path}: cannot be read as a tokenizer: {error}") from None
+            raise UserError(f"{path}: cannot be read as a tokenizer: {_one_line(error)}") from None
         bos = self._tokenizer.token_to_id(BOS)
         if bos is None:
             raise UserError(f"{path}: has no token {BOS}")
@@ -117,7 +120,14 @@ def read_config(folder: Path) -> GPT2Config:
         raise UserError(
             f"{folder / 'config.json'}: model_type is {values.get('model_type')!r}; only 'gpt2' is supported"
         )
-    return GPT2Config(**values)
+    for key, most in LARGEST.items():
+        value = values.get(key, 1)
+        if not isinstance(value, int) or not 1 <= value <= most:
+            raise UserError(f"{folder / 'config.json'}: {key} is {value!r}; expected a whole number from 1 to {most}")
+    try:
+        return GPT2Config(**values)
+    except Exception as error:  # transformers checks types and raises exceptions of its own
+        raise UserError(f"{folder / 'config.json'}: {_one_line(error)}") from None
 
 
 def read_lens(folder: Path) -> Translators:
@@ -130,9 +140,8 @@ def read_lens(folder: Path) -> Translators:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{path}: damaged, or holds something else than tensors, and was not loaded ({reason})"
+            f"{path}: damaged, or holds something else than tensors, and was not loaded ({_one_line(error)})"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: holds no dictionary of tensors")
@@ -171,8 +180,12 @@ def check(files: Files, base_name: str | None, revision: str | None = None) -> l
 
 
 def _check_weights(path: Path, config: GPT2Config) -> str:
-    with torch.device("meta"):
-        wanted = {name.removeprefix("transformer."): p.shape for name, p in GPT2LMHeadModel(config).named_parameters()}
+    try:
+        with torch.device("meta"):
+            parameters = dict(GPT2LMHeadModel(config).named_parameters())
+    except Exception as error:  # an unknown activation, a width that the heads do not divide, ...
+        raise UserError(f"{path.with_name('config.json')}: no GPT-2 is made like this: {_one_line(error)}") from None
+    wanted = {name.removeprefix("transformer."): parameter.shape for name, parameter in parameters.items()}
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             # Files on the hub have names with and without the prefix.
@@ -187,7 +200,7 @@ def _check_weights(path: Path, config: GPT2Config) -> str:
                     )
                 _check_tensor(path, name, tensor)
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path}: damaged: {error}") from None
+        raise UserError(f"{path}: damaged: {_one_line(error)}") from None
     return f"{len(wanted)} weight tensors: names, shapes, float32 and finite values"
 
 
@@ -226,7 +239,7 @@ def _check_lens_base(files: Files, base_name: str | None) -> str:
     if not named or not own:
         side = "lens" if not named else "model"
         return f"NOT checked: whether the lens was trained for this model (the {side}'s config.json names no model)"
-    if _last_part(named) != _last_part(own):
+    if _last_part(str(named)) != _last_part(str(own)):
         raise UserError(
             f"{files.lens_folder / 'config.json'}: this lens was trained for {named!r}, the model is {own!r}"
         )
@@ -247,6 +260,11 @@ def _check_lens_revision(folder: Path, revision: str | None) -> str:
 
 def _last_part(name: str) -> str:
     return name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _one_line(error: Exception) -> str:
+    """What a library's exception says, on one line; its kind where it says nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Which process wrote something, and whether it certainly runs no more; works where Snakemake stands alone."""
 
+import hashlib
 import os
 import socket
 from typing import NamedTuple
@@ -25,6 +26,12 @@ def this() -> Process:
         _link("/proc/self/ns/pid"),
         os.getpid(),
     )
+
+
+def tag() -> str:
+    """Eight digits for what a process number belongs to (host, its last start, the container), for names of files."""
+    here = this()
+    return hashlib.sha256("\n".join([here.host, here.boot, here.space]).encode()).hexdigest()[:8]
 
 
 def ended(process: Process) -> bool:

@@ -19,6 +19,9 @@ from replication.numerics import MULTIPLE
 PADDING = " "
 """The shorter side is padded on the right with this token, as in the post's x-vector tables."""
 
+LARGEST_NORM = 1e15
+"""Norm that a vector stays below, in a residual stream's units. The squares of 2e19 overflow; a lens may amplify."""
+
 SIDE = math.isqrt(MULTIPLE)
 """What batch and positions are padded to a multiple of, so that their product is one of `MULTIPLE`."""
 
@@ -113,9 +116,19 @@ def steering_vector(gpt2: GPT2, sides: Sides, layer: int, coefficient: float) ->
 
     Both sides run in one batch, so that equal tokens give equal bits: with `<|endoftext|>` first on both,
     row 0 is exactly zero.
+
+    Raises:
+        UserError: The vector is so long that float32 cannot add up its squares: layer norms would make zeros of it.
     """
     added, subtracted = residual_stream(gpt2, embedded(gpt2, [sides.added, sides.subtracted]), 0, layer)[:, -1]
-    return SteeringVector(layer, added, subtracted, coefficient * (added - subtracted))
+    values = coefficient * (added - subtracted)
+    norm = values.norm(dim=-1).max()
+    if not norm < LARGEST_NORM:
+        raise UserError(
+            f"steering.coefficient: {coefficient} makes a vector of norm {norm:.3g}; "
+            f"it must stay below {LARGEST_NORM:g}"
+        )
+    return SteeringVector(layer, added, subtracted, values)
 
 
 def injected(stream: Tensor, vector: Tensor) -> Tensor:

@@ -42,9 +42,12 @@ def _local(
 ) -> tuple[Path, dict[str, str]]:
     """A local folder, which must have `files`, and their hashes."""
     path = config.REPOSITORY / str(folder)
-    if not path.is_dir():
-        raise UserError(f"models.{name}.{key}: there is no folder {path}")
-    for file in files:
-        if not (path / file).is_file():
-            raise UserError(f"models.{name}.{key}: {path} lacks the file {file}")
-    return path, {file: sha256(path / file, memory) for file in files}
+    try:
+        if not path.is_dir():
+            raise UserError(f"models.{name}.{key}: there is no folder {path}")
+        for file in files:
+            if not (path / file).is_file():
+                raise UserError(f"models.{name}.{key}: {path} lacks the file {file}")
+        return path, {file: sha256(path / file, memory) for file in files}
+    except OSError as error:
+        raise UserError(f"models.{name}.{key}: {error.filename or path}: {error.strerror}") from None

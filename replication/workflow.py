@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Hashable, Iterable
 from functools import cache
 from importlib.util import find_spec
@@ -84,7 +85,7 @@ def _used(path: Path) -> list[Path]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without pyyaml's silence about a key that stands twice."""
+    """YAML without pyyaml's silence about a key that stands twice, and a number that is not what it looks like."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
@@ -97,6 +98,19 @@ class _StrictLoader(yaml.SafeLoader):
                 seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_number(self, node: yaml.ScalarNode) -> float:
+        """A number as it looks: YAML 1.1 reads 010 as 8 and 1:30 as 90."""
+        whole = node.tag == "tag:yaml.org,2002:int"
+        number = self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+        if re.match(r"[-+]?(0\w|\d+[_:])", node.value):
+            line = node.start_mark.line + 1
+            raise UserError(f"{self.name}, line {line}: YAML reads {node.value} as {number}; write the number plainly")
+        return number
+
+
+for _kind in ("int", "float"):
+    _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _StrictLoader.construct_number)
+
 
 def read_yaml(path: Path) -> Any:
     """The contents of a YAML file.
@@ -107,11 +121,14 @@ def read_yaml(path: Path) -> Any:
     try:
         with path.open(encoding="utf-8") as file:
             return yaml.load(file, _StrictLoader)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not valid YAML: {reason}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid YAML: nested too deeply") from None
+    # What looks like a date or a number and is none (2023-13-01) makes pyyaml raise what Python's classes raise.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not valid YAML: {reason}") from None
 
 
 def check(config: dict[str, Any], files: Iterable[Path]) -> None:
@@ -133,9 +150,13 @@ def check(config: dict[str, Any], files: Iterable[Path]) -> None:
     import jsonschema
 
     schema = json.loads((PACKAGE / "config.schema.json").read_text(encoding="utf-8"))
-    fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    try:
+        fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    except TypeError:  # jsonschema knows JSON, in which every key is text
+        raise UserError("configuration: a key is no text, such as 1 or no; put it in quotes") from None
     if fault is not None:
-        raise UserError(f"{'.'.join(map(str, fault.path)) or 'configuration'}: {fault.message}")
+        message = fault.message if len(fault.message) <= 500 else f"{fault.message[:497]}..."
+        raise UserError(f"{'.'.join(map(str, fault.path)) or 'configuration'}: {message}")
 
 
 def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:

@@ -1,12 +1,16 @@
 """The round trip of tables: numbers to float32, token text to the character."""
 
+import os
+import subprocess
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from replication import tables
+from replication import processes, tables
 from replication.errors import UserError
-from replication.files import written_whole
+from replication.files import write_text, written_whole
 from replication.models import Loaded, token_text
 
 NASTY = [" null", "NA", "", "nan", '"', '""', "\n", "\r", "\r\n", ",", "\t", " ", "  ", "'", "\\", "#", "0", "1e5"]
@@ -87,3 +91,21 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         raise OSError(temporary.write_text("half"), "half")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_of_a_file_goes_when_it_is_written_again(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    ours, theirs = processes.tag(), "0" * 8
+    parts = {name: tmp_path / f".a.{name}.partial.txt" for name in (f"{ours}-{dead.pid}", f"{ours}-{os.getppid()}")}
+    parts |= {name: tmp_path / f".a.{name}.partial.txt" for name in (f"{theirs}-1", f"{theirs}-2")}
+    others = [tmp_path / name for name in (".a.partial.txt", ".b.00000000-2.partial.txt", ".a.00000000-2.partial.csv")]
+    for file in (*parts.values(), *others):
+        file.write_text("half")
+    for file in (parts[f"{theirs}-2"], *others):
+        os.utime(file, (time.time() - 90_000,) * 2)
+    write_text(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+    # A part of a process that runs, or of a machine of which nobody knows, stays; a day-old one is nobody's.
+    kept = {parts[f"{ours}-{os.getppid()}"], parts[f"{theirs}-1"], *others}
+    assert set(tmp_path.iterdir()) == {tmp_path / "a.txt", *kept}

@@ -22,9 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from replication import processes
-
-# A partial of an unknown process that nobody wrote to for a day is garbage.
-ABANDONED = 24 * 3600.0
+from replication.files import ABANDONED
 
 
 def own(target: Path, pin: str) -> Path:
@@ -35,7 +33,7 @@ def own(target: Path, pin: str) -> Path:
         pin: Text that names the content wanted: partials of another revision are no beginning of it.
     """
     tag = hashlib.sha256(pin.encode()).hexdigest()[:8]
-    return target.with_name(f".{target.name}.{tag}-{_machine()}-{os.getpid()}.partial")
+    return target.with_name(f".{target.name}.{tag}-{processes.tag()}-{os.getpid()}.partial")
 
 
 def claimed(target: Path, pin: str) -> Path:
@@ -93,13 +91,7 @@ def _same_pin(path: Path, mine: Path) -> bool:
 def _is_ours(path: Path) -> bool:
     """Whether this process, or one of this machine that certainly runs no more, wrote it."""
     _, machine, process = _parts(path)
-    return machine == _machine() and (process == os.getpid() or not processes.runs(process))
-
-
-def _machine() -> str:
-    """Tag of what a process number belongs to: host, its last start, and the container."""
-    here = processes.this()
-    return hashlib.sha256("\n".join([here.host, here.boot, here.space]).encode()).hexdigest()[:8]
+    return machine == processes.tag() and (process == os.getpid() or not processes.runs(process))
 
 
 def _size(path: Path) -> int:

@@ -1,0 +1,22 @@
+"""Runs that are killed and typed again: the short form of tests/kills.py, and the long one."""
+
+import random
+from pathlib import Path
+
+import kills
+import pytest
+
+
+def test_three_kills_on_the_way_to_one_table(tmp_path: Path):
+    place = kills.prepared(tmp_path, (f"results/{kills.MODEL}/anger/losses.csv",))
+    with place.hub:
+        whole = kills.undisturbed(place)
+        assert len(whole) == 15, "five tables, eight verified files, their stamp and the memory of hashes"
+        ways = [("start", "plug"), ("download", "snakemake alone"), ("measuring", "interrupt")]
+        kills.one_round(place, whole, ways, random.Random(1))
+    assert place.said["asked for --unlock"] <= 1
+
+
+@pytest.mark.slow
+def test_thirty_kills_of_the_whole_workflow():
+    kills.main()
