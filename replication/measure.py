@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor
 
-from replication import numerics, tables
+from replication import tables
 from replication.config import Experiment
 from replication.errors import UserError
 from replication.fingerprint import fingerprint
 from replication.lens import Predictions, centred, lens_predictions
 from replication.models import BOS, Loaded, Tokenizer, texts
-from replication.steering import PADDING, Sides, SteeringVector, both_streams, padded_sides, steering_vector
+from replication.record import record
+from replication.steering import Sides, both_streams, padded_sides, steering_vector
 
 TOP_K = 10
 
@@ -89,7 +89,7 @@ def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
         top10=_joined(tables.TOP10, {name: _top(labels, result) for name, result in tuned.items()}),
         effect=_joined(tables.EFFECT, {name: _effect(result) for name, result in tuned.items()}),
         logit_lens=_cells(labels, logit)[list(tables.LOGIT_LENS)],
-        record=_record(loaded, experiment, sides, vector) | {"fingerprint": fingerprint(losses)},
+        record=record(loaded, experiment, sides, vector) | {"fingerprint": fingerprint(losses)},
     )
 
 
@@ -144,52 +144,3 @@ def _effect(predictions: Predictions) -> pd.DataFrame:
     """One row per layer and position: how far steering moves the prediction."""
     table = _index(predictions.loss.shape).assign(kl_to_unsteered=predictions.kl_to_first.flatten().cpu().numpy())
     return table[table["condition"] == "steered"]
-
-
-def _record(loaded: Loaded, experiment: Experiment, sides: Sides, vector: SteeringVector) -> dict[str, Any]:
-    """What went in, so that every table and figure can say it."""
-    tokenizer, gpt2 = loaded.tokenizer, loaded.gpt2
-
-    def tokens(ids: list[int]) -> dict[str, list[Any]]:
-        return {"ids": ids, "tokens": texts(tokenizer, ids)}
-
-    def norms(rows: Tensor) -> list[float]:
-        return [float(norm) for norm in rows.norm(dim=-1)]
-
-    context_ids = tokenizer.with_bos(experiment.prompt)
-    prompt_tokens = texts(tokenizer, context_ids)
-    original = experiment.original_prompt or experiment.prompt
-    return {
-        "model": loaded.files.name,
-        "sha256": loaded.files.sha256,
-        "shape": {"layers": gpt2.config.n_layer, "d_model": gpt2.config.n_embd, "vocabulary": gpt2.config.vocab_size},
-        "experiment": experiment.model_dump(mode="json"),
-        "prompt": tokens(context_ids),
-        "original_prompt": tokens(tokenizer.with_bos(original)),
-        "added": tokens(sides.added),
-        "subtracted": tokens(sides.subtracted),
-        "bos": {"id": tokenizer.bos, "token": BOS, "at": "position 0 of the prompt and of both sides"},
-        "padding": {
-            "token": PADDING,
-            "id": tokenizer.encode(PADDING)[0],
-            "added": sides.padding[0],
-            "subtracted": sides.padding[1],
-        },
-        "injection": {"block": vector.layer, "positions": list(range(len(vector.values)))},
-        "norms": {
-            "added": norms(vector.added),
-            "subtracted": norms(vector.subtracted),
-            "vector": norms(vector.values),
-            "vector_centred": norms(vector.values - vector.values.mean(-1, keepdim=True)),
-        },
-        # Position i predicts token i + 1.
-        "key_positions": [i - 1 for i, token in enumerate(prompt_tokens) if i and token in experiment.key_tokens],
-        "numerics": {
-            "mode": numerics.mode() if gpt2.device.type == "cpu" else numerics.FAST,
-            "build": numerics.build(),
-            "dtype": "float32",
-            "attention": str(gpt2.config._attn_implementation),
-            "device": str(gpt2.device),
-            "threads": torch.get_num_threads(),
-        },
-    }
