@@ -19,7 +19,14 @@ sys.path.insert(0, str(workflow.basedir))
 from replication import locks, outputs, paths, workflow as steps
 from replication.captions import caption_file
 from replication.errors import UserError
-from replication.figure_files import FIGURE_FILES, INTERACTIVE, KINDS, TITLES, figure
+from replication.figure_files import (
+    FIGURE_FILES,
+    INTERACTIVE,
+    KINDS,
+    TITLES,
+    control_figures,
+    figure,
+)
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -58,6 +65,9 @@ ARITHMETIC = ["--numerics", config["numerics"], "--device", config["device"]]
 
 
 CONTROLS = steps.controls(config)
+CONTROL_KINDS = {name: steps.control_kinds(config, name) for name in EXPERIMENTS}
+CONTROL_TABLES = [paths.CONTROL_TABLES[name] for name in CONTROLS]
+CONTROL_FIGURES = control_figures(CONTROL_KINDS)
 SWEEP_JOBS = config["controls"].get("sweep_jobs", 1)
 
 
@@ -83,6 +93,12 @@ def figure_in_report(kind):
         return in_report(figure(kind, "png"), kind, "The post's figure", **labels)
     labels = {"experiment": "{experiment}", "figure": TITLES[kind]}
     return in_report(figure(kind, "png"), kind, "Figures", **labels)
+
+
+def control_figure_in_report(name, kind):
+    file = figure(kind, "png").replace("{experiment}", name)
+    labels = {"experiment": name, "figure": TITLES[kind]}
+    return in_report(file, kind, "Beyond the post", **labels)
 
 
 wildcard_constraints:
@@ -248,9 +264,11 @@ rule judge_controls:
     input:
         code=steps.code("judge-controls"),
         records=of_every_experiment(paths.RECORD),
-        tables=of_every_experiment(*(paths.CONTROL_TABLES[name] for name in CONTROLS)),
+        tables=of_every_experiment(*CONTROL_TABLES),
     output:
-        controls=paths.CONTROLS,
+        controls=in_report(
+            paths.CONTROLS, "controls", "Tables", table="beyond the post"
+        ),
     log:
         "logs/{model}/judge_controls.log",
     params:
@@ -371,6 +389,37 @@ rule figures:
         "python -m replication --log {log:q} figures {wildcards.model:q} {wildcards.experiment:q}"
 
 
+# An experiment has only those that the configuration asks for, and that it has key tokens or prompts for.
+if CONTROL_FIGURES:
+
+    rule control_figures:
+        input:
+            code=steps.code("control-figures"),
+            records=of_every_experiment(paths.RECORD),
+            tables=of_every_experiment(*CONTROL_TABLES),
+        output:
+            figures=[
+                control_figure_in_report(name, kind)
+                for name, kinds in CONTROL_KINDS.items()
+                for kind in kinds
+            ],
+            for_print=[file for file in CONTROL_FIGURES if not file.endswith(".png")],
+        log:
+            "logs/{model}/control_figures.log",
+        benchmark:
+            "logs/{model}/control_figures.benchmark.tsv"
+        params:
+            figures=[
+                f"{name}/{kind}"
+                for name in EXPERIMENTS
+                for kind in CONTROL_KINDS[name]
+            ],
+        message:
+            "Drawing the controls of {wildcards.model}"
+        shell:
+            "python -m replication --log {log:q} control-figures {wildcards.model:q} {params.figures:q}"
+
+
 rule claims:
     input:
         code=steps.code("claims"),
@@ -421,6 +470,9 @@ rule report:
             paths.SUMMARY,
         ),
         figures=of_every_experiment(*FIGURE_FILES),
+        control_tables=of_every_experiment(*CONTROL_TABLES),
+        control_figures=CONTROL_FIGURES,
+        controls=paths.CONTROLS,
         claims=paths.CLAIMS,
         published=paths.PUBLISHED,
         verification=paths.VERIFICATION,
@@ -475,7 +527,8 @@ rule crate:
     # Last of the default target, so that Snakemake's own records of all steps before it are there to be read.
     input:
         code=steps.code("crate"),
-        of_experiments=of_every_experiment(*outputs.OF_AN_EXPERIMENT),
+        of_experiments=of_every_experiment(*outputs.OF_AN_EXPERIMENT, *CONTROL_TABLES),
+        control_figures=CONTROL_FIGURES,
         of_model=outputs.OF_A_MODEL,
     output:
         crate=paths.CRATE,

@@ -12,10 +12,21 @@ from replication.config import Controls, Experiment, checked_controls, checked_e
 from replication.errors import UserError
 from replication.files import read_json, write_json
 from replication.numerics import prepare
-from replication.paths import CONTROLS, HASHES, PROMPTS, RANDOM_VECTORS, RECORD, SWEEP, SWEEP_PART, VERIFIED, path
+from replication.paths import (
+    CONTROL_TABLES,
+    CONTROLS,
+    HASHES,
+    PROMPTS,
+    RANDOM_VECTORS,
+    RECORD,
+    SWEEP,
+    SWEEP_PART,
+    VERIFIED,
+    path,
+)
 
 ControlSettings = Annotated[str, typer.Option(help="The configuration's `controls`, as JSON.")]
-Of = Annotated[list[str], typer.Option(help="random_vectors, prompts or sweep; may stand several times.")]
+Of = Annotated[list[str] | None, typer.Option(help="random_vectors, prompts or sweep; may stand several times.")]
 Part = Annotated[int, typer.Option(min=0, help="Which part of the sweep, from 0 on.")]
 Parts = Annotated[int, typer.Option(min=1, help="Number of parts.")]
 
@@ -27,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
         ("sweep", sweep),
         ("join-sweep", join_sweep),
         ("judge-controls", judge_controls),
+        ("control-figures", control_figures),
     ):
         app.command(name=name)(step)
 
@@ -81,24 +93,34 @@ def join_sweep(model: ModelName, experiment: ExperimentName, parts: Parts = 1) -
     tables.write(pd.concat(found), tables.SWEEP, path(SWEEP, model, experiment))
 
 
-def judge_controls(model: ModelName, experiments: ExperimentNames, of: Of) -> None:
+def judge_controls(model: ModelName, experiments: ExperimentNames, of: Of = None) -> None:
     """Says by the controls' tables how far the post's cases go beyond chance, one prompt and one layer."""
     from replication import control_verdicts
 
     judges = {
-        "random_vectors": (RANDOM_VECTORS, tables.RANDOM_VECTORS, control_verdicts.random_vectors),
-        "prompts": (PROMPTS, tables.PROMPTS, control_verdicts.prompts),
-        "sweep": (SWEEP, tables.SWEEP, control_verdicts.sweep),
+        "random_vectors": control_verdicts.random_vectors,
+        "prompts": control_verdicts.prompts,
+        "sweep": control_verdicts.sweep,
     }
     found: dict[str, Any] = {}
     for experiment in experiments:
         record = read_json(path(RECORD, model, experiment))
         found[experiment] = {
-            name: judge(tables.read(path(pattern, model, experiment), columns), record)
-            for name, (pattern, columns, judge) in judges.items()
-            if name in of
+            name: judges[name](
+                tables.read(path(CONTROL_TABLES[name], model, experiment), tables.CONTROLS[name]), record
+            )
+            for name in of or []
         }
     write_json(path(CONTROLS, model), found)
+
+
+def control_figures(model: ModelName, figures: Annotated[list[str], typer.Argument(help="EXPERIMENT/KIND")]) -> None:
+    """Draws the controls' figures, each named by experiment and kind."""
+    from replication.figures import draw_control
+
+    for figure in figures:
+        experiment, kind = figure.split("/")
+        draw_control(kind, model, experiment)
 
 
 def _loaded(

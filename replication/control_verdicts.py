@@ -17,6 +17,16 @@ TYPICAL = 0.8
 """Share of the other prompts that must change in the direction of the post's own."""
 
 
+def key_change(table: pd.DataFrame, cells: list[str]) -> "pd.Series[float]":
+    """Change of the key tokens' loss, summed, in nats, of every draw or cell of the sweep."""
+    return table[table["key"]].groupby(cells)["change"].sum()
+
+
+def collateral(table: pd.DataFrame, cells: list[str]) -> "pd.Series[float]":
+    """Mean absolute change of all other tokens' loss, in nats, of every draw or cell of the sweep."""
+    return table[~table["key"]].assign(change=table["change"].abs()).groupby(cells)["change"].mean()
+
+
 def random_vectors(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
     """Whether the direction matters, not just the size: the vector against random ones of its norms.
 
@@ -26,23 +36,23 @@ def random_vectors(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any
 
     Returns:
         verdict; change of the key tokens' loss (sum, nats) and absolute change of the other tokens' (mean, nats), each
-        with steering, and mean, deviation, least and greatest of the random draws; share of draws whose key tokens
-        fall less; effect in standard deviations of the draws.
+        with steering, and mean, deviation, least and greatest of the random draws, the share of them that is less and
+        greater, and the effect in standard deviations of the draws.
     """
-    key = table[table["key"]].groupby("draw")["change"].sum()
-    other = table[~table["key"]].assign(change=table["change"].abs()).groupby("draw")["change"].mean()
+    key, other = key_change(table, ["draw"]), collateral(table, ["draw"])
     draws = [draw for draw in other.index if draw != STEERING]
     result: dict[str, Any] = {"draws": len(draws), "other": _against(other, draws), "verdict": NOT_DECIDABLE}
     if len(key) and draws:
-        beyond = float((key[draws] > key[STEERING]).mean())
-        result |= {"key": _against(key, draws), "share_beyond": beyond}
-        result["verdict"] = HOLDS if key[STEERING] < 0 and beyond >= SHARE else DOES_NOT_HOLD
+        result["key"] = _against(key, draws)
+        result["verdict"] = (
+            HOLDS if key[STEERING] < 0 and (key[draws] > key[STEERING]).mean() >= SHARE else DOES_NOT_HOLD
+        )
     return result | {"statement": _RANDOM, "tokens": len(record["key_positions"])}
 
 
 _RANDOM = (
     "It is the direction of the vector, not just its size: the loss of the key tokens falls, and by more than with "
-    f"{SHARE:.0%} of the random vectors of the same norms."
+    f"at least {SHARE:.0%} of the random vectors of the same norms."
 )
 
 
@@ -58,6 +68,8 @@ def _against(changes: "pd.Series[float]", draws: list[int]) -> dict[str, float |
         "deviation": deviation,
         "least": float(random.min()),
         "greatest": float(random.max()),
+        "share_less": float((random < steering).mean()),
+        "share_greater": float((random > steering).mean()),
         "effect": (steering - float(random.mean())) / deviation if deviation else None,
     }
 
@@ -113,15 +125,14 @@ def sweep(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
         the key tokens' loss more than the post's.
     """
     cells = ["layer", "coefficient"]
-    collateral = table[~table["key"]].assign(change=table["change"].abs()).groupby(cells)["change"].mean()
-    key = table[table["key"]].groupby(cells)["change"].sum()
+    key, other = key_change(table, cells), collateral(table, cells)
     if not len(key):
-        return {"cells": len(collateral), "tokens": 0}
+        return {"cells": len(other), "tokens": 0}
     own = (record["injection"]["block"], record["experiment"]["steering"]["coefficient"])
 
     def cell(at: tuple[int, float]) -> dict[str, float]:
         values = {"layer": int(at[0]), "coefficient": float(at[1])}
-        return values | {"key": float(key[at]), "collateral": float(collateral[at])}
+        return values | {"key": float(key[at]), "collateral": float(other[at])}
 
     return {
         "cells": len(key),

@@ -17,8 +17,8 @@ from replication.config import REPOSITORY
 from replication.crate_files import Files
 from replication.files import read_json, write_json, write_text
 from replication.hashes import digest_of
-from replication.outputs import OF_A_MODEL, OF_AN_EXPERIMENT
-from replication.paths import CRATE, CRATE_WORKFLOW, PROVENANCE, RECORD, VERIFIED, path
+from replication.outputs import OF_A_MODEL, OF_AN_EXPERIMENT, of_controls
+from replication.paths import CONTROLS, CRATE, CRATE_WORKFLOW, PROVENANCE, RECORD, VERIFIED, path
 from replication.run_records import Job, jobs
 from replication.workflow import PACKAGE
 
@@ -58,7 +58,9 @@ def crate(model: str, experiments: list[str]) -> dict[str, Any]:
     made = ROCrate(version=RO_CRATE)
     made.metadata.extra_terms.update(_TERMS)
     of_experiments = (path(pattern, model, name) for name in experiments for pattern in OF_AN_EXPERIMENT)
-    outputs = [str(each) for each in chain((path(pattern, model) for pattern in OF_A_MODEL), of_experiments)]
+    of_model = (path(pattern, model) for pattern in OF_A_MODEL)
+    controls = of_controls(model, read_json(path(CONTROLS, model)))
+    outputs = [str(each) for each in chain(of_model, of_experiments, controls)]
     files = Files(made, path(CRATE, model).parent)
     weights = [files.known(name, digest) for name, digest in _weights(stamp)]
     workflow = _workflow(made, model, run)

@@ -1,9 +1,12 @@
 """Which figures exist and where they lie, spelled once; imports nothing heavy, so that the Snakefile can read it."""
 
-from replication.paths import EFFECT, FIGURES, LOGIT_LENS, LOSSES
+from replication.paths import CONTROL_TABLES, EFFECT, FIGURES, LOGIT_LENS, LOSSES
 
-KINDS = ("post_raw", "post_centred", "lens", "output", "layers", "kl")
+KINDS = ("post_raw", "post_centred", "lens", "output", "layers", "kl", "lenses")
 """Kinds of figure; every experiment has each."""
+
+CONTROL_KINDS = tuple(CONTROL_TABLES)
+"""Kinds that an experiment has if it has what they need, and the configuration asks for them (`workflow`)."""
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -17,7 +20,10 @@ REPORTED = {
     "layers": (LOSSES, LOGIT_LENS),
     "kl": (EFFECT,),
 }
-"""What the report shows, in its order: kind, and the tables it is drawn from."""
+"""What the report shows of each experiment, in its order: kind, and the tables it is drawn from."""
+
+BEYOND = {"lenses": (LOSSES, LOGIT_LENS)} | {kind: (CONTROL_TABLES[kind],) for kind in CONTROL_KINDS}
+"""What it shows beyond the post."""
 
 TITLES = {
     "post_raw": "the post's figure",
@@ -26,6 +32,10 @@ TITLES = {
     "output": "loss by token at the output",
     "layers": "loss by layer of the key tokens",
     "kl": "where steering changes the prediction",
+    "lenses": "tuned lens against logit lens",
+    "random_vectors": "against random vectors",
+    "prompts": "after other prompts",
+    "sweep": "other layers and coefficients",
 }
 """What each kind is called in a list."""
 
@@ -37,3 +47,17 @@ def figure(kind: str, name: str) -> str:
 
 FIGURE_FILES = tuple(figure(kind, name) for kind in KINDS for name in FORMATS)
 """Every file that drawing one experiment writes, with wildcards; the interactive page is a step of its own."""
+
+
+def control_figures(chosen: dict[str, list[str]]) -> list[str]:
+    """Files of the controls' figures, with the wildcard {model} left open.
+
+    Args:
+        chosen: Kinds by experiment.
+    """
+    return [
+        figure(kind, name).replace("{experiment}", experiment)
+        for experiment, kinds in chosen.items()
+        for kind in kinds
+        for name in FORMATS
+    ]

@@ -86,6 +86,8 @@ PROMPTS = {
     "change": "float32",
 }
 """log p(target) - log p(contrast) after a prompt, in nats; kind is post, paraphrase or neutral."""
+CONTROLS = {"random_vectors": RANDOM_VECTORS, "prompts": PROMPTS, "sweep": SWEEP}
+"""The controls' tables, by the names of `paths.CONTROL_TABLES`."""
 PIN = {
     "protocol": "str",
     **CELL,

@@ -26,6 +26,7 @@ STEPS = {
     "sweep": ("controls",),
     "join-sweep": ("tables",),
     "judge-controls": ("control_verdicts",),
+    "control-figures": ("figures",),
     "summary": ("summary",),
     "token-tables": ("token_tables", "latex_table"),
     "figures": ("figures", "interactive"),
@@ -36,10 +37,12 @@ STEPS = {
     "crate": ("crate",),
 }
 
+CONTROL_STEPS = ("controls", "sweep", "join-sweep", "judge-controls", "control-figures")
+
 # What a step reads beside modules and their data.
 READ = {
     "report": ("CITATION.cff", "docs/method.md", "pyproject.toml"),
-    **dict.fromkeys(("controls", "sweep", "join-sweep", "judge-controls"), ("replication/control_steps.py",)),
+    **dict.fromkeys(CONTROL_STEPS, ("replication/control_steps.py",)),
 }
 
 
@@ -198,6 +201,18 @@ def controls(config: dict[str, Any]) -> list[str]:
         "sweep": wanted.get("sweep", True),
     }
     return [name for name, on in switched.items() if on]
+
+
+def control_kinds(config: dict[str, Any], name: str) -> list[str]:
+    """Which of the controls an experiment has something to show of."""
+    experiment = config["experiments"][name]
+    prompts = experiment.get("more_prompts") or {}
+    there = {
+        "random_vectors": experiment.get("key_tokens"),
+        "prompts": prompts.get("paraphrases") or prompts.get("neutral"),
+        "sweep": experiment.get("key_tokens"),
+    }
+    return [control for control in controls(config) if there[control]]
 
 
 def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:

@@ -1,17 +1,22 @@
 """Everything that draws: one experiment's tables in, its figures out."""
 
-from replication import figure_files, tables
-from replication.figures.words import alt_text
-from replication.files import read_json
-from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, path
+from typing import TYPE_CHECKING
 
-__all__ = ["alt_text", "draw"]
+from replication import figure_files, tables
+from replication.figures.words import alt_text, control_alt_text
+from replication.files import read_json
+from replication.paths import CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["alt_text", "control_alt_text", "draw", "draw_control"]
 
 
 def draw(model: str, experiment: str) -> None:
     """Draws every figure of one experiment, in every format, from its tables."""
     # The report wants only the words above, not matplotlib.
-    from replication.figures import curves, overview, page, post
+    from replication.figures import curves, fit, overview, post
 
     losses = tables.read(path(LOSSES, model, experiment), tables.LOSSES)
     effect = tables.read(path(EFFECT, model, experiment), tables.EFFECT)
@@ -24,8 +29,23 @@ def draw(model: str, experiment: str) -> None:
         "output": lambda: curves.output(losses, record),
         "layers": lambda: curves.layers(losses, logit_lens, record),
         "kl": lambda: overview.kl(effect, record),
+        "lenses": lambda: fit.lenses(losses, logit_lens, record),
     }
     for kind in figure_files.KINDS:
-        figure = figures[kind]()
-        for name in figure_files.FORMATS:
-            page.save(figure, path(figure_files.figure(kind, name), model, experiment))
+        _save(figures[kind](), kind, model, experiment)
+
+
+def draw_control(kind: str, model: str, experiment: str) -> None:
+    """Draws the figure of one control, in every format, from its table."""
+    from replication.figures import controls
+
+    drawn = {"random_vectors": controls.random_vectors, "prompts": controls.prompts, "sweep": controls.sweep}
+    table = tables.read(path(CONTROL_TABLES[kind], model, experiment), tables.CONTROLS[kind])
+    _save(drawn[kind](table, read_json(path(RECORD, model, experiment))), kind, model, experiment)
+
+
+def _save(figure: "Figure", kind: str, model: str, experiment: str) -> None:
+    from replication.figures import page
+
+    for name in figure_files.FORMATS:
+        page.save(figure, path(figure_files.figure(kind, name), model, experiment))

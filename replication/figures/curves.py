@@ -12,6 +12,7 @@ from replication.figures.page import (
     UNSTEERED,
     Record,
     changed_positions,
+    legend_line,
     signed,
     style,
     titles,
@@ -75,7 +76,7 @@ def output(losses: pd.DataFrame, record: Record) -> Figure:
         axes.set_xticks(positions, names, rotation=0 if level else 90)
         for position in record["key_positions"]:
             axes.get_xticklabels()[position].set_fontweight("bold")
-        _legend(figure, axes)
+        legend_line(figure, axes)
     return figure
 
 
@@ -111,7 +112,7 @@ def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Fi
         axes_grid[0, 0].set_ylim(bottom=0)
         figure.supylabel("loss (nats)", size=7, x=0.1 / width)
         figure.supxlabel("layer: residual entering the block; last, the model's own output", size=7, y=0.05 / height)
-        _legend(figure, axes_grid[0, 0])
+        legend_line(figure, axes_grid[0, 0])
     return figure
 
 
@@ -165,20 +166,3 @@ def _lines(axes: Axes, record: Record, lines: dict[tuple[str, str], Grid]) -> No
     step = max(1, round(depth / 6 / 4) * 4) if depth > 12 else 3
     axes.set_xticks([*range(0, depth, step), output_at], [*map(str, range(0, depth, step)), "out"])
     axes.grid(visible=True, axis="y")
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """One legend line under the titles."""
-    width, height = figure.get_size_inches()
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="center left",
-        ncols=len(handles),
-        fontsize=6.5,
-        bbox_to_anchor=(0.06 / width, 1 - 0.6 / height),
-        columnspacing=1.4,
-        handletextpad=0.5,
-        borderpad=0,
-    )

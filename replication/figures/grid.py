@@ -97,13 +97,15 @@ def label_tokens(axes: Axes, record: Record) -> None:
 
 def mark_injection(axes: Axes, record: Record) -> None:
     """Frames the cells whose residual the vector was added to, on axes whose rows are layers."""
-    row = record["injection"]["block"]
     for first, last in runs(changed_positions(record)):
-        for width, colour in ((2.6, "white"), (1.2, "black")):
-            corner = (first - 0.5, row - 0.5)
-            axes.add_patch(
-                Rectangle(corner, last - first + 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3)
-            )
+        framed(axes, first, last, record["injection"]["block"])
+
+
+def framed(axes: Axes, first: int, last: int, row: int) -> None:
+    """Frames the cells `first` to `last` of a row, so that it is seen on light and dark."""
+    for width, colour in ((2.6, "white"), (1.2, "black")):
+        corner = (first - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, last - first + 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3))
 
 
 def runs(positions: Sequence[int]) -> list[tuple[int, int]]:
@@ -118,7 +120,12 @@ def runs(positions: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def colour_bar(
-    figure: Figure, box: tuple[float, float, float, float], scale: Normalize, colours: str, label: str
+    figure: Figure,
+    box: tuple[float, float, float, float],
+    scale: Normalize,
+    colours: str,
+    label: str,
+    extend: str = "neither",
 ) -> None:
     """A horizontal colour bar that names both its limits.
 
@@ -128,9 +135,11 @@ def colour_bar(
         scale: Value -> 0..1.
         colours: Name of the colour map.
         label: What the colours mean, with unit.
+        extend: "max" for an arrow at the end beyond which values lie, otherwise "neither".
     """
     axes = figure.add_axes(box, label=label)
-    figure.colorbar(ScalarMappable(scale, colours), cax=axes, orientation="horizontal", label=label)
+    mappable = ScalarMappable(scale, colours)
+    figure.colorbar(mappable, cax=axes, orientation="horizontal", label=label, extend=extend)
     low, high = float(scale.vmin or 0), float(scale.vmax or 0)
     between = [tick for tick in MaxNLocator(5).tick_values(low, high) if 0.12 < scale(tick) < 0.86]
     ticks = [low, *between, high]

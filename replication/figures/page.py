@@ -7,12 +7,14 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from replication.figures.cell_texts import FONTS, glyphs, text_width
 from replication.files import written_whole
+from replication.steered_layer import scaled_layer
 from replication.visible import shortened, visible
 
 STYLE = Path(__file__).with_name("style.mplstyle")
@@ -89,9 +91,26 @@ def titles(figure: Figure, record: Record, what: str, read_out: str) -> None:
     number = f"{experiment['number']}. " if experiment["number"] else ""
     model, layer = drawable_text(record["model"]), record["injection"]["block"]
     first = f"{number}{drawable_text(experiment['title'])}: {what}"
-    second = f"{model} · {vector_text(record)} added before block {layer} · {read_out}"
+    second = f"{model} · {vector_text(record)} added before block {layer}{scaled_layer(record)} · {read_out}"
     figure.text(0.12 / width, 1 - 0.17 / height, first, size=9, weight="bold", va="center")
     figure.text(0.12 / width, 1 - 0.36 / height, second, size=6.5, color=GREY, va="center")
+
+
+def legend_line(figure: Figure, axes: Axes) -> None:
+    """One legend line under the titles."""
+    width, height = figure.get_size_inches()
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="center left",
+        ncols=len(handles),
+        fontsize=6.5,
+        bbox_to_anchor=(0.06 / width, 1 - 0.6 / height),
+        columnspacing=1.4,
+        handletextpad=0.5,
+        borderpad=0,
+    )
 
 
 def signed(value: float, digits: int) -> str:

@@ -30,8 +30,50 @@ def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Reco
         "output": lambda: _output(losses, record),
         "layers": lambda: _layers(losses, record),
         "kl": lambda: _kl(effect, record),
+        "lenses": lambda: _lenses(losses),
     }
     return f"{record['experiment']['title']}, {record['model']}. {words[kind]()}"
+
+
+def control_alt_text(kind: str, found: dict[str, Any], record: Record) -> str:
+    """What is seen in the figure of a control, with the numbers that matter.
+
+    Args:
+        kind: One of `figure_files.CONTROL_KINDS`.
+        found: What `control_verdicts` found in its table.
+        record: What went in.
+    """
+    words = {"random_vectors": _random_vectors, "prompts": _prompts, "sweep": _sweep}
+    return f"{record['experiment']['title']}, {record['model']}. {words[kind](found)}"
+
+
+def _random_vectors(found: dict[str, Any]) -> str:
+    key, other = found["key"], found["other"]
+    return (
+        f"Two histograms of {found['draws']} random vectors with the steering vector as a line. Key tokens: the loss "
+        f"changes by {key['steering']:+.2f} nats, by random vectors {key['least']:+.2f} to {key['greatest']:+.2f}. "
+        f"Other tokens: by {other['steering']:.2f} nats in size, by random vectors {other['least']:.2f} to "
+        f"{other['greatest']:.2f}."
+    )
+
+
+def _prompts(found: dict[str, Any]) -> str:
+    return (
+        f"Log-odds of {_quoted(found['target'])} against {_quoted(found['contrast'])} without and with the vector, a "
+        f"line per prompt. After the experiment's own prompt they change by {found['post']:+.2f} nats, after "
+        f"{found['prompts']} others by {found['least']:+.2f} to {found['greatest']:+.2f}; {len(found['against'])} go "
+        "against it."
+    )
+
+
+def _sweep(found: dict[str, Any]) -> str:
+    post, best = found["post"], found["best"]
+    return (
+        "Two heat maps by injection layer and coefficient: the change of the key tokens' loss, and the mean absolute "
+        f"change of the others'. The experiment's own choice, layer {post['layer']} and coefficient "
+        f"{post['coefficient']:g}, is framed: {post['key']:+.2f} and {post['collateral']:.2f} nats. Lowest is layer "
+        f"{best['layer']} with {best['coefficient']:g}: {best['key']:+.2f} and {best['collateral']:.2f} nats."
+    )
 
 
 def _post(losses: pd.DataFrame, record: Record, protocol: str) -> str:
@@ -77,6 +119,21 @@ def _layers(losses: pd.DataFrame, record: Record) -> str:
             f"Lines of the loss by layer, {shown}, without and with steering, tuned lens and logit lens.",
             *sentences,
         ]
+    )
+
+
+def _lenses(losses: pd.DataFrame) -> str:
+    lens = losses[(losses["layer"] != tables.OUTPUT) & (losses["protocol"] == "raw")]
+    means = lens.groupby(["condition", "layer"])["kl_to_output"].mean()
+    first, last = "0", str(lens["layer"].astype(int).max())
+    ranges = " and ".join(
+        f"{condition} from {means[condition, first]:.3g} to {means[condition, last]:.3g} nats"
+        for condition in tables.CONDITIONS
+    )
+    return (
+        "Lines of the KL divergence of the lens' prediction from the output by layer, mean over positions: tuned lens "
+        "on raw and on centred residuals, and logit lens. The tuned lens on raw residuals goes "
+        f"{ranges}, first to last layer."
     )
 
 

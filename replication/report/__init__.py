@@ -21,6 +21,7 @@ from replication.paths import CLAIMS, PROVENANCE, PUBLISHED, RECORD, VERIFICATIO
 from replication.pins import TOLERANCE
 from replication.provenance import PINNED_VERSIONS
 from replication.published import table as published_table
+from replication.report.beyond import beyond
 from replication.report.experiment import experiment
 from replication.report.numbering import Numbering
 
@@ -53,10 +54,12 @@ def sections(template: str, **contents: Any) -> str:
 
 def _contents(model: str, experiments: list[str]) -> dict[str, Any]:
     """Everything the sections print."""
+    described = [experiment(model, name) for name in experiments]
     return {
         "model": model,
         "verified": read_json(path(VERIFIED, model)),
-        "experiments": [experiment(model, name) for name in experiments],
+        "experiments": described,
+        "beyond": beyond(model, described),
         "arithmetic": {name: read_json(path(RECORD, model, name))["numerics"]["mode"] for name in experiments},
         "claims": read_json(path(CLAIMS, model)),
         "fall": FALL,

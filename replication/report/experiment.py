@@ -1,6 +1,5 @@
 """Everything the report says about one experiment, from its tables and its record."""
 
-import os
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,7 +10,10 @@ from replication.config import Experiment
 from replication.figures import alt_text
 from replication.files import read_json
 from replication.markdown import cell
-from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, REPORT, SUMMARY, TOKEN_TABLES, TOP10, path
+from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
+from replication.report.beyond import disagreements
+from replication.report.links import link, named_links
+from replication.steered_layer import scaled_layer
 from replication.summary import chosen_layers
 from replication.tables import CONDITIONS, OUTPUT
 
@@ -48,8 +50,9 @@ def experiment(model: str, name: str) -> dict[str, Any]:
         "place": str(settings.number or name),
         "settings": settings,
         "record": record,
+        "layer": f"{record['injection']['block']}{scaled_layer(record)}",
         "x_vector": x_vector_table(record),
-        "figures": [_figure(model, name, kind, read) for kind in figure_files.REPORTED],
+        "figures": [_figure(model, name, kind, drawn_from, read) for kind, drawn_from in figure_files.REPORTED.items()],
         "files": _files(model, name),
         "output": output.to_dict("records"),
         "key": output[output["key"]].to_dict("records"),
@@ -59,23 +62,21 @@ def experiment(model: str, name: str) -> dict[str, Any]:
         "protocols": _protocols(read.losses),
         "lenses": _lenses(read.losses, read.logit_lens, record),
         "fit": _fit(read.losses, record),
+        "disagreements": disagreements(read.losses),
+        "lens_figure": _figure(model, name, "lenses", figure_files.BEYOND["lenses"], read),
     }
-
-
-def link(model: str, name: str, pattern: str) -> str:
-    """The address of a file, as seen from the report."""
-    return os.path.relpath(path(pattern, model, name), path(REPORT, model).parent)
 
 
 def x_vector_table(record: dict[str, Any]) -> list[list[str]]:
     """The post's table of a steering vector: header, the prompt's row, one row per side; cells are Markdown."""
     steering = record["experiment"]["steering"]
+    layer = str(record["injection"]["block"])
     coefficient = f"{abs(steering['coefficient']):g}"
     signs = ("+", "-") if steering["coefficient"] >= 0 else ("-", "+")
     rows = [
         ["0 (Prompt)", "+1", *record["original_prompt"]["tokens"]],
-        [str(steering["layer"]), signs[0] + coefficient, *record["added"]["tokens"]],
-        [str(steering["layer"]), signs[1] + coefficient, *record["subtracted"]["tokens"]],
+        [layer, signs[0] + coefficient, *record["added"]["tokens"]],
+        [layer, signs[1] + coefficient, *record["subtracted"]["tokens"]],
     ]
     width = max(map(len, rows))
     header = ["Layer", "Coeff", *(str(position) for position in range(width - 2))]
@@ -111,14 +112,14 @@ def _most_changed(raw: pd.DataFrame) -> int:
     return int((wide["steered"] - wide["unsteered"]).abs().idxmax())
 
 
-def _figure(model: str, name: str, kind: str, read: Tables) -> dict[str, Any]:
+def _figure(model: str, name: str, kind: str, drawn_from: tuple[str, ...], read: Tables) -> dict[str, Any]:
     return {
         "kind": kind,
         "alt": alt_text(kind, read.losses, read.effect, read.record),
         "caption": caption(kind),
         "image": link(model, name, figure_files.figure(kind, "png")),
         "print": link(model, name, figure_files.figure(kind, "pdf")),
-        "tables": _named_links(model, name, figure_files.REPORTED[kind]),
+        "tables": named_links(model, name, drawn_from),
     }
 
 
@@ -127,12 +128,8 @@ def _files(model: str, name: str) -> dict[str, Any]:
     return {
         "interactive": link(model, name, figure_files.INTERACTIVE),
         "centred": link(model, name, figure_files.figure("post_centred", "png")),
-        "tables": _named_links(model, name, (LOSSES, TOP10, EFFECT, LOGIT_LENS, SUMMARY, *TOKEN_TABLES, RECORD)),
+        "tables": named_links(model, name, (LOSSES, TOP10, EFFECT, LOGIT_LENS, SUMMARY, *TOKEN_TABLES, RECORD)),
     }
-
-
-def _named_links(model: str, name: str, patterns: tuple[str, ...]) -> dict[str, str]:
-    return {os.path.basename(pattern): link(model, name, pattern) for pattern in patterns}
 
 
 def _by_layer(summary: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:

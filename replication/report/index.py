@@ -14,7 +14,8 @@ def index() -> str:
     """The index as Markdown, over all models with a report and verdicts below the working directory."""
     found = sorted(Path().glob(VERIFICATION.format(model="*")))
     models = [read_json(file)["model"] for file in found]
-    return sections("index.md.jinja", models=[_model(name) for name in models if path(REPORT, name).exists()])
+    described = [_model(name) for name in models if path(REPORT, name).exists()]
+    return sections("index.md.jinja", models=described, by_size=_by_size(described))
 
 
 def _model(model: str) -> dict[str, Any]:
@@ -43,5 +44,26 @@ def _statuses(verification: dict[str, Any]) -> dict[str, list[str]]:
 def _experiment(model: str, name: str) -> dict[str, Any]:
     summary = tables.read(path(SUMMARY, model, name), tables.SUMMARY)
     key = summary[(summary["protocol"] == "raw") & (summary["layer"] == OUTPUT) & summary["key"]]
-    title = read_json(path(RECORD, model, name))["experiment"]["title"]
-    return {"name": name, "title": title, "key": key.to_dict("records")}
+    record = read_json(path(RECORD, model, name))
+    return {
+        "name": name,
+        "title": record["experiment"]["title"],
+        "layers": record["shape"]["layers"],
+        "d_model": record["shape"]["d_model"],
+        "layer": record["injection"]["block"],
+        "key": key.to_dict("records"),
+    }
+
+
+def _by_size(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every key token of every experiment, with its change in each model that has it, the smallest model first."""
+    rows = [
+        {"model": model["name"], "page": model["page"], **experiment, **token}
+        for model in models
+        for experiment in model["experiments"]
+        for token in experiment["key"]
+    ]
+    first_seen = {row["name"]: place for place, row in reversed(list(enumerate(rows)))}
+    return sorted(
+        rows, key=lambda row: (first_seen[row["name"]], row["position"], row["layers"], row["d_model"], row["model"])
+    )
