@@ -93,9 +93,11 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # `<<: *other` is no key, and may stand beside the keys that it would bring
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable):
-                if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
+                if key in seen:
                     line = key_node.start_mark.line + 1
                     raise UserError(f"{self.name}, line {line}: the key {key!r} stands twice; keep one of them")
                 seen.add(key)

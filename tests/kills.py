@@ -147,7 +147,7 @@ class Run:
 def prepared(folder: Path, targets: tuple[str, ...] = ()) -> Place:
     """A place to run in: the repository's code, two of its experiments, the miniature at the hub."""
     repository = folder / "repository"
-    for name in ("replication", "tests/pins", "profiles"):
+    for name in ("replication", "tests/pins", "profiles", "docs"):
         shutil.copytree(REPOSITORY / name, repository / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "pyproject.toml", "config.yaml", "CITATION.cff"):
         shutil.copy2(REPOSITORY / name, repository / name)
