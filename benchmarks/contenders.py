@@ -56,9 +56,9 @@ def place(scratch: Path, size: str) -> Place:
         write_model(model, context=1024, scale=0.02, **shape)
         write_lens(lens, layers=shape["layers"], d_model=shape["d_model"], scale=1e-3)
     experiments = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["experiments"]
-    for experiment in experiments.values():
+    for steering in (experiment["steering"] for experiment in experiments.values()):
         # The post's layers are of 48: in a smaller model, the same part of the way up.
-        experiment["steering"]["layer"] = experiment["steering"]["layer"] * shape["layers"] // SHAPES["xl"]["layers"]
+        steering["layer"] = steering["layer"] * shape["layers"] // steering.pop("scaled_from")
     work.mkdir(exist_ok=True)
     found = Place(model.resolve(), lens.resolve(), work.resolve(), experiments)
     (work / "experiments.json").write_text(json.dumps(experiments))
