@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CORES ?= 4
+SCRATCH ?= scratch
 
-.PHONY: help env demo test test-all kills portability validators coverage lock miniature true-size lint
+.PHONY: help env demo test test-all kills portability validators coverage lock miniature true-size compare lint
 
 help:
 	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
@@ -20,6 +21,7 @@ help:
 	@echo "make kills      30 kills of the workflow at random moments, and what stands in the end"
 	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
 	@echo "make true-size  the workflow on random weights of GPT-2 XL's size: time and memory"
+	@echo "make compare    time and memory against a plain loop of the same work, on such weights (SCRATCH=folder)"
 	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint"
 
 # The stamp is made last, so an interrupted installation is repeated.
@@ -75,6 +77,10 @@ miniature: env
 
 true-size: env
 	@$(BIN)/python benchmarks/true_size.py
+
+compare: env
+	@$(BIN)/python benchmarks/compare.py --scratch $(SCRATCH)
+	@$(BIN)/python benchmarks/sweep.py --scratch $(SCRATCH)
 
 lint: env
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check Snakefile

@@ -11,12 +11,8 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections import defaultdict
 from pathlib import Path
 
 import yaml
@@ -24,62 +20,12 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
+import processes  # noqa: E402
 from loopback_hub import LoopbackHub  # noqa: E402
 from random_model import write_hub  # noqa: E402
 
 MODEL = "gpt2-xl"
-SAMPLE_SECONDS = 0.5
 GB = 1e9
-
-
-class Memory(threading.Thread):
-    """Samples the memory of a process and all below it, from /proc/<pid>/smaps_rollup.
-
-    Pss counts a page shared by n processes as 1/n in each, so sums count shared pages once.
-    """
-
-    def __init__(self, root: int) -> None:
-        super().__init__(daemon=True)
-        self.root, self.stopped = root, threading.Event()
-        self.sum_peak: dict[str, int] = defaultdict(int)
-        self.process_peak: dict[str, int] = defaultdict(int)
-
-    def run(self) -> None:
-        while not self.stopped.wait(SAMPLE_SECONDS):
-            sums: dict[str, int] = defaultdict(int)
-            for process in descendants(self.root):
-                for name, value in rollup(process).items():
-                    sums[name] += value
-                    self.process_peak[name] = max(self.process_peak[name], value)
-            for name, value in sums.items():
-                self.sum_peak[name] = max(self.sum_peak[name], value)
-
-
-def descendants(root: int) -> list[int]:
-    """A process and all below it."""
-    children = defaultdict(list)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-            except OSError:
-                continue
-            children[int(stat.rsplit(")", 1)[1].split()[1])].append(int(entry.name))
-    found, waiting = [], [root]
-    while waiting:
-        found.append(waiting.pop())
-        waiting += children[found[-1]]
-    return found
-
-
-def rollup(process: int) -> dict[str, int]:
-    """Rss, Pss, Pss_Anon and Pss_File of one process, in bytes."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
-    except OSError:
-        return {}
-    values = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
-    return {name: values.get(name, 0) for name in ("Rss", "Pss", "Pss_Anon", "Pss_File")}
 
 
 def main() -> None:
@@ -111,22 +57,15 @@ def run(scratch: Path, mine: Path, cores: str) -> None:
     work = scratch / "work"
     work.mkdir()
     with LoopbackHub(scratch / "hub") as hub:
-        environment = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(scratch / "home")}
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(scratch / "home")}
         command = [Path(sys.executable).parent / "snakemake", "--cores", cores, "--directory", work]
         command += ["--snakefile", REPOSITORY / "Snakefile", "--quiet", "rules", "progress", "--configfile", mine]
-        began = time.monotonic()
-        process = subprocess.Popen(command, env=environment, cwd=work)
-        memory = Memory(process.pid)
-        memory.start()
-        status = process.wait()
-        memory.stopped.set()
-    wall = time.monotonic() - began
-    if status:
-        sys.exit(f"error: the workflow failed with status {status}")
-    print(f"\nwhole workflow, {cores} cores asked for, {os.cpu_count()} there: {wall:.0f} s")
-    for name in ("Pss", "Pss_Anon", "Pss_File"):
-        together, one = memory.sum_peak[name] / GB, memory.process_peak[name] / GB
-        print(f"peak {name:9} in sum {together:6.2f} GB, one process {one:6.2f} GB")
+        took = processes.run(command, processes.resident, environment, work)
+    if took.status:
+        sys.exit(f"error: the workflow failed with status {took.status}")
+    print(f"\nwhole workflow, {cores} cores asked for, {os.cpu_count()} there: {took.wall:.0f} s")
+    together, one = took.together["RssAnon"] / GB, took.one["RssAnon"] / GB
+    print(f"peak anonymous memory in sum {together:.2f} GB, of one process {one:.2f} GB")
     for table in sorted(work.glob("logs/**/*.benchmark.tsv")):
         seconds, *_ = table.read_text().splitlines()[1].split("\t")
         print(f"{table.relative_to(work / 'logs')!s:60} {float(seconds):7.1f} s")
