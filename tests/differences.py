@@ -63,8 +63,7 @@ def measured(way: Way) -> pd.DataFrame:
         files = weights.obtain(MODEL, config.models[MODEL], Path(scratch), Path(scratch) / "hashes.json")
     loaded = load(files)
     if way.attention:
-        loaded.gpt2.set_attn_implementation(way.attention)
-        measure.both_streams = lambda gpt2, ids, vector: plain_streams(gpt2, ids, vector, way.batch)
+        measure.both_streams = lambda gpt2, ids, vector: plain_streams(gpt2, ids, vector, way)
     order = list(config.experiments) * way.before
     for name in reversed(order):
         measure.measure(loaded, config.experiments[name])
@@ -72,12 +71,17 @@ def measured(way: Way) -> pd.DataFrame:
     return pd.concat(tables, names=["experiment"]).reset_index(level=0)
 
 
-def plain_streams(gpt2: Any, ids: list[int], vector: Any, batch: bool) -> Any:
+def plain_streams(gpt2: Any, ids: list[int], vector: Any, way: Way) -> Any:
     """What `both_streams` gives, by transformers' own forward with hooks, causal mask and all."""
     import torch
 
-    both = [[False, True]] if batch else [[False], [True]]
-    return torch.cat([_stream(gpt2, ids, vector, steered) for steered in both])
+    both = [[False, True]] if way.batch else [[False], [True]]
+    # The package calls single blocks, which are causal without a mask under sdpa only: so only for this forward.
+    gpt2.set_attn_implementation(way.attention)
+    try:
+        return torch.cat([_stream(gpt2, ids, vector, steered) for steered in both])
+    finally:
+        gpt2.set_attn_implementation("sdpa")
 
 
 def _stream(gpt2: Any, ids: list[int], vector: Any, steered: list[bool]) -> Any:

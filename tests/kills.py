@@ -25,6 +25,7 @@ from pathlib import Path
 
 import yaml
 from loopback_hub import LoopbackHub
+from repository_copy import copied
 
 from replication.config import REPOSITORY
 from replication.hashes import digest_of
@@ -146,11 +147,7 @@ class Run:
 
 def prepared(folder: Path, targets: tuple[str, ...] = ()) -> Place:
     """A place to run in: the repository's code, two of its experiments, the miniature at the hub."""
-    repository = folder / "repository"
-    for name in ("replication", "tests/pins", "profiles", "docs"):
-        shutil.copytree(REPOSITORY / name, repository / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "pyproject.toml", "config.yaml", "CITATION.cff"):
-        shutil.copy2(REPOSITORY / name, repository / name)
+    repository = copied(folder / "repository")
     config = read_yaml(repository / "config.yaml")
     sources = {"weights": ("model", "owner/miniature", "model"), "lens": ("lens", "spaces/owner/lenses", "space")}
     pins: dict[str, object] = {"note": config["models"][MODEL]["note"]}

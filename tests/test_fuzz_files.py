@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from random_model import write_lens, write_model
 
 from replication import models, weights
-from replication.config import Model
+from replication.config import REPOSITORY, Model
 from replication.errors import UserError
 
 FILES = ("model/config.json", "model/model.safetensors", "model/tokenizer.json", "lens/config.json", "lens/params.pt")
@@ -26,6 +26,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model and a lens, so small that a random bit often falls on a header."""
     folder = tmp_path_factory.mktemp("whole")
     write_model(folder / "model", layers=1, d_model=2, heads=1, context=8)
+    # Few tokens, read in no time.
+    shutil.copy2(REPOSITORY / "replication/miniature/model/tokenizer.json", folder / "model")
+    values = json.loads((folder / "model/config.json").read_text()) | {"bos_token_id": 726}
+    (folder / "model/config.json").write_text(json.dumps(values))
     write_lens(folder / "lens", layers=1, d_model=2)
     return folder
 

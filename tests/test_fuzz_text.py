@@ -109,7 +109,7 @@ def test_any_experiment_is_measured_right_or_refused(
     counts = {"measured": 0, "refused": 0}
     tail = " I hate you because you're a wonderful person"
 
-    @profile(5 * factor)
+    @profile(4 * factor)
     @given(TEXTS, SIDES.filter(bool), SIDES, COEFFICIENTS, st.integers(0, 47))
     def attempt(prompt: str, added: str, subtracted: str, coefficient: float, layer: int) -> None:
         # What a job gets is what stood in the file.

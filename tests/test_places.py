@@ -4,12 +4,12 @@ Tests run as root, whom permissions do not stop: folders are made read-only, and
 process of the test's own sees.
 """
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from repository_copy import copied
 from test_workflow import SNAKEMAKE, snakemake
 
 from replication.config import REPOSITORY
@@ -100,11 +100,7 @@ def test_a_repository_that_is_read_only_serves_another_folder(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["with spaces", "käse 汉字 😀", 'it\'s "quoted"', "$HOME; `true` & (x)", "{braces}"])
 def test_repository_and_folder_with_odd_names(tmp_path: Path, name: str):
-    repository, work = tmp_path / f"r {name}", tmp_path / f"w {name}"
-    for part in ("replication", "profiles"):
-        shutil.copytree(REPOSITORY / part, repository / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("Snakefile", "config.yaml", "CITATION.cff", "pyproject.toml"):
-        shutil.copy2(REPOSITORY / part, repository / part)
+    repository, work = copied(tmp_path / f"r {name}"), tmp_path / f"w {name}"
     work.mkdir()
     snakemake(work, TARGET, repository=repository)
     assert (work / TARGET).is_file()
