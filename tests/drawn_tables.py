@@ -8,7 +8,8 @@ import pandas as pd
 
 from replication import tables
 from replication.files import write_json
-from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
+from replication.paths import CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
+from replication.tables import STEERING
 
 BOS = "<|endoftext|>"
 VOCABULARY = (" wonderful", "ate", "\n", " $x$", "</script>", "\u202etxt", " null", "é", " extraordinary")
@@ -119,4 +120,33 @@ def written(made: Tables, model: str, experiment: str) -> None:
         (made.top10, tables.TOP10, TOP10),
     ):
         tables.write(table, columns, path(pattern, model, experiment))
+    for kind, table in control_tables(made).items():
+        tables.write(table, tables.CONTROLS[kind], path(CONTROL_TABLES[kind], model, experiment))
     write_json(path(RECORD, model, experiment), made.record)
+
+
+def control_tables(made: Tables) -> dict[str, pd.DataFrame]:
+    """The controls' tables of an experiment: four draws, three prompts, and a sweep with a large rise.
+
+    The steering vector changes the key tokens by -2 nats and the others by +1, draw i by i nats and by -i / 2.
+    """
+    positions = range(len(made.record["prompt"]["ids"]))
+    keys, own = made.record["key_positions"], made.record["experiment"]["steering"]["coefficient"]
+    changes: dict[tuple[Any, ...], tuple[float, float]] = {(STEERING,): (-2, 1)}
+    changes |= {(draw,): (draw, -draw / 2) for draw in range(4)}
+    cells = product(range(made.record["shape"]["layers"]), (-own, 0, own, 4 * own))
+    swept = {(layer, c): (-c * (layer + 1) / 4 if c <= own else 90, abs(c) / 4) for layer, c in cells}
+
+    def table(values: dict[tuple[Any, ...], tuple[float, float]], names: tuple[str, ...]) -> pd.DataFrame:
+        rows = [
+            (*cell, i, i + 1, "token", i in keys, 4, 4 + change[i not in keys], change[i not in keys])
+            for cell, change in values.items()
+            for i in positions
+        ]
+        return pd.DataFrame(rows, columns=[*names, *list(tables.SWEEP)[2:]])
+
+    prompts = [("post", "I", 0, 2), ("paraphrase", "You, $x$ | <b>", -1, 2), ("neutral", "It", 1, 0.5)]
+    rows = [(kind, text, " a", " b", before, after, after - before) for kind, text, before, after in prompts]
+    found = {"random_vectors": table(changes, ("draw",)), "prompts": pd.DataFrame(rows, columns=list(tables.PROMPTS))}
+    found["sweep"] = table(swept, ("layer", "coefficient"))
+    return {kind: values.astype(tables.CONTROLS[kind]) for kind, values in found.items()}

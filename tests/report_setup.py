@@ -1,12 +1,12 @@
 """A whole run in made-up tables: everything the report is compiled from, written where the package looks for it."""
 
 import pandas as pd
-from drawn_tables import Tables, written
+from drawn_tables import Tables, control_tables, written
 from PIL import Image
 
-from replication import claims, figure_files, tables
+from replication import claims, control_verdicts, figure_files, tables
 from replication.files import write_json, write_text
-from replication.paths import CLAIMS, PUBLISHED, SUMMARY, TOKEN_TABLES, VERIFICATION, VERIFIED, path
+from replication.paths import CLAIMS, CONTROLS, PUBLISHED, SUMMARY, TOKEN_TABLES, VERIFICATION, VERIFIED, path
 from replication.published import table as published_table
 from replication.published.data import published_sets
 from replication.summary import summary
@@ -25,6 +25,12 @@ def written_run(model: str, made: dict[str, Tables], note: str | None = None) ->
             write_text(path(pattern, model, name), "a table")
     judged = {name: claims.claims(part.losses, part.top10, part.record) for name, part in made.items()}
     write_json(path(CLAIMS, model), judged)
+    judges = {kind: getattr(control_verdicts, kind) for kind in figure_files.CONTROL_KINDS}
+    found = {
+        name: {kind: judges[kind](table, part.record) for kind, table in control_tables(part).items()}
+        for name, part in made.items()
+    }
+    write_json(path(CONTROLS, model), found)
     checks = {name: {"pins": NOT_RUN, "second_opinion": AGREES} for name in made}
     ran, skipped, *_ = published_sets("gpt2-xl")
     rows = [published_table.compared(ran, check, check.expected) for check in ran.checks]
@@ -41,7 +47,7 @@ def written_run(model: str, made: dict[str, Tables], note: str | None = None) ->
 
 def write_pictures(model: str, name: str) -> None:
     """Small pictures in the place of the figures, and an empty interactive page."""
-    for kind in figure_files.KINDS:
+    for kind in (*figure_files.KINDS, *figure_files.CONTROL_KINDS):
         picture = path(figure_files.figure(kind, "png"), model, name)
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), "white").save(picture)

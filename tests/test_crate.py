@@ -13,15 +13,29 @@ from validators import crate_faults
 
 from replication.crate import write_crate
 from replication.crate_files import by_content
+from replication.figure_files import figure
 from replication.files import write_json, write_text
 from replication.outputs import OF_A_MODEL, OF_AN_EXPERIMENT
-from replication.paths import CRATE, LOSSES, PROVENANCE, RECORD, SUMMARY, VERIFIED, path
+from replication.paths import (
+    CONTROLS,
+    CRATE,
+    LOSSES,
+    PROVENANCE,
+    RANDOM_VECTORS,
+    RECORD,
+    SUMMARY,
+    SWEEP,
+    VERIFIED,
+    path,
+)
 from replication.provenance import provenance
 from replication.run_records import STORE, jobs
 from replication.workflow import PACKAGE
 
 MODEL, EXPERIMENT = "made-up", "love hate #1"
 WEIGHTS = {"model/model.safetensors": hashlib.sha256(b"weights").hexdigest()}
+
+OF_CONTROLS = (RANDOM_VECTORS, SWEEP, *(figure("random_vectors", name) for name in ("png", "svg", "pdf")))
 
 
 def remember(output: Path, rule: str, command: str, inputs: list[str], started: float, ended: float) -> None:
@@ -37,7 +51,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     written(made_up(), MODEL, EXPERIMENT)
     stamp = {"note": "Made up.", "folder": "models/a", "lens_folder": "lens", "sha256": WEIGHTS}
     write_json(path(VERIFIED, MODEL), stamp)
-    for pattern in (*OF_A_MODEL, *OF_AN_EXPERIMENT):
+    # Random vectors have a table and a figure; a sweep without key tokens has a table alone.
+    write_json(path(CONTROLS, MODEL), {EXPERIMENT: {"random_vectors": {"key": {}}, "sweep": {"tokens": 0}}})
+    for pattern in (*OF_A_MODEL, *OF_AN_EXPERIMENT, *OF_CONTROLS):
         file = path(pattern, MODEL, EXPERIMENT)
         if not file.exists():
             write_text(file, f"contents of {file}")
@@ -87,7 +103,7 @@ def test_the_validator_notices_a_crate_that_is_none(run, tmp_path_factory):
 
 def test_every_output_is_there_once_with_its_hash_and_size(run):
     files = {entity["name"]: entity for entity in entities().values() if entity["@type"] == "File"}
-    outputs = {str(path(pattern, MODEL, EXPERIMENT)) for pattern in (*OF_A_MODEL, *OF_AN_EXPERIMENT)}
+    outputs = {str(path(pattern, MODEL, EXPERIMENT)) for pattern in (*OF_A_MODEL, *OF_AN_EXPERIMENT, *OF_CONTROLS)}
     assert outputs == set(files) - {"models/a/model.safetensors"}
     for name in outputs:
         contents = Path(name).read_bytes()

@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from drawn_tables import BOS, Tables, made_up, written
+from drawn_tables import BOS, Tables, control_tables, made_up, written
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -21,11 +21,24 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from pytest_regressions.file_regression import FileRegressionFixture
 
-from replication import figure_files
-from replication.figures import alt_text, curves, draw, overview, page, post
+from replication import control_verdicts, figure_files
+from replication.figures import (
+    alt_text,
+    control_alt_text,
+    controls,
+    curves,
+    draw,
+    draw_control,
+    fit,
+    overview,
+    page,
+    post,
+)
 from replication.figures.cell_texts import CellTexts, text_width
 from replication.figures.grid import draw_cells
 from replication.visible import shortened, visible
+
+CONTROL_FILES = tuple(figure_files.control_figures({"{experiment}": list(figure_files.CONTROL_KINDS)}))
 
 ODD = (
     "\n",
@@ -57,7 +70,12 @@ def figures_of(made: Tables) -> dict[str, Figure]:
         "output": curves.output(made.losses, made.record),
         "layers": curves.layers(made.losses, made.logit_lens, made.record),
         "kl": overview.kl(made.effect, made.record),
+        "lenses": fit.lenses(made.losses, made.logit_lens, made.record),
     }
+
+
+def controls_of(made: Tables) -> dict[str, Figure]:
+    return {kind: getattr(controls, kind)(table, made.record) for kind, table in control_tables(made).items()}
 
 
 def panels(figure: Figure) -> list[Axes]:
@@ -309,16 +327,20 @@ def test_odd_tokens_are_drawn_without_missing_glyphs_or_formulas(suffix: str, tm
             svg = target.read_text(encoding="utf-8")
             assert "Odd $\\frac{a}$ \\u65e5\\u672c \\u202etitle" in svg
             assert "\u202e" not in svg
-            # The one figure without the tokens of the prompt: it shows key tokens only.
-            assert ("\\n" in svg) == (kind != "layers")
+            # These show key tokens only, or none.
+            assert ("\\n" in svg) == (kind not in ("layers", "lenses"))
 
 
 def test_drawing_writes_exactly_the_files_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     written(made_up(layers=3), "m", "e")
     draw("m", "e")
+    for kind in figure_files.CONTROL_KINDS:
+        draw_control(kind, "m", "e")
     files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
-    assert files == sorted(pattern.format(model="m", experiment="e") for pattern in figure_files.FIGURE_FILES)
+    assert files == sorted(
+        pattern.format(model="m", experiment="e") for pattern in figure_files.FIGURE_FILES + CONTROL_FILES
+    )
 
 
 @pytest.mark.parametrize("suffix", figure_files.FORMATS)
@@ -402,15 +424,66 @@ def test_alt_text_says_the_numbers_that_matter(made: Tables, kind: str) -> None:
         losses.loc[key, "loss"] = [60.0 if name == "unsteered" else 1.0 for name in losses.loc[key, "condition"]]
         text = alt_text(kind, losses, made.effect, made.record)
         assert "“_wonderful” steering changes the tuned lens' loss most at layer 3: from 60.00 to 1.00 nats" in text
+    if kind == "lenses":
+        row = column(losses, "kl_to_output", "0", protocol="raw", condition="steered")
+        assert f"steered from {sum(row) / 4:.3g} to" in text
     if kind == "kl":
         effect = made.effect[made.effect["protocol"] == "raw"]["kl_to_unsteered"]
         assert f"{effect.max():.2f} nats" in text
         assert f"{(effect == 0).sum()} of 24 cells" in text
 
 
-@pytest.mark.parametrize("kind", ["post_raw", "lens", "output", "layers", "kl"])
+def test_alt_text_of_controls_says_the_numbers_that_matter(made: Tables) -> None:
+    found = {
+        kind: control_alt_text(kind, getattr(control_verdicts, kind)(table, made.record), made.record)
+        for kind, table in control_tables(made).items()
+    }
+    assert "by -2.00 nats, by random vectors +0.00 to +3.00" in found["random_vectors"]
+    assert "by 1.00 nats in size, by random vectors 0.00 to 1.50" in found["random_vectors"]
+    assert "own prompt they change by +2.00 nats, after 2 others by -0.50 to +3.00; 1 go against" in found["prompts"]
+    assert "layer 2 and coefficient 5, is framed: -3.75 and 1.25 nats" in found["sweep"]
+    assert "Lowest is layer 4 with 5: -6.25 and 1.25 nats" in found["sweep"]
+
+
+def test_random_vectors_marks_the_steering_vector_among_the_draws(made: Tables) -> None:
+    key, other = controls_of(made)["random_vectors"].axes
+    for axes, steering, draws in ((key, -2, [0, 1, 2, 3]), (other, 1, [0, 0.5, 1, 1.5])):
+        (line,) = (line for line in axes.lines if line.get_label() == "the steering vector")
+        assert list(line.get_xdata()) == [steering, steering]
+        bars = [patch for patch in axes.patches if patch.get_height()]
+        assert [bars[0].get_x(), bars[-1].get_x() + bars[-1].get_width()] == [min(draws), max(draws)]
+        assert sum(bar.get_height() for bar in bars) == 4
+
+
+def test_prompts_are_sorted_and_those_against_named(made: Tables) -> None:
+    (axes,) = controls_of(made)["prompts"].axes
+    labels = axes.get_yticklabels()
+    assert [label.get_text() for label in labels] == [
+        "It (neutral)",
+        "I (the experiment's own)",
+        "You, $x$ | <b> (paraphrase)",
+    ]
+    assert [label.get_fontweight() for label in labels] == ["normal", "bold", "normal"]
+    assert [text.get_text() for text in axes.texts] == ["−0.50 against", "+2.00", "+3.00"]
+    drawn = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
+    assert (drawn["unsteered"], drawn["steered"]) == ([1, 0, -1], [0.5, 2, 2])
+
+
+def test_sweep_is_centred_on_0_cut_at_the_largest_fall_and_frames_the_own_choice(made: Tables) -> None:
+    figure = controls_of(made)["sweep"]
+    key, other = panels(figure)
+    assert key.images[0].get_clim() == (-6.25, 6.25)
+    assert values(key).max() == 90
+    assert cells(key)[0].texts[2].tolist() == ["+3.8", "", "−3.8", "+90.0"]
+    assert values(other)[0].tolist() == [1.25, 0, 1.25, 5]
+    for axes in (key, other):
+        assert {patch.get_bbox().bounds for patch in axes.patches} == {(1.5, 1.5, 1.0, 1.0)}
+        assert tick_texts(axes, "x") == ["−5", "0", "5", "20"]
+
+
+@pytest.mark.parametrize("kind", ["post_raw", "lens", "output", "layers", "kl", "lenses", *figure_files.CONTROL_KINDS])
 def test_figures_are_what_they_were(made: Tables, kind: str, file_regression: FileRegressionFixture) -> None:
-    file_regression.check(described(figures_of(made)[kind]), encoding="utf-8")
+    file_regression.check(described((figures_of(made) | controls_of(made))[kind]), encoding="utf-8")
 
 
 def described(figure: Figure) -> str:
@@ -438,7 +511,9 @@ def described(figure: Figure) -> str:
             look = f"{to_hex(line.get_color())} {line.get_linestyle()!r} {line.get_marker()}"
             lines += [f"  line {line.get_label()!r} {look} {np.round(line.get_xydata(), 3).tolist()}"]
         for patch in axes.patches:
-            lines += [f"  patch {np.round(patch.get_bbox().bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"]
+            # A colour bar's arrow is no rectangle.
+            box = patch.get_bbox() if isinstance(patch, Rectangle) else patch.get_path().get_extents()
+            lines += [f"  patch {np.round(box.bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"]
     return "\n".join(lines) + "\n"
 
 

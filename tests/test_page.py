@@ -69,7 +69,8 @@ def test_only_our_own_elements_are_there(html: str) -> None:
     assert not tags & {"script", "iframe", "link", "object", "form", "input"}
     assert len(elements.of("table")) == html.count("<table")
     assert all(str(image["src"]).startswith("data:image/") for image in elements.of("img"))
-    assert len(elements.of("img")) == 10
+    # Of each experiment five figures, the lenses, and three controls.
+    assert len(elements.of("img")) == 18
     assert not [attributes for _, attributes, _ in elements.found if any(name.startswith("on") for name in attributes)]
     policy = next(meta for meta in elements.of("meta") if meta.get("http-equiv"))
     assert str(policy["content"]).startswith("default-src 'none';")

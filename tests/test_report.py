@@ -21,11 +21,12 @@ from replication.__main__ import app
 from replication.config import REPOSITORY
 from replication.files import read_json, write_json, write_text
 from replication.markdown import cell, code, plain
-from replication.paths import INDEX, INDEX_PAGE, REPORT, REPORT_PAGE, VERIFICATION, path
+from replication.paths import CONTROLS, INDEX, INDEX_PAGE, REPORT, REPORT_PAGE, VERIFICATION, path
 from replication.report import markdown, procedure
-from replication.report.experiment import predictions
+from replication.report.experiment import predictions, x_vector_table
 from replication.report.index import index
 from replication.report.numbering import Numbering
+from replication.steered_layer import scaled_layer
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TOKENS = (" hate", HOSTILE, " a|b", " `tick`", "\u202e_*x*_", " wonderful", "\n")
@@ -86,6 +87,41 @@ def test_changes_by_layer_are_those_of_the_table(text: str) -> None:
         for layer, shown in zip(["0", "1", "2", "3", tables.OUTPUT], row[2:], strict=True):
             change = loss(made, layer, position, "steered") - loss(made, layer, position, "unsteered")
             assert shown == f"{change:+.4f}"
+
+
+def test_controls_stand_in_the_report_with_their_numbers(text: str) -> None:
+    vector, others = rows(text, "random-vectors")
+    # Two key tokens: -4 against 0, 2, 4 and 6, whose mean is 3 and deviation the root of 20 / 3.
+    assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000 ± 2.5820",
+                          "+0.0000 to +6.0000", "0%", "100%", "-2.7"]  # fmt: skip
+    assert others[2:4] == ["other tokens", "+1.0000"]
+    (prompts,) = [row for row in rows(text, "more-prompts") if row[0].startswith("Love")]
+    assert prompts[1:] == ["does not hold", " a,  b", "+2.0000", "+1.2500", "-0.5000 to +3.0000", "1 of 2", "1 of 2"]
+    (own,) = rows(text, "sweep")
+    assert own[1:] == ["2, 5", "-7.5000", "1.2500", "4, 5", "-12.5000", "1.2500", "10% of 20"]
+    assert "Not decidable for experiments without key tokens: Mine." in text
+    assert [row[1:] for row in rows(text, "depths")] == [["2", "not scaled", "2", "2", "5"]] * 2
+
+
+def test_a_control_switched_off_is_said_to_be(run: Path) -> None:
+    found = read_json(path(CONTROLS, "m"))
+    write_json(path(CONTROLS, "m"), {name: {"prompts": each["prompts"]} for name, each in found.items()})
+    try:
+        without = markdown("m", list(MADE))
+    finally:
+        write_json(path(CONTROLS, "m"), found)
+    assert without.count("Switched off in the configuration of this run.") == 2
+    assert "figure-sweep" not in without
+    assert "love_hate-figure-prompts" in without
+
+
+def test_a_scaled_layer_is_printed_as_it_was_steered() -> None:
+    record = MADE["love_hate"].record
+    steering = {"layer": 6, "scaled_from": 48, "coefficient": 5}
+    scaled = record | {"shape": {"layers": 12}, "experiment": {"steering": steering}, "injection": {"block": 2}}
+    assert scaled_layer(scaled) == " (layer 6 of 48, scaled to 12)"
+    assert [row[0] for row in x_vector_table(scaled)[2:]] == ["2", "2"]
+    assert scaled_layer(scaled | {"shape": {"layers": 48}}) == ""
 
 
 def test_predictions_are_the_first_five_of_the_top_ten(text: str) -> None:
@@ -175,7 +211,9 @@ def test_every_link_leads_somewhere(run: Path, text: str) -> None:
 
 def test_captions_are_numbered_and_pictures_described(text: str) -> None:
     figures = re.findall(r"^\*(Figure \S+)\. ", text, re.MULTILINE)
-    assert figures == [f"Figure {place}.{i}" for place in ("1", "mine") for i in range(1, 6)]
+    # Five of each experiment; the lenses and three controls, of which one without key tokens has the prompts alone.
+    wanted = [f"Figure {place}.{i}" for place, count in (("1", 9), ("mine", 7)) for i in range(1, count + 1)]
+    assert sorted(figures) == sorted(wanted)
     letters = re.findall(r"\*Table ([A-Z]+)\. ", text)
     assert letters == [chr(65 + i) for i in range(len(letters))]
     assert all(len(alt) > 80 for alt in re.findall(r"!\[(.*?)\]\(", text))
@@ -212,11 +250,11 @@ def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
     assert [row[0] for row in found] == ["m", "second"]
     assert [row[3] for row in found] == ["nothing differs", "something differs"]
     losses = rows(index(), "key-tokens")
-    assert [row[:1] + row[2:3] for row in losses] == [["m", " a|b"], ["m", " wonderful"]]
+    assert [row[1:5] for row in losses] == [[" a|b", "m", "5", "2"], [" wonderful", "m", "5", "2"]]
     made = MADE["love_hate"]
     for row, position in zip(losses, (2, 5), strict=True):
         before, after = (loss(made, tables.OUTPUT, position, c) for c in tables.CONDITIONS)
-        assert row[3:] == [f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
+        assert row[5:] == [f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
 
 
 def test_commands_write_report_and_index_whole(run: Path) -> None:

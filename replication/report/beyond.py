@@ -66,7 +66,8 @@ def disagreements(losses: pd.DataFrame) -> list[dict[str, Any]]:
     cells = ["condition", "layer", "position"]
     lens = losses[losses["layer"] != OUTPUT]
     raw, centred = (lens[lens["protocol"] == protocol].set_index(cells) for protocol in tables.PROTOCOLS)
-    both = raw.join(centred[["top_id", "top_token", "top_probability"]], rsuffix="_centred")
+    tops = ["top_id", "top_token", "top_probability"]
+    both = raw.join(centred[tops].add_suffix("_centred"))
     apart = both[both["top_id"] != both["top_id_centred"]].reset_index()
     least = apart[["top_probability", "top_probability_centred"]].min(axis=1)
     order = least.sort_values(ascending=False, kind="stable").index

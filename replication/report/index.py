@@ -50,7 +50,7 @@ def _experiment(model: str, name: str) -> dict[str, Any]:
         "title": record["experiment"]["title"],
         "layers": record["shape"]["layers"],
         "d_model": record["shape"]["d_model"],
-        "layer": record["injection"]["block"],
+        "steered_at": record["injection"]["block"],
         "key": key.to_dict("records"),
     }
 
