@@ -1,4 +1,4 @@
-"""The notebooks of docs/: executed where they lie, as a reader would; `python tests/notebook.py` writes their outputs."""
+"""The notebooks of docs/, executed where they lie; `python tests/notebook.py` writes their outputs anew."""
 
 import os
 from pathlib import Path
