@@ -108,4 +108,4 @@ def test_they_run_on_a_random_model_of_48_layers(configuration, tmp_path):
         assert measured.losses["loss"].notna().all()
         changed = measured.effect.groupby("position")["kl_to_unsteered"].max()
         assert changed[0] == 0, name
-        assert changed[1] > 0, name
+        assert changed.max() > 0, name
