@@ -162,7 +162,7 @@ class Experiment(Frozen):
     """One steering vector and the lens prompt on which its effect is read."""
 
     number: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[1])] = None
-    """Number of the post's example, if it is one (1, 2, 3 or 5)."""
+    """Number of the example in the original post, whose numbering the replicated one keeps (1, 2, 3 and 5)."""
     title: Annotated[FilledText, Field(examples=["Love - Hate"])]
     """Name for headings and figures."""
     prompt: Annotated[FilledText, Field(examples=["I hate you because you're a wonderful person"])]
@@ -258,12 +258,12 @@ def checked(values: Any) -> Configuration:
     Raises:
         UserError: One sentence per fault, naming the key, the value and what would be right.
     """
-    return _validated(Configuration, values, "the configuration")
+    return _validated(Configuration, values, "")
 
 
-def checked_experiment(name: str, values: Any) -> Experiment:
-    """The experiment in `values`; raises UserError as `checked` does."""
-    return _validated(Experiment, values, f"experiments.{name}")
+def checked_experiment(name: str | None, values: Any) -> Experiment:
+    """The experiment in `values`, which has a name or stands alone; raises UserError as `checked` does."""
+    return _validated(Experiment, values, "" if name is None else f"experiments.{name}")
 
 
 def checked_model(name: str, values: Any) -> Model:
@@ -280,8 +280,7 @@ def _validated(cls: type[Part], values: Any, place: str) -> Part:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        prefix = "" if place == "the configuration" else place
-        raise UserError("; ".join(_sentence(fault, prefix) for fault in error.errors())) from None
+        raise UserError("; ".join(_sentence(fault, place) for fault in error.errors())) from None
 
 
 def _sentence(fault: Any, prefix: str) -> str:
@@ -292,7 +291,8 @@ def _sentence(fault: Any, prefix: str) -> str:
     if fault["type"] == "invalid_key":
         # pydantic names such a key by what is left of it: 0 for the `no` that YAML reads as False.
         keys[-1:] = []
-    place = ".".join(([prefix] if prefix else []) + [_shown(key) for key in keys]) or "configuration"
+    where = ".".join(filter(None, [prefix, *map(_shown, keys)]))
+    place = where or "configuration"
     if fault["type"] == "invalid_key":
         return f"{place}: the key {_shortened(found)} is no text; put it in quotes"
     if fault["type"] == "extra_forbidden":
@@ -300,7 +300,8 @@ def _sentence(fault: Any, prefix: str) -> str:
     if fault["type"] == "missing":
         return f"{place}: this key is missing"
     if fault["type"] == "value_error":
-        return f"{place}: {fault['ctx']['error']}"
+        # The whole's own sentences name their keys.
+        return ": ".join(filter(None, [where, str(fault["ctx"]["error"])]))
     wanted = fault["msg"].removeprefix("Input ").replace("'^", "^").replace("$'", "$")
     hint = "; put it in quotes" if fault["type"] == "string_type" and not isinstance(found, dict | list) else ""
     if isinstance(found, str) and fault["type"] in ("float_type", "int_type"):

@@ -103,7 +103,8 @@ class _Labels(NamedTuple):
 
 def _joined(columns: dict[str, str], by_protocol: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """One table over the protocols, with `columns` in their order."""
-    return pd.concat([table.assign(protocol=name) for name, table in by_protocol.items()])[list(columns)]
+    parts = [table.assign(protocol=name) for name, table in by_protocol.items()]
+    return pd.concat(parts, ignore_index=True)[list(columns)]
 
 
 def _index(shape: torch.Size) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from replication.tables import LABELS, OUTPUT
+from replication.tables import LABELS, OUTPUT, SUMMARY
 
 
 def chosen_layers(record: dict[str, Any]) -> list[str]:
@@ -32,4 +32,5 @@ def summary(losses: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
     table["key"] = table["position"].isin(record["key_positions"])
     order = {name: i for i, name in enumerate(chosen_layers(record))}
     by = [table["protocol"].eq("centred"), table["layer"].map(order), table["position"]]
-    return table.assign(a=by[0], b=by[1], c=by[2]).sort_values(["a", "b", "c"], ignore_index=True)
+    ordered = table.assign(a=by[0], b=by[1], c=by[2]).sort_values(["a", "b", "c"], ignore_index=True)
+    return ordered[list(SUMMARY)].rename_axis(columns=None)

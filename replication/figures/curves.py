@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from replication import tables
 from replication.figures.grid import Grid, grid, of_condition, runs, tokens
 from replication.figures.page import (
     STEERED,
     UNSTEERED,
+    Drawing,
     Record,
     changed_positions,
     legend_line,
@@ -23,7 +23,7 @@ _LEVEL = 11
 """Up to this many tokens their names stand level, beyond it upright."""
 
 
-def output(losses: pd.DataFrame, record: Record) -> Figure:
+def output(losses: pd.DataFrame, record: Record) -> Drawing:
     """Loss by token at the model's output, unsteered against steered, with the change of the key tokens.
 
     Args:
@@ -40,7 +40,7 @@ def output(losses: pd.DataFrame, record: Record) -> Figure:
     level = len(names) <= _LEVEL
     width, height = max(7.0, 0.7 + 0.21 * len(names)), 3.4 if level else 3.9
     with style():
-        figure = Figure((width, height))
+        figure = Drawing((width, height))
         bottom = 0.5 if level else 1.0
         axes = figure.add_axes((0.5 / width, bottom / height, 1 - 0.62 / width, 1 - (bottom + 0.85) / height))
         titles(figure, record, "loss by token", "the model's own output")
@@ -80,7 +80,7 @@ def output(losses: pd.DataFrame, record: Record) -> Figure:
     return figure
 
 
-def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Figure:
+def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Drawing:
     """Loss by layer of each key token, both conditions, tuned lens and logit lens.
 
     Without key tokens one panel shows the mean over the positions the vector was not added to.
@@ -100,7 +100,7 @@ def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Fi
     down = -(-len(panels) // across)
     width, height = max(6.8, 0.2 + across * 2.6), 0.95 + 2.1 * down
     with style():
-        figure = Figure((width, height))
+        figure = Drawing((width, height))
         titles(figure, record, "loss by layer", "raw residuals")
         axes_grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         figure.subplots_adjust(0.5 / width, 0.42 / height, 1 - 0.12 / width, 1 - 0.9 / height, wspace=0.08, hspace=0.25)

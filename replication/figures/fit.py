@@ -1,11 +1,10 @@
 """How well each lens predicts the model's output."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from replication import tables
-from replication.figures.page import Record, legend_line, style, titles
+from replication.figures.page import Drawing, Record, legend_line, style, titles
 
 _LINES = {
     "tuned lens, raw": ("#0072B2", "-", 1.6),
@@ -15,7 +14,7 @@ _LINES = {
 """Colour, dashes and width; told apart without colour as well."""
 
 
-def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Figure:
+def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Drawing:
     """KL of tuned lens (raw, centred) and logit lens to the output by layer, mean over positions, both conditions.
 
     Args:
@@ -27,7 +26,7 @@ def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Fi
     lens_tables = [losses[losses["protocol"] == protocol] for protocol in tables.PROTOCOLS]
     width, height = 6.8, 2.7
     with style():
-        figure = Figure((width, height))
+        figure = Drawing((width, height))
         titles(figure, record, "tuned lens against logit lens", "KL(output ‖ lens), mean over positions")
         panels = figure.subplots(1, 2, sharey=True)
         figure.subplots_adjust(0.62 / width, 0.42 / height, 1 - 0.12 / width, 1 - 0.9 / height, wspace=0.06)

@@ -18,7 +18,7 @@ from replication.figures.grid import (
     mark_injection,
     of_condition,
 )
-from replication.figures.page import GREY, Record, fitted_label, signed, style, titles
+from replication.figures.page import GREY, Drawing, Record, fitted_label, signed, style, titles
 
 BESIDE = 14
 """Up to this many positions the panels stand side by side, beyond it one above the other."""
@@ -37,7 +37,7 @@ _NOTE = (
 _FRAME = "Frame: where the vector was added. _ is a space."
 
 
-def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Figure:
+def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Drawing:
     """Loss at all layers, unsteered, steered, and the change.
 
     Args:
@@ -70,7 +70,7 @@ def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Figure:
     return figure
 
 
-def kl(effect: pd.DataFrame, record: Record, protocol: str = "raw") -> Figure:
+def kl(effect: pd.DataFrame, record: Record, protocol: str = "raw") -> Drawing:
     """How far steering moves the prediction of every layer and token.
 
     Args:
@@ -91,7 +91,7 @@ def kl(effect: pd.DataFrame, record: Record, protocol: str = "raw") -> Figure:
     return figure
 
 
-def _panels(record: Record, columns: tuple[float, ...]) -> tuple[Figure, list[Axes]]:
+def _panels(record: Record, columns: tuple[float, ...]) -> tuple[Drawing, list[Axes]]:
     """A figure with panels beside each other, or above each other if the prompt is long.
 
     Args:
@@ -105,7 +105,7 @@ def _panels(record: Record, columns: tuple[float, ...]) -> tuple[Figure, list[Ax
     across = sum(widths) + _GAP * (len(widths) - 1) if beside else max(widths)
     block = _ABOVE + height + _BELOW
     size = max(_LEAST, _LEFT + across + _RIGHT), _TITLES + block * (1 if beside else len(widths)) + _BARS
-    figure = Figure(size)
+    figure = Drawing(size)
     panels = []
     for i, width in enumerate(widths):
         left = _LEFT + (sum(widths[:i]) + _GAP * i if beside else 0)

@@ -1,5 +1,7 @@
-"""What all figures share: the style, text that can be drawn, titles, and saving the same bytes each time."""
+"""What all figures share: how notebooks show them, the style, drawable text, titles, the same bytes each time."""
 
+import base64
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,24 @@ Record = dict[str, Any]
 """An experiment's record.json."""
 
 
+NOTEBOOK_RESOLUTION = 100
+"""Dots per inch in a notebook, which keeps every picture it shows."""
+
+
+class Drawing(Figure):
+    """A matplotlib figure with its words, that a notebook shows of itself: pyplot is not needed."""
+
+    alt_text = ""
+    """What is seen, for readers who cannot see it."""
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        picture = io.BytesIO()
+        with style():
+            _image(self, NOTEBOOK_RESOLUTION).save(picture, "png", optimize=True)
+        data = {"image/png": base64.b64encode(picture.getvalue()).decode("ascii"), "text/plain": self.alt_text}
+        return data, {"image/png": {"alt": self.alt_text}}
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Matplotlib with our style and nothing of the user's own."""
@@ -40,7 +60,8 @@ def save(figure: Figure, path: Path) -> None:
     """Writes a figure in the format of the path's suffix, whole, and the same bytes each time."""
     with style(), written_whole(path) as temporary:
         if path.suffix == ".png":
-            _image(figure).save(temporary, dpi=(figure.dpi, figure.dpi))
+            resolution = matplotlib.rcParams["savefig.dpi"]
+            _image(figure, resolution).save(temporary, dpi=(resolution, resolution))
         else:
             figure.savefig(temporary, metadata=_NO_DATES[path.suffix])
 
@@ -51,9 +72,9 @@ _NO_DATES = {
 }
 
 
-def _image(figure: Figure) -> Image.Image:
+def _image(figure: Figure, resolution: float) -> Image.Image:
     """The figure in pixels, without the transparency that savefig would keep and nothing uses."""
-    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+    figure.set_dpi(resolution)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]

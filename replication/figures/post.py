@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from replication import tables
 from replication.figures.grid import cell_texts, draw_cells, grid, of_condition, tokens
-from replication.figures.page import Record, style, titles, token_label
+from replication.figures.page import Drawing, Record, style, titles, token_label
 
 STRIDE = 2
 """Every second layer is drawn, and the output."""
@@ -17,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 0.75, 1.15, 0.85, 0.3, 0.5  # inches
 _ROW, _COLUMN, _LEAST_WIDTH = 0.175, 0.56, 8.0  # inches
 
 
-def post(losses: pd.DataFrame, record: Record, protocol: str) -> Figure:
+def post(losses: pd.DataFrame, record: Record, protocol: str) -> Drawing:
     """Unsteered above steered, blue low and red high, the most probable token in every cell.
 
     Args:
@@ -38,7 +37,7 @@ def post(losses: pd.DataFrame, record: Record, protocol: str) -> Figure:
     panel = _ROW * len(rows)
     height = _TOP + 2 * panel + _BETWEEN + _BOTTOM
     with style():
-        figure = Figure((width, height))
+        figure = Drawing((width, height))
         for i, (condition, table) in enumerate(zip(tables.CONDITIONS, by_condition, strict=True)):
             bottom = _BOTTOM + (1 - i) * (panel + _BETWEEN)
             axes = figure.add_axes((_LEFT / width, bottom / height, 1 - (_LEFT + _RIGHT) / width, panel / height))

@@ -1,0 +1,166 @@
+"""The package from Python: a model from two folders, steered as the workflow would, without Snakemake.
+
+    import replication
+
+    model = replication.load("replication/miniature/model", "replication/miniature/lens", name="miniature")
+    result = replication.steer(
+        model, "I hate you because you're a wonderful person", added="Love", subtracted="Hate", layer=6, coefficient=5
+    )
+    result.losses, result.figure("lens")
+
+The steps are the workflow's own functions, so that its tables are these, bit for bit.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from replication import numerics
+from replication.config import REPOSITORY, checked_experiment, checked_model
+from replication.errors import UserError
+from replication.paths import HASHES, RESOURCES, path
+
+if TYPE_CHECKING:
+    from replication.figures.page import Drawing
+    from replication.models import Loaded
+
+__all__ = ["Model", "Result", "UserError", "load", "steer"]
+
+
+@dataclass(frozen=True, repr=False)
+class Model:
+    """A GPT-2 with its tuned lens, checked and loaded."""
+
+    loaded: "Loaded"
+    """Model, tokenizer and translators, as the workflow's steps use them."""
+    checks: list[str]
+    """What was checked of the files, and what could not be, one sentence each."""
+
+    def __repr__(self) -> str:
+        """Name, shape and device."""
+        config = self.loaded.gpt2.config
+        shape = f"{config.n_layer} layers of width {config.n_embd}, {config.vocab_size} tokens"
+        return f"<{self.loaded.files.name}: {shape}, on {self.loaded.gpt2.device}>"
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """One experiment on one model, unsteered and steered: its tables, and what is drawn from them."""
+
+    losses: pd.DataFrame
+    """A row per protocol, condition, layer and position; the columns are README.md's. Losses in nats."""
+    top10: pd.DataFrame
+    """The ten most probable tokens of every cell of `losses`."""
+    effect: pd.DataFrame
+    """KL of the steered against the unsteered prediction of every cell, in nats."""
+    logit_lens: pd.DataFrame
+    """The cells without the lens' translators; raw and centred agree there."""
+    record: dict[str, Any]
+    """What went in: tokens, ids, padding, block, positions and norms of the vector; versions and the fingerprint."""
+
+    @property
+    def numerics(self) -> str:
+        """The arithmetic that was had: "portable" or "fast" (docs/method.md)."""
+        return str(self.record["numerics"]["mode"])
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Loss of every token unsteered and steered, and its change, in nats, at a few layers."""
+        from replication.summary import summary
+
+        return summary(self.losses, self.record)
+
+    def figure(self, kind: str) -> "Drawing":
+        """One of the workflow's figures; a notebook shows it, and `savefig` writes it.
+
+        Args:
+            kind: "lens", "post_raw", "post_centred", "output", "layers", "kl" or "lenses".
+
+        Raises:
+            UserError: There is no such kind.
+        """
+        from replication import figures
+
+        return figures.drawing(kind, self.losses, self.effect, self.logit_lens, self.record)
+
+    def page(self) -> str:
+        """The interactive page as HTML: one file that needs no network, each cell with a link of its own."""
+        from replication import interactive
+
+        return interactive.page("python", self.losses, self.effect, self.top10, self.record)
+
+    def __repr__(self) -> str:
+        """Model, experiment, and by what arithmetic."""
+        steering, block = self.record["experiment"]["steering"], self.record["injection"]["block"]
+        vector = f"{steering['coefficient']:g} x ({steering['added']!r} - {steering['subtracted']!r})"
+        where = f"{vector} added before block {block} of {self.record['model']}"
+        return f"<{where}: {len(self.losses)} losses, {self.numerics} arithmetic>"
+
+
+def load(
+    folder: str | Path, lens_folder: str | Path, *, name: str | None = None, device: Literal["cpu", "cuda"] = "cpu"
+) -> Model:
+    """A GPT-2 and its tuned lens from local folders, hashed, and checked that they fit each other.
+
+    Settles the arithmetic of this process first: one thread, no TF32, and, unless torch has been imported already, the
+    portable settings. Where torch has, they cannot be had any more, and results say "fast".
+
+    Args:
+        folder: config.json, model.safetensors and tokenizer.json, as the Hugging Face Hub has them.
+        lens_folder: config.json and params.pt, as tuned-lens saves them.
+        name: What figures and tables call the model; the folder's name if left out.
+        device: "cpu", or "cuda", where numbers are never portable.
+
+    Raises:
+        UserError: A file is missing or damaged, model and lens do not fit, or there is no such device.
+    """
+    numerics.prepare(numerics.PORTABLE, threads=1)
+    with warnings.catch_warnings():
+        # transformers' progress bars would like ipywidgets; we show none.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from replication import models, weights
+
+    folders = {"folder": str(Path(folder).resolve()), "lens_folder": str(Path(lens_folder).resolve())}
+    name = name or Path(folders["folder"]).name
+    files = weights.obtain(name, checked_model(name, folders), path(RESOURCES, name), REPOSITORY / HASHES)
+    checks = models.check(files, None)
+    return Model(models.load(files, device), checks)
+
+
+def steer(
+    model: Model,
+    prompt: str,
+    *,
+    added: str,
+    subtracted: str,
+    layer: int,
+    coefficient: float,
+    key_tokens: Sequence[str] = (),
+) -> Result:
+    """Reads a prompt through the tuned lens, without and with coefficient * (added - subtracted).
+
+    Args:
+        model: What `load` returned.
+        prompt: Text on which the effect is read; it must have at least as many tokens as the longer side.
+        added: Text of the added side; may be empty.
+        subtracted: Text of the subtracted side; may be empty, which then stands for spaces.
+        layer: Block whose input is read and changed; 0 is the first.
+        coefficient: Factor on the difference; may be 0 or negative.
+        key_tokens: Tokens of the prompt, leading space included, that figures single out.
+
+    Raises:
+        UserError: One sentence: which argument, its value, and what would be right.
+    """
+    from replication.measure import measure
+
+    settings = {
+        "title": f"{added.strip() or 'nothing'} - {subtracted.strip() or 'nothing'}",
+        "prompt": prompt,
+        "steering": {"layer": layer, "coefficient": coefficient, "added": added, "subtracted": subtracted},
+        "key_tokens": list(key_tokens),
+    }
+    return Result(**vars(measure(model.loaded, checked_experiment(None, settings))))

@@ -1,0 +1,185 @@
+"""The package from Python: the workflow's tables without the workflow, and errors in one sentence."""
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from notebook import NOTEBOOKS, executed
+from PIL import Image
+from typer.testing import CliRunner
+
+import replication
+from replication import paths, tables
+from replication.__main__ import app
+from replication.config import REPOSITORY
+from replication.figure_files import KINDS
+from replication.files import read_json
+from replication.numerics import FAST, PORTABLE, SETTINGS, build, mode
+from replication.workflow import as_json, read_yaml
+
+FOLDERS = REPOSITORY / "replication/miniature/model", REPOSITORY / "replication/miniature/lens"
+PROMPT = "I hate you because you're a wonderful person"
+LOVE_HATE = {"added": "Love", "subtracted": "Hate", "layer": 6, "coefficient": 5}
+
+
+@pytest.fixture(scope="module")
+def model() -> replication.Model:
+    return replication.load(*FOLDERS, name="miniature")
+
+
+@pytest.fixture(scope="module")
+def result(model: replication.Model) -> replication.Result:
+    return replication.steer(model, PROMPT, key_tokens=[" wonderful"], **LOVE_HATE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder in which the workflow's own steps have measured the same experiment."""
+    folder = tmp_path_factory.mktemp("workflow")
+    config = read_yaml(REPOSITORY / "config.yaml")
+    measured = ["--settings", as_json(config["experiments"]["love_hate"]), "--threads", "1", "--device", "cpu"]
+    steps = [
+        ["weights", "miniature", "--settings", as_json(config["models"]["miniature"])],
+        ["measure", "miniature", "love_hate", *measured, "--numerics", PORTABLE],
+        ["summary", "miniature", "love_hate"],
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for step in steps:
+            assert CliRunner().invoke(app, step, catch_exceptions=False).exit_code == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "columns"),
+    [
+        ("losses", paths.LOSSES, tables.LOSSES),
+        ("top10", paths.TOP10, tables.TOP10),
+        ("effect", paths.EFFECT, tables.EFFECT),
+        ("logit_lens", paths.LOGIT_LENS, tables.LOGIT_LENS),
+        ("summary", paths.SUMMARY, tables.SUMMARY),
+    ],
+)
+def test_a_table_is_the_workflows_bit_for_bit(result, folder, name, pattern, columns):
+    written = tables.read(folder / paths.path(pattern, "miniature", "love_hate"), columns)
+    pd.testing.assert_frame_equal(getattr(result, name), written, check_exact=True)
+
+
+def test_the_record_is_the_workflows_but_for_the_experiments_names(result, folder):
+    written = read_json(folder / paths.path(paths.RECORD, "miniature", "love_hate"))
+    mine = json.loads(json.dumps(result.record))
+    for name in ("experiment", "original_prompt"):
+        del written[name], mine[name]
+    assert mine == written
+    assert result.numerics == mode()
+
+
+def test_importing_the_package_imports_nothing_else():
+    script = "import sys, replication; print([m for m in ('torch', 'pandas', 'pydantic', 'yaml') if m in sys.modules])"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_where_torch_was_imported_before_the_result_says_fast(monkeypatch):
+    """As here, if the tests had not settled it themselves; a fresh process that says portable is the notebook's."""
+    for name in SETTINGS:
+        monkeypatch.delenv(name)
+    assert "torch" in sys.modules
+    late = replication.load(*FOLDERS)
+    assert replication.steer(late, PROMPT, **LOVE_HATE).numerics == FAST
+
+
+@pytest.mark.parametrize("kind", ["lens", "layers"])
+def test_a_notebook_shows_a_figure_with_its_words(result, kind):
+    figure = result.figure(kind)
+    assert isinstance(figure, Figure)
+    data, metadata = figure._repr_mimebundle_()
+    with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as picture:
+        assert picture.width == int(figure.get_figwidth() * 100)
+    assert metadata["image/png"]["alt"] == data["text/plain"]
+    assert data["text/plain"].startswith("Love - Hate, miniature. ")
+
+
+def test_every_kind_of_figure_of_the_workflow_is_there(result):
+    with pytest.raises(replication.UserError) as error:
+        result.figure("len")
+    assert str(error.value) == f"no figure is called 'len'; the figures are {', '.join(KINDS)}"
+
+
+def test_the_interactive_page_is_whole(result):
+    page = result.page()
+    assert page.lstrip().startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert '"experiment":"python"' in page
+
+
+def test_what_is_printed_names_model_vector_and_arithmetic(model, result):
+    assert repr(model) == "<miniature: 48 layers of width 64, 727 tokens, on cpu>"
+    vector = "5 x ('Love' - 'Hate') added before block 6 of miniature"
+    assert repr(result) == f"<{vector}: {len(result.losses)} losses, {mode()} arithmetic>"
+
+
+def test_an_empty_side_stands_for_spaces_and_names_itself_so(model):
+    one_sided = replication.steer(model, PROMPT, added="Love", subtracted="", layer=6, coefficient=5)
+    assert one_sided.record["subtracted"]["tokens"] == ["<|endoftext|>", " "]
+    assert one_sided.record["experiment"]["title"] == "Love - nothing"
+
+
+MISTAKES = [
+    ({"layer": 48}, "steering.layer: 48 is too large; this model has layers 0 to 47"),
+    ({"coefficient": "5"}, "steering.coefficient: should be a valid number, found '5'"),
+    ({"added": "", "subtracted": ""}, "steering: needs a text in 'added' or in 'subtracted'; both are empty"),
+    ({"key_tokens": [" zebra"]}, f"key_tokens: ' zebra' does not occur in the prompt {PROMPT!r}"),
+    ({"key_tokens": " person"}, "key_tokens: "),
+    ({"prompt": "I"}, "prompt: 'I' has 2 tokens with <|endoftext|>, the steering vector 3;"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), MISTAKES, ids=[sentence[:30] for _, sentence in MISTAKES])
+def test_a_mistake_is_one_sentence_that_names_the_argument(model, change, sentence):
+    with pytest.raises(replication.UserError) as error:
+        replication.steer(model, **({"prompt": PROMPT} | LOVE_HATE | change))
+    assert str(error.value).startswith(sentence)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(replication.UserError, match=r"there is no folder .*nowhere$"):
+        replication.load(tmp_path / "nowhere", FOLDERS[1])
+
+
+def test_a_lens_that_does_not_fit_is_refused(random_folders):
+    with pytest.raises(replication.UserError, match=r"the lens has 7 translators, the model 48 layers$"):
+        replication.load(FOLDERS[0], random_folders[1])
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=[file.stem for file in NOTEBOOKS])
+def test_a_notebook_runs_and_shows_what_is_committed(file):
+    """Its words everywhere; its numbers where arithmetic and build are those of the pins."""
+    import nbformat
+
+    fresh, committed = executed(file), nbformat.read(file, as_version=4)
+    for name in ("cell_type", "source"):
+        assert [cell[name] for cell in fresh.cells] == [cell[name] for cell in committed.cells]
+    pinned = read_json(REPOSITORY / paths.path(paths.PIN_RECORD, "miniature", "love_hate"))
+    if (mode(), build()) != (PORTABLE, pinned["numerics"]["build"]):
+        pytest.skip("ran, but its numbers are those of portable arithmetic and the pins' build of torch")
+    assert [shown(cell) for cell in fresh.cells] == [shown(cell) for cell in committed.cells]
+    assert pinned["fingerprint"] in shown(fresh.cells[-1])[-1]
+
+
+def shown(cell: dict) -> list[str]:
+    """A code cell's outputs as text; addresses in memory are no output of ours."""
+    outputs = cell.get("outputs", [])
+    assert not [output for output in outputs if output["output_type"] not in ("execute_result", "display_data")]
+    texts = [output["data"]["text/plain"] for output in outputs]
+    assert not [text for text in texts if re.search("0x[0-9a-f]{6}", text)], "an output that varies by run"
+    return texts
