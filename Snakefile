@@ -40,14 +40,13 @@ container: "docker://python:3.11-slim"
 
 
 # The interpreter that runs Snakemake, and the package of this checkout, run the steps.
-shell.prefix(
-    f"export PATH='{Path(sys.executable).parent}':\"$PATH\" PYTHONPATH='{workflow.basedir}'; "
-)
+shell.prefix(steps.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir)))
 
 try:
     steps.check(config, [Path(file) for file in workflow.configfiles])
     # While this is parsed, Snakemake does not yet say which files are asked for.
     steps.check_targets(config, sys.argv[1:])
+    steps.complete(config)
 except UserError as error:
     raise WorkflowError(str(error))
 

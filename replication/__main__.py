@@ -296,7 +296,7 @@ def main() -> None:
         _end(str(error), str(error), error)
     except OSError as error:
         sentence = f"{error.filename or 'a file'}: {error.strerror or error}; mend this and type the same command again"
-        _end(sentence, traceback.format_exc(), error)
+        _end(sentence, sentence, error)
     except Exception as error:
         sentence = f"a fault of this package: {type(error).__name__}: {error}"
         where = f"; the traceback is in {_log}" if _log else ""

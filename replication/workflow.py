@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 from collections.abc import Hashable, Iterable
 from functools import cache
 from importlib.util import find_spec
@@ -60,7 +61,8 @@ def code(step: str) -> list[str]:
             found.add(path)
             waiting += _used(path)
     found |= {PACKAGE.parent / name for name in READ.get(step, ())}
-    return sorted(map(str, found | {PACKAGE / "__main__.py"}))
+    # Snakemake takes what stands in single braces for a wildcard.
+    return sorted(_escaped(str(path)) for path in found | {PACKAGE / "__main__.py"})
 
 
 def _module(name: str) -> list[Path]:
@@ -154,14 +156,41 @@ def check(config: dict[str, Any], files: Iterable[Path]) -> None:
         return
     import jsonschema
 
-    schema = json.loads((PACKAGE / "config.schema.json").read_text(encoding="utf-8"))
     try:
-        fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+        fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(config))
     except TypeError:  # jsonschema knows JSON, in which every key is text
         raise UserError("configuration: a key is no text, such as 1 or no; put it in quotes") from None
     if fault is not None:
         message = fault.message if len(fault.message) <= 500 else f"{fault.message[:497]}..."
         raise UserError(f"{'.'.join(map(str, fault.path)) or 'configuration'}: {message}")
+
+
+def complete(config: dict[str, Any]) -> None:
+    """Adds the keys on top that were left out, with their defaults."""
+    for key, entry in _schema()["properties"].items():
+        if "default" in entry:
+            config.setdefault(key, entry["default"])
+
+
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((PACKAGE / "config.schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+def shell_prefix(interpreters: Path, repository: Path) -> str:
+    """What every job's shell line begins with, whatever characters the folders have.
+
+    Args:
+        interpreters: Folder of the Python that runs Snakemake.
+        repository: Folder of the package to run.
+    """
+    line = f'export PATH={shlex.quote(str(interpreters))}:"$PATH" PYTHONPATH={shlex.quote(str(repository))}; '
+    return _escaped(line)
+
+
+def _escaped(text: str) -> str:
+    """`text` where Snakemake fills in what stands in single braces."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from replication import config as config_module
 from replication.config import REPOSITORY, checked, schema
 from replication.errors import UserError
 from replication.options import options
-from replication.workflow import check, check_targets, read_yaml
+from replication.workflow import check, check_targets, complete, read_yaml
 
 SHIPPED = read_yaml(REPOSITORY / "config.yaml")
 
@@ -160,6 +160,13 @@ def test_the_editor_finds_the_schema():
     schema_file = line.removeprefix("# yaml-language-server: $schema=")
     assert (REPOSITORY / schema_file).read_text(encoding="utf-8") == schema()
     assert list(jsonschema.Draft202012Validator(json.loads(schema())).iter_errors(SHIPPED)) == []
+
+
+def test_keys_on_top_that_were_left_out_have_their_defaults():
+    config = {key: SHIPPED[key] for key in ("model", "models", "experiments")}
+    complete(config)
+    assert list(config) == ["model", "models", "experiments", "numerics", "device", "controls"]
+    assert checked(config) == checked({key: SHIPPED[key] for key in ("model", "models", "experiments")})
 
 
 def test_where_snakemake_stands_alone_the_schema_checks(monkeypatch):
