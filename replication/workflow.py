@@ -200,7 +200,7 @@ def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:
         UserError: One of them is not; the sentence names those there are.
     """
     for target in targets:
-        folder, *parts = Path(target).parts
+        folder, *parts = Path(target).parts or (target,)  # `.` has no parts
         if folder not in ("results", "figures", "report", "resources") or len(parts) < 2:
             continue
         if parts[0] not in config["models"]:

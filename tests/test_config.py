@@ -179,6 +179,7 @@ def test_where_snakemake_stands_alone_the_schema_checks(monkeypatch):
 
 def test_files_of_unknown_models_and_experiments_are_refused():
     check_targets(SHIPPED, ["results/miniature/anger/losses.csv", "verify", "report/gpt2-xl/report.md"])
+    check_targets(SHIPPED, ["--directory", ".", "/", ""])  # what stands on a command line beside targets
     with pytest.raises(UserError, match="no model is called 'gpt9'; the models are gpt2-xl"):
         check_targets(SHIPPED, ["results/gpt9/anger/losses.csv"])
     with pytest.raises(UserError, match="no experiment is called 'joy'; the experiments are love_hate"):
