@@ -31,10 +31,9 @@ def main() -> None:
     parser.add_argument("--numerics", choices=(numerics.PORTABLE, numerics.FAST), default=numerics.PORTABLE)
     parser.add_argument("--threads", type=int, default=2, help="threads of every process but the workflow's jobs")
     parser.add_argument("--runs", type=int, default=3, help="rounds to add")
-    parser.add_argument("--transformer-lens", type=Path, metavar="PYTHON", help="a Python with TransformerLens")
     arguments = parser.parse_args()
     found = place(arguments.scratch, arguments.size)
-    compared = contenders(found, arguments.numerics, arguments.threads, arguments.transformer_lens)
+    compared = contenders(found, arguments.numerics, arguments.threads)
     file = found.work / f"compare-{arguments.numerics}-{arguments.threads}.json"
     figures = json.loads(file.read_text()) if file.exists() else {}
     for name in numerics.SETTINGS:

@@ -74,8 +74,8 @@ def workflow(found: Place, targets: list[str], *options: str) -> list:
     return [*command, "--configfile", found.work / "mine.yaml", *options, "--", *targets]
 
 
-def contenders(found: Place, mode: str, threads: int, other: Path | None) -> dict[str, Contender]:
-    """Everything that is compared, by name, the plain loop first; `other` is a Python that has TransformerLens."""
+def contenders(found: Place, mode: str, threads: int) -> dict[str, Contender]:
+    """Everything that is compared, by name, the plain loop first."""
     names = list(found.experiments)
     experiments = found.work / "experiments.json"
     ours, arithmetic = found.work / "results" / MODEL, ["--numerics", mode, "--threads", threads]
@@ -85,16 +85,11 @@ def contenders(found: Place, mode: str, threads: int, other: Path | None) -> dic
     losses = [paths.LOSSES.format(model=MODEL, experiment=name) for name in names]
     options = ("--cores", "4", "--config", f"numerics={mode}")
     plain = found.work / "plain"
-    result = {
+    return {
         PLAIN: Contender([sys.executable, HERE / "plain_loop.py", *files, plain], plain, names),
         "ours, one process": Contender(
             [sys.executable, HERE / "ours.py", MODEL, experiments, *arithmetic], ours, names
         ),
-        f"ours, {LONGEST} alone": Contender([*measure, *arithmetic], ours, [LONGEST]),
+        f"ours, {LONGEST} alone": Contender([*measure, *arithmetic, "--device", "cpu"], ours, [LONGEST]),
         "ours, workflow of 4 jobs": Contender(workflow(found, losses, *options), ours, names),
     }
-    if other:
-        folder = found.work / "transformer_lens"
-        command = [other, HERE / "transformer_lens_loop.py", *files, folder]
-        result["TransformerLens"] = Contender(command, folder, names)
-    return result
