@@ -94,7 +94,7 @@ def test_controls_stand_in_the_report_with_their_numbers(text: str) -> None:
     # Two key tokens: -4 against 0, 2, 4 and 6, whose mean is 3 and deviation the root of 20 / 3.
     assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000 ± 2.5820",
                           "+0.0000 to +6.0000", "0%", "100%", "-2.7"]  # fmt: skip
-    assert others[2:4] == ["other tokens", "+1.0000"]
+    assert others[2:4] == ["other tokens", "1.0000"]
     (prompts,) = [row for row in rows(text, "more-prompts") if row[0].startswith("Love")]
     assert prompts[1:] == ["does not hold", " a,  b", "+2.0000", "+1.2500", "-0.5000 to +3.0000", "1 of 2", "1 of 2"]
     (own,) = rows(text, "sweep")
