@@ -13,8 +13,8 @@ from replication import tables
 from replication.files import read_json
 
 HOSTILE = (
-    '"it\'s" </script><img src=x onerror=alert(1)> $(touch pwned) `x` \\input{x} |a| '
-    "\u202egnp \x07\x1b\n# null\r\n<|endoftext|>&amp; %s\x85"
+    '"it\'s" </script><img src=x onerror=alert(1)> $(touch pwned) `touch pwned` {x} \\input{x} |a|b| '
+    "\u202egnp\u2066 \x07\x1b[31m\n# NaN, null\r\n<|endoftext|> &amp; %s 😀\x85"
 )
 STEERING = {"layer": 3, "coefficient": 2, "added": "\u202e'\"</script>\x07", "subtracted": ""}
 READ = (".html", ".md", ".tex", ".svg")
