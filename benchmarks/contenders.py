@@ -58,7 +58,9 @@ def place(scratch: Path, size: str) -> Place:
     experiments = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["experiments"]
     for steering in (experiment["steering"] for experiment in experiments.values()):
         # The post's layers are of 48: in a smaller model, the same part of the way up.
-        steering["layer"] = steering["layer"] * shape["layers"] // steering.pop("scaled_from")
+        steering["layer"] = steering["layer"] * shape["layers"] // steering["scaled_from"]
+        # Said, not left out: the workflow merges these experiments over those of config.yaml.
+        steering["scaled_from"] = shape["layers"]
     work.mkdir(exist_ok=True)
     found = Place(model.resolve(), lens.resolve(), work.resolve(), experiments)
     (work / "experiments.json").write_text(json.dumps(experiments))
