@@ -39,9 +39,6 @@ report: caption_file("workflow")
 container: "docker://python:3.11-slim"
 
 
-# The interpreter that runs Snakemake, and the package of this checkout, run the steps.
-shell.prefix(steps.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir)))
-
 try:
     steps.check(config, [Path(file) for file in workflow.configfiles])
     # While this is parsed, Snakemake does not yet say which files are asked for.
@@ -49,6 +46,9 @@ try:
     steps.complete(config)
 except UserError as error:
     raise WorkflowError(str(error))
+
+# The interpreter that runs Snakemake, and the package of this checkout, run the steps.
+shell.prefix(steps.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir)))
 
 # Snakemake's own lock outlives a kill; what a dead run left is removed before this one looks at it.
 locks.remove_stale()

@@ -7,6 +7,7 @@ classes (`python -m replication schema`).
 import json
 import re
 import shlex
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -33,11 +34,21 @@ def _valid_unicode(text: str) -> str:
     return text
 
 
+def _showable(text: str) -> str:
+    """Refuses what nobody sees but which changes how everything around it reads: pages show labels as they are."""
+    for character in text:
+        # Joiners belong to emoji and to Persian.
+        if unicodedata.category(character) in ("Cc", "Cf") and character not in "\n\t\u200c\u200d":
+            raise ValueError(f"{character!r} cannot be shown; leave it out")
+    return text
+
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 # Names become folders and Snakemake wildcards.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Text = Annotated[str, AfterValidator(_valid_unicode)]
+Label = Annotated[str, AfterValidator(_valid_unicode), AfterValidator(_showable)]
 FilledText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_valid_unicode)]
 Folder = Annotated[str, StringConstraints(min_length=1)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -103,7 +114,7 @@ class Model(Frozen):
     """Tuned lens (params.pt, config.json) on the hub."""
     lens_folder: Annotated[Folder | None, Field(examples=["/data/my-lens"])] = None
     """Local folder of the lens, instead of `lens`; a relative path starts at the repository."""
-    note: Annotated[Text | None, Field(examples=["These weights were trained by ourselves."])] = None
+    note: Annotated[Label | None, Field(examples=["These weights were trained by ourselves."])] = None
     """Sentence that opens this model's reports."""
 
     @model_validator(mode="after")
@@ -163,7 +174,7 @@ class Experiment(Frozen):
 
     number: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[1])] = None
     """Number of the example in the original post, whose numbering the replicated one keeps (1, 2, 3 and 5)."""
-    title: Annotated[FilledText, Field(examples=["Love - Hate"])]
+    title: Annotated[Label, Field(min_length=1, examples=["Love - Hate"])]
     """Name for headings and figures."""
     prompt: Annotated[FilledText, Field(examples=["I hate you because you're a wonderful person"])]
     """Lens prompt; `<|endoftext|>` is put in front."""

@@ -61,8 +61,7 @@ def code(step: str) -> list[str]:
             found.add(path)
             waiting += _used(path)
     found |= {PACKAGE.parent / name for name in READ.get(step, ())}
-    # Snakemake takes what stands in single braces for a wildcard.
-    return sorted(_escaped(str(path)) for path in found | {PACKAGE / "__main__.py"})
+    return sorted(map(str, found | {PACKAGE / "__main__.py"}))
 
 
 def _module(name: str) -> list[Path]:
@@ -147,6 +146,8 @@ def check(config: dict[str, Any], files: Iterable[Path]) -> None:
     Raises:
         UserError: One sentence: key, value, what would be right.
     """
+    if set("{}") & set(str(PACKAGE)):
+        raise UserError(f"{PACKAGE.parent}: Snakemake takes braces in a folder's name for wildcards; rename it")
     for file in files:
         read_yaml(file)
     if find_spec("pydantic"):
@@ -184,13 +185,7 @@ def shell_prefix(interpreters: Path, repository: Path) -> str:
         interpreters: Folder of the Python that runs Snakemake.
         repository: Folder of the package to run.
     """
-    line = f'export PATH={shlex.quote(str(interpreters))}:"$PATH" PYTHONPATH={shlex.quote(str(repository))}; '
-    return _escaped(line)
-
-
-def _escaped(text: str) -> str:
-    """`text` where Snakemake fills in what stands in single braces."""
-    return text.replace("{", "{{").replace("}", "}}")
+    return f'export PATH={shlex.quote(str(interpreters))}:"$PATH" PYTHONPATH={shlex.quote(str(repository))}; '
 
 
 def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:

@@ -65,6 +65,8 @@ FAULTS = [
     ),
     ("experiments/anger/steering/coefficient", "1e3", "YAML reads 1e3 as text, 1.0e+3 as a number"),
     ("experiments/anger/steering/added", False, "should be a valid string, found False; put it in quotes"),
+    ("experiments/anger/title", "a\u202eb", "anger.title: '\\u202e' cannot be shown; leave it out"),
+    ("models/miniature/note", "\x1b[31m", "models.miniature.note: '\\x1b' cannot be shown; leave it out"),
     ("experiments/anger/prompt", "", "should have at least 1 character, found ''"),
     ("experiments/anger/key_tokens", [" rude"], "anger: key_tokens: ' rude' does not occur in the prompt"),
     ("experiments/anger/steering", {"layer": 1, "coefficient": 1}, "anger.steering: needs a text in 'added'"),

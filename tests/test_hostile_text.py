@@ -13,9 +13,13 @@ from replication import tables
 from replication.files import read_json
 
 HOSTILE = (
-    '"it\'s" </script><img src=x onerror=alert(1)> $(touch pwned) `touch pwned` {x} \\input{x} |a|b| '
-    "\u202egnp\u2066 \x07\x1b[31m\n# NaN, null\r\n<|endoftext|> &amp; %s 😀\x85"
+    '"it\'s" </script><img src=x onerror=alert(1)> $(touch pwned) `x` \\input{x} |a| '
+    "\u202egnp \x07\x1b\n# null\r\n<|endoftext|>&amp; %s\x85"
 )
+UNSEEN = {character for character in HOSTILE if unicodedata.category(character) in ("Cc", "Cf")} - {"\n"}
+LABEL = "".join(character for character in HOSTILE if character not in UNSEEN)
+"""What the configuration accepts of it for a title or a note."""
+
 STEERING = {"layer": 3, "coefficient": 2, "added": "\u202e'\"</script>\x07", "subtracted": ""}
 READ = (".html", ".md", ".tex", ".svg")
 """What a browser, a Markdown viewer or LaTeX reads."""
@@ -38,11 +42,11 @@ class Tags(HTMLParser):
 @pytest.mark.slow
 def test_hostile_text_through_the_whole_workflow(tmp_path: Path, random_folders: tuple[Path, Path]):
     repository, work = copied(tmp_path / "repository"), tmp_path / "work"
-    experiment = {"title": HOSTILE, "prompt": HOSTILE, "steering": STEERING, "key_tokens": [" null"]}
+    experiment = {"title": LABEL, "prompt": HOSTILE, "steering": STEERING, "key_tokens": [" null"]}
     folders = dict(zip(("folder", "lens_folder"), map(str, random_folders), strict=True))
     config = {
         "model": "mine",
-        "models": {"mine": {"note": HOSTILE, **folders}},
+        "models": {"mine": {"note": LABEL, **folders}},
         "experiments": {"hostile": experiment},
         "controls": {"random_vectors": 2, "sweep": False},
     }
@@ -52,7 +56,8 @@ def test_hostile_text_through_the_whole_workflow(tmp_path: Path, random_folders:
     assert not list(tmp_path.rglob("pwned"))
 
     record = read_json(work / "results/mine/hostile/record.json")
-    assert record["experiment"]["prompt"] == record["experiment"]["title"] == HOSTILE
+    assert record["experiment"]["prompt"] == HOSTILE
+    assert record["experiment"]["title"] == LABEL
     losses = tables.read(work / "results/mine/hostile/losses.csv", tables.LOSSES)
     assert "<|endoftext|>" in list(losses["context_token"])[1:]
 
@@ -60,7 +65,7 @@ def test_hostile_text_through_the_whole_workflow(tmp_path: Path, random_folders:
     assert {file.suffix for file in shown} == set(READ)
     for file in shown:
         text = file.read_text(encoding="utf-8")
-        odd = {c for c in text if unicodedata.category(c) in ("Cc", "Cf") and c not in "\n\t"}
+        odd = UNSEEN & set(text)
         assert not odd, f"{file}: {odd}"
         if file.suffix == ".html":
             tags = Tags(text)

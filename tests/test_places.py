@@ -98,10 +98,22 @@ def test_a_repository_that_is_read_only_serves_another_folder(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["with spaces", "käse 汉字 😀", 'it\'s "quoted"', "$HOME; `true` & (x)", "{braces}"])
+@pytest.mark.parametrize("name", ["with spaces", "käse 汉字 😀", 'it\'s "quoted"', "$HOME; `true` & (x)"])
 def test_repository_and_folder_with_odd_names(tmp_path: Path, name: str):
     repository, work = copied(tmp_path / f"r {name}"), tmp_path / f"w {name}"
     work.mkdir()
     snakemake(work, TARGET, repository=repository)
     assert (work / TARGET).is_file()
     assert "Nothing to be done" in snakemake(work, TARGET, "-n", repository=repository).stdout
+
+
+def test_a_repository_with_braces_in_its_name_is_refused_in_one_sentence(tmp_path: Path):
+    repository = copied(tmp_path / "{braces}")
+    result = snakemake(tmp_path, "-n", TARGET, repository=repository, fails=True)
+    assert "Snakemake takes braces in a folder's name for wildcards; rename it" in result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_a_folder_with_braces_in_its_name_to_run_in(tmp_path: Path):
+    (tmp_path / "{braces}").mkdir()
+    snakemake(tmp_path / "{braces}", TARGET)
