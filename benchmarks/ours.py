@@ -20,19 +20,12 @@ def main() -> None:
     arguments = parser.parse_args()
     numerics.prepare(arguments.numerics, arguments.threads)
 
-    from replication import measure, models, paths, tables
+    from replication import measure, models, paths
     from replication.verified import verified
 
     loaded = models.load(verified(paths.path(paths.VERIFIED, arguments.model), Path(paths.HASHES)))
     for name, values in json.loads(arguments.experiments.read_text()).items():
-        result = measure.measure(loaded, checked_experiment(name, values))
-        for pattern, table, columns in (
-            (paths.LOSSES, result.losses, tables.LOSSES),
-            (paths.TOP10, result.top10, tables.TOP10),
-            (paths.EFFECT, result.effect, tables.EFFECT),
-            (paths.LOGIT_LENS, result.logit_lens, tables.LOGIT_LENS),
-        ):
-            tables.write(table, columns, paths.path(pattern, arguments.model, name))
+        measure.write(measure.measure(loaded, checked_experiment(name, values)), arguments.model, name)
 
 
 if __name__ == "__main__":

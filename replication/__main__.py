@@ -20,11 +20,9 @@ from replication.files import read_json, write_json, write_text
 from replication.numerics import prepare
 from replication.paths import (
     CLAIMS,
-    EFFECT,
     HASHES,
     INDEX,
     INDEX_PAGE,
-    LOGIT_LENS,
     LOSSES,
     PIN_PROVENANCE,
     PIN_RECORD,
@@ -100,14 +98,7 @@ def measure(
     tokenizer = models.Tokenizer(files.folder / "tokenizer.json")
     engine.check(tokenizer, shape.n_layer, shape.n_positions, configured)
     result = engine.measure(models.load(files, device), configured)
-    for pattern, table, columns in (
-        (LOSSES, result.losses, tables.LOSSES),
-        (TOP10, result.top10, tables.TOP10),
-        (EFFECT, result.effect, tables.EFFECT),
-        (LOGIT_LENS, result.logit_lens, tables.LOGIT_LENS),
-    ):
-        tables.write(table, columns, path(pattern, model, experiment))
-    write_json(path(RECORD, model, experiment), result.record)
+    engine.write(result, model, experiment)
 
 
 @app.command()

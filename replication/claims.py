@@ -43,8 +43,9 @@ def claims(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) ->
 
 def _is_posts_first(record: dict[str, Any]) -> bool:
     experiment = record["experiment"]
-    steering = {name: value for name, value in experiment["steering"].items() if name != "scaled_from"}
-    return {"prompt": experiment["prompt"], "steering": steering} == POST_EXAMPLE_1
+    # What a configured layer is scaled from makes it no other example.
+    steering = experiment["steering"] | POST_EXAMPLE_1["steering"]
+    return bool(experiment["prompt"] == POST_EXAMPLE_1["prompt"] and experiment["steering"] == steering)
 
 
 def _surprise(wide: pd.DataFrame, output: pd.DataFrame, top10: pd.DataFrame) -> dict[str, Any]:

@@ -36,10 +36,9 @@ def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int
         Columns of `tables.RANDOM_VECTORS`.
     """
     values, layer = _vector(loaded, experiment)
+    prompt = _next_tokens(loaded, experiment)
     numbers = [STEERING, *range(draws)]
-    requests = [
-        Request(_next_tokens(loaded, experiment), layer, each) for each in (values, *_random(values, draws, seed))
-    ]
+    requests = [Request(prompt, layer, each) for each in (values, *_random(values, draws, seed))]
     return _losses(loaded, experiment, requests, [{"draw": draw} for draw in numbers])[list(RANDOM_VECTORS)]
 
 

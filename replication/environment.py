@@ -5,18 +5,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from replication import numerics
 from replication.files import read_json
 from replication.paths import VERIFIED
 from replication.provenance import surroundings
 
-SETTINGS = (
-    "ATEN_CPU_CAPABILITY",
-    "ONEDNN_MAX_CPU_ISA",
-    "MKL_CBWR",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "CUDA_VISIBLE_DEVICES",
-)
+SETTINGS = (*numerics.SETTINGS, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 """Environment variables that move numbers."""
 
 PRIVATE_SETTINGS = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE")

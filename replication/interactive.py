@@ -12,7 +12,7 @@ from markupsafe import Markup
 from replication import figure_files, tables
 from replication.files import read_json, write_text
 from replication.paths import EFFECT, LOSSES, RECORD, TOP10, path
-from replication.steered_layer import scaled_layer
+from replication.steered_layer import steered_layer
 from replication.visible import shortened, visible
 
 CELL_TEXT = 6
@@ -44,7 +44,7 @@ def page(name: str, losses: pd.DataFrame, effect: pd.DataFrame, top10: pd.DataFr
         data=script_json({"experiment": name, **page_data(losses, effect, top10, record)}),
         experiment=record["experiment"],
         steering=record["experiment"]["steering"],
-        layer=f"{record['injection']['block']}{scaled_layer(record)}",
+        layer=steered_layer(record),
         model=record["model"],
         visible=visible,
         plotly=Markup(plotly.read_text(encoding="utf-8")),

@@ -10,9 +10,11 @@ import torch
 from replication import tables
 from replication.config import Experiment
 from replication.errors import UserError
+from replication.files import write_json
 from replication.fingerprint import fingerprint
 from replication.lens import Predictions, centred, lens_predictions
 from replication.models import BOS, Loaded, Tokenizer, texts
+from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
 from replication.record import record
 from replication.steering import Sides, both_streams, padded_sides, steering_vector
 
@@ -91,6 +93,18 @@ def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
         logit_lens=_cells(labels, logit)[list(tables.LOGIT_LENS)],
         record=record(loaded, experiment, sides, vector) | {"fingerprint": fingerprint(losses)},
     )
+
+
+def write(result: Measurement, model: str, experiment: str) -> None:
+    """Writes an experiment's tables and its record where the workflow has them."""
+    for pattern, table, columns in (
+        (LOSSES, result.losses, tables.LOSSES),
+        (TOP10, result.top10, tables.TOP10),
+        (EFFECT, result.effect, tables.EFFECT),
+        (LOGIT_LENS, result.logit_lens, tables.LOGIT_LENS),
+    ):
+        tables.write(table, columns, path(pattern, model, experiment))
+    write_json(path(RECORD, model, experiment), result.record)
 
 
 class _Labels(NamedTuple):

@@ -3,6 +3,11 @@
 from typing import Any
 
 
+def steered_layer(record: dict[str, Any]) -> str:
+    """The layer that was steered, in words: "6", or "2 (layer 6 of 48, scaled to 12)"."""
+    return f"{record['injection']['block']}{scaled_layer(record)}"
+
+
 def scaled_layer(record: dict[str, Any]) -> str:
     """What follows the number of the steered layer in a text: " (layer 6 of 48, scaled to 12)".
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from replication import markdown
+from replication.steered_layer import steered_layer
 from replication.summary import chosen_layers
 
 DIGITS = 3
@@ -97,8 +98,9 @@ def caption_of(table: TokenTable, plain: Words, token: Words, marked: str) -> st
         + f"{added} {plain('minus')} {subtracted}"
         + plain("), each after"),
         token(table.record["bos"]["token"]) + plain(","),
-        plain(f"added to the residual stream entering layer {steering['layer']}, positions {positions[0]} to"),
-        plain(f"{positions[-1]}. Position i predicts the token of position i + 1. Change: steered minus unsteered;"),
+        plain(f"added to the residual stream entering layer {steered_layer(table.record)}, positions"),
+        plain(f"{positions[0]} to {positions[-1]}."),
+        plain("Position i predicts the token of position i + 1. Change: steered minus unsteered;"),
         plain("0 without decimals is no change in any bit."),
         keys,
         plain(table.note or ""),

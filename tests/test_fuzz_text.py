@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy_gpt2 import NumpyGPT2, lens_log_p
 
-from replication import tables, weights
-from replication.config import REPOSITORY, Experiment, Steering, checked, checked_experiment
+from replication import tables
+from replication.config import REPOSITORY, Experiment, Steering, checked_experiment
 from replication.errors import UserError
 from replication.files import read_json, write_json
 from replication.measure import Measurement, measure
-from replication.models import BOS, Loaded, Tokenizer, load
-from replication.workflow import as_json, read_yaml
+from replication.models import BOS, Loaded, Tokenizer
+from replication.workflow import as_json
 
 WORDS = [
     " hate", "I", " ", "  ", "\n", "\r\n", "\0", "\t", BOS, "<|endoftext", "|>", "'", '"', "</script>", "\\", "{x}",
@@ -90,15 +90,8 @@ def experiment(prompt: str, added: str, subtracted: str, coefficient: float = 1.
 
 
 @pytest.fixture(scope="module")
-def miniature(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    """The embedded model: deep, and with few tokens, so that a float64 twin is fast."""
-    configured = checked(read_yaml(REPOSITORY / "config.yaml")).models["miniature"]
-    scratch = tmp_path_factory.mktemp("miniature")
-    return load(weights.obtain("miniature", configured, scratch, scratch / "hashes.json"))
-
-
-@pytest.fixture(scope="module")
 def numpy_gpt2(miniature: Loaded) -> NumpyGPT2:
+    """Fast though float64: the miniature is deep, but has few tokens."""
     return NumpyGPT2(miniature.files.folder, heads=miniature.gpt2.config.n_head)
 
 

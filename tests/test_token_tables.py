@@ -126,6 +126,14 @@ def test_the_caption_states_units_and_conditions(miniature_measured, written):
     assert text.count(r"\underline" if written is latex_table else "**` ") == 3, "three key tokens"
 
 
+@pytest.mark.parametrize("written", [latex_table, markdown_table])
+def test_the_caption_names_the_layer_that_was_steered(written):
+    made = made_up(layers=12, layer=2)
+    made.record["experiment"]["steering"] |= {"layer": 6, "scaled_from": 48}
+    table = token_table(summary(made.losses, made.record), made.record, "e", "raw", None)
+    assert "entering layer 2 (layer 6 of 48, scaled to 12), positions 0 to 2" in written(table)
+
+
 def test_every_ascii_text_reads_back_from_latex():
     for text in [*ASCII, "".join(ASCII), *HOSTILE]:
         assert read_latex_token(latex.token(text)) == text

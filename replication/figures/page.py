@@ -16,7 +16,7 @@ from PIL import Image
 
 from replication.figures.cell_texts import FONTS, glyphs, text_width
 from replication.files import written_whole
-from replication.steered_layer import scaled_layer
+from replication.steered_layer import steered_layer
 from replication.visible import shortened, visible
 
 STYLE = Path(__file__).with_name("style.mplstyle")
@@ -110,9 +110,9 @@ def titles(figure: Figure, record: Record, what: str, read_out: str) -> None:
     width, height = figure.get_size_inches()
     experiment = record["experiment"]
     number = f"{experiment['number']}. " if experiment["number"] else ""
-    model, layer = drawable_text(record["model"]), record["injection"]["block"]
+    model = drawable_text(record["model"])
     first = f"{number}{drawable_text(experiment['title'])}: {what}"
-    second = f"{model} · {vector_text(record)} added before block {layer}{scaled_layer(record)} · {read_out}"
+    second = f"{model} · {vector_text(record)} added before block {steered_layer(record)} · {read_out}"
     figure.text(0.12 / width, 1 - 0.17 / height, first, size=9, weight="bold", va="center")
     figure.text(0.12 / width, 1 - 0.36 / height, second, size=6.5, color=GREY, va="center")
 

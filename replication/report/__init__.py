@@ -17,7 +17,7 @@ from replication.claims import FALL
 from replication.config import REPOSITORY
 from replication.files import read_json
 from replication.markdown import anchor, cell, code, plain
-from replication.paths import CLAIMS, PROVENANCE, PUBLISHED, RECORD, VERIFICATION, VERIFIED, path
+from replication.paths import CLAIMS, PROVENANCE, PUBLISHED, VERIFICATION, VERIFIED, path
 from replication.pins import TOLERANCE
 from replication.provenance import PINNED_VERSIONS
 from replication.published import table as published_table
@@ -60,7 +60,7 @@ def _contents(model: str, experiments: list[str]) -> dict[str, Any]:
         "verified": read_json(path(VERIFIED, model)),
         "experiments": described,
         "beyond": beyond(model, described),
-        "arithmetic": {name: read_json(path(RECORD, model, name))["numerics"]["mode"] for name in experiments},
+        "arithmetic": {each["name"]: each["record"]["numerics"]["mode"] for each in described},
         "claims": read_json(path(CLAIMS, model)),
         "fall": FALL,
         "verification": read_json(path(VERIFICATION, model)),

@@ -5,12 +5,11 @@ from typing import Any
 import pandas as pd
 
 from replication import figure_files, tables
-from replication.captions import caption
 from replication.figures import control_alt_text
 from replication.files import read_json
 from replication.outputs import shown
 from replication.paths import CONTROL_TABLES, CONTROLS, path
-from replication.report.links import link, named_links
+from replication.report.links import described_figure
 from replication.tables import OUTPUT
 
 DISAGREEMENTS = 5
@@ -44,13 +43,8 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _figure(model: str, each: dict[str, Any], kind: str, found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "alt": control_alt_text(kind, found, each["record"]),
-        "caption": caption(kind),
-        "image": link(model, each["name"], figure_files.figure(kind, "png")),
-        "print": link(model, each["name"], figure_files.figure(kind, "pdf")),
-        "tables": named_links(model, each["name"], figure_files.BEYOND[kind]),
-    }
+    alt = control_alt_text(kind, found, each["record"])
+    return described_figure(model, each["name"], kind, alt, figure_files.BEYOND[kind])
 
 
 def disagreements(losses: pd.DataFrame) -> list[dict[str, Any]]:

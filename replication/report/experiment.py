@@ -5,15 +5,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from replication import figure_files, tables
-from replication.captions import caption
 from replication.config import Experiment
 from replication.figures import alt_text
 from replication.files import read_json
 from replication.markdown import cell
 from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
 from replication.report.beyond import disagreements
-from replication.report.links import link, named_links
-from replication.steered_layer import scaled_layer
+from replication.report.links import described_figure, link, named_links
+from replication.steered_layer import steered_layer
 from replication.summary import chosen_layers
 from replication.tables import CONDITIONS, OUTPUT
 
@@ -50,7 +49,7 @@ def experiment(model: str, name: str) -> dict[str, Any]:
         "place": str(settings.number or name),
         "settings": settings,
         "record": record,
-        "layer": f"{record['injection']['block']}{scaled_layer(record)}",
+        "layer": steered_layer(record),
         "x_vector": x_vector_table(record),
         "figures": [_figure(model, name, kind, drawn_from, read) for kind, drawn_from in figure_files.REPORTED.items()],
         "files": _files(model, name),
@@ -113,14 +112,8 @@ def _most_changed(raw: pd.DataFrame) -> int:
 
 
 def _figure(model: str, name: str, kind: str, drawn_from: tuple[str, ...], read: Tables) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "alt": alt_text(kind, read.losses, read.effect, read.record),
-        "caption": caption(kind),
-        "image": link(model, name, figure_files.figure(kind, "png")),
-        "print": link(model, name, figure_files.figure(kind, "pdf")),
-        "tables": named_links(model, name, drawn_from),
-    }
+    alt = alt_text(kind, read.losses, read.effect, read.record)
+    return {"kind": kind, **described_figure(model, name, kind, alt, drawn_from)}
 
 
 def _files(model: str, name: str) -> dict[str, Any]:
