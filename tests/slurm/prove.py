@@ -3,7 +3,7 @@
     apt-get install slurm-wlm munge
     .venv/bin/python -m pip install --editable '.[slurm]'
     .venv/bin/python tests/slurm/prove.py               the whole demo
-    .venv/bin/python tests/slurm/prove.py all sweep     several targets, one after the other
+    .venv/bin/python tests/slurm/prove.py --sweep-jobs 4 sweep all     two targets, sweeps in four parts
 
 Every target is run locally and through profiles/slurm, each in a folder of its own; the first measuring job on Slurm
 is killed once. It fails unless that job was tried again and every file is the same, byte for byte.
@@ -25,7 +25,7 @@ from cluster import slurm
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # What says when and where a run was made differs between runs by its purpose.
-VARIES = {"provenance.json"}
+VARIES = {"provenance.json", "ro-crate-metadata.json"}
 KILLED_RULE = "measure"
 # By Slurm's clock: the node's snakemake has started the step, which takes longer than this on any machine we know.
 KILLED_AFTER = "00:00:04"
@@ -35,14 +35,21 @@ def main() -> None:
     """Runs the targets both ways and compares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", default=["all"], help="targets of the workflow")
-    targets = parser.parse_args().targets
+    parser.add_argument("--sweep-jobs", type=int, default=1, help="parts that every sweep is split into")
+    arguments = parser.parse_args()
+    targets = arguments.targets
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    # In a file: Snakemake reads all that is nested on its command line as text.
+    (folder / "settings.yaml").write_text(f"model: miniature\ncontrols: {{sweep_jobs: {arguments.sweep_jobs}}}\n")
+    settings = ("--configfile", str(folder / "settings.yaml"))
     print(f"working in {folder}, which is deleted if all goes well", flush=True)
-    local = {target: snakemake(folder / "local", target, "--cores", str(os.cpu_count())) for target in targets}
+    local = {
+        target: snakemake(folder / "local", target, *settings, "--cores", str(os.cpu_count())) for target in targets
+    }
     killer = Killer()
     with slurm(folder / "slurm"):
         killer.start()
-        remote = {target: snakemake(folder / "remote", target, *SLURM) for target in targets}
+        remote = {target: snakemake(folder / "remote", target, *settings, *SLURM) for target in targets}
         killer.stopped.set()
         print_jobs(folder / "remote")
     for target in targets:
@@ -61,7 +68,7 @@ SLURM = ("--profile", str(REPOSITORY / "profiles" / "slurm"))
 def snakemake(folder: Path, target: str, *arguments: str) -> tuple[float, str]:
     """Runs one target on the miniature; seconds and what was said."""
     command = [sys.executable, "-m", "snakemake", target, *arguments, "--directory", str(folder)]
-    command += ["--snakefile", str(REPOSITORY / "Snakefile"), "--config", "model=miniature"]
+    command += ["--snakefile", str(REPOSITORY / "Snakefile")]
     folder.mkdir(exist_ok=True)
     start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -110,11 +117,12 @@ def print_jobs(folder: Path) -> None:
 def step_seconds(folder: Path, name: str) -> str:
     """Seconds of the step by Snakemake's own benchmark; empty for a group, and for a step that measures none."""
     rule, _, wildcards = name.partition("_wildcards_")
-    files = folder.glob("logs/**/*.benchmark.tsv")
-    found = [
-        file for file in files if rule.startswith(file.name.split(".")[0]) and wildcards.endswith(file.parent.name)
-    ]
-    return f"{float(found[0].read_text().splitlines()[1].split()[0]):.1f}" if len(found) == 1 else ""
+    for file in folder.glob("logs/**/*.benchmark.tsv"):
+        # logs/<model>/<experiment>/sweep-<part>-of-<parts>.benchmark.tsv is of sweep_part, with four wildcards.
+        step, *numbers = re.split("-of-|-", file.name.split(".")[0])
+        if rule.startswith(step) and wildcards == "_".join([*file.relative_to(folder / "logs").parent.parts, *numbers]):
+            return f"{float(file.read_text().splitlines()[1].split()[0]):.1f}"
+    return ""
 
 
 def compare(local: Path, remote: Path) -> int:
