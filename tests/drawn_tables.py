@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from replication import tables
+from replication.figures import controls, curves, fit, overview, post
 from replication.files import write_json
 from replication.paths import CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
 from replication.tables import STEERING
@@ -66,6 +68,7 @@ def made_up(
         target_id=at + 1,
         target_token=[[*tokens, BOS][i] for i in at],
         rank=(frame["loss"] * 8).astype("int64") + 1,
+        rank_margin=0.25,
         entropy=frame["loss"] / 2,
         kl_to_output=frame["loss"] / 4,
         top_token=[VOCABULARY[i] for i in frame["top_id"]],
@@ -150,3 +153,20 @@ def control_tables(made: Tables) -> dict[str, pd.DataFrame]:
     found = {"random_vectors": table(changes, ("draw",)), "prompts": pd.DataFrame(rows, columns=list(tables.PROMPTS))}
     found["sweep"] = table(swept, ("layer", "coefficient"))
     return {kind: values.astype(tables.CONTROLS[kind]) for kind, values in found.items()}
+
+
+def figures_of(made: Tables) -> dict[str, Figure]:
+    """Figures of an experiment."""
+    return {
+        "post_raw": post.post(made.losses, made.record, "raw"),
+        "lens": overview.lens(made.losses, made.record),
+        "output": curves.output(made.losses, made.record),
+        "layers": curves.layers(made.losses, made.logit_lens, made.record),
+        "kl": overview.kl(made.effect, made.record),
+        "lenses": fit.lenses(made.losses, made.logit_lens, made.record),
+    }
+
+
+def controls_of(made: Tables) -> dict[str, Figure]:
+    """Figures of its controls."""
+    return {kind: getattr(controls, kind)(table, made.record) for kind, table in control_tables(made).items()}

@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from drawn_tables import BOS, Tables, control_tables, made_up, written
+from drawn_tables import BOS, Tables, control_tables, controls_of, figures_of, made_up, written
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -25,11 +25,9 @@ from replication import control_verdicts, figure_files
 from replication.figures import (
     alt_text,
     control_alt_text,
-    controls,
     curves,
     draw,
     draw_control,
-    fit,
     overview,
     page,
     post,
@@ -61,21 +59,6 @@ ODD = (
 @pytest.fixture(scope="module")
 def made() -> Tables:
     return made_up()
-
-
-def figures_of(made: Tables) -> dict[str, Figure]:
-    return {
-        "post_raw": post.post(made.losses, made.record, "raw"),
-        "lens": overview.lens(made.losses, made.record),
-        "output": curves.output(made.losses, made.record),
-        "layers": curves.layers(made.losses, made.logit_lens, made.record),
-        "kl": overview.kl(made.effect, made.record),
-        "lenses": fit.lenses(made.losses, made.logit_lens, made.record),
-    }
-
-
-def controls_of(made: Tables) -> dict[str, Figure]:
-    return {kind: getattr(controls, kind)(table, made.record) for kind, table in control_tables(made).items()}
 
 
 def panels(figure: Figure) -> list[Axes]:
@@ -261,12 +244,6 @@ def test_cell_text_is_legible_on_every_colour(made: Tables) -> None:
                 if text:
                     background = tuple(image.cmap(image.norm(values(axes)[cell])))
                     assert contrast(texts.colours[cell], background) >= 4.5
-
-
-@pytest.mark.parametrize("colours", ["viridis", "Blues"])
-def test_sequential_colours_rise_steadily_in_greyscale(colours: str) -> None:
-    grey = matplotlib.colormaps[colours](np.linspace(0, 1, 100))[:, :3] @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(grey) > 0).all() or (np.diff(grey) < 0).all()
 
 
 @pytest.mark.parametrize(("layers", "positions"), [(12, 41), (48, 10), (48, 41)])
