@@ -5,11 +5,10 @@ classes (`python -m replication schema`).
 """
 
 import json
-import re
 import shlex
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,11 +17,10 @@ from pydantic import (
     Field,
     FiniteFloat,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 
-from replication.errors import UserError
+from replication.validation import validated
 
 
 def _valid_unicode(text: str) -> str:
@@ -69,8 +67,6 @@ _LENS_FILES: dict[str, Any] = {
 _MODEL = {"folder": "/data/my-gpt2", "lens_folder": "/data/my-lens"}
 _STEERING: dict[str, Any] = {"layer": 6, "coefficient": 5, "added": "Love", "subtracted": "Hate"}
 _EXPERIMENT = {"title": "Mine", "prompt": "I hate you because you're a wonderful person", "steering": _STEERING}
-
-Part = TypeVar("Part", bound=BaseModel)
 
 MOST_BYTES = 100_000
 """Largest experiment, as JSON in quotes: Linux takes 128 KiB in one argument, and a job's whole line is one."""
@@ -269,65 +265,22 @@ def checked(values: Any) -> Configuration:
     Raises:
         UserError: One sentence per fault, naming the key, the value and what would be right.
     """
-    return _validated(Configuration, values, "")
+    return validated(Configuration, values, "")
 
 
 def checked_experiment(name: str | None, values: Any) -> Experiment:
     """The experiment in `values`, which has a name or stands alone; raises UserError as `checked` does."""
-    return _validated(Experiment, values, "" if name is None else f"experiments.{name}")
+    return validated(Experiment, values, "" if name is None else f"experiments.{name}")
 
 
 def checked_model(name: str, values: Any) -> Model:
     """The model in `values`; raises UserError as `checked` does."""
-    return _validated(Model, values, f"models.{name}")
+    return validated(Model, values, f"models.{name}")
 
 
 def checked_controls(values: Any) -> Controls:
     """The controls' settings in `values`; raises UserError as `checked` does."""
-    return _validated(Controls, values, "controls")
-
-
-def _validated(cls: type[Part], values: Any, place: str) -> Part:
-    try:
-        return cls.model_validate(values)
-    except ValidationError as error:
-        raise UserError("; ".join(_sentence(fault, place) for fault in error.errors())) from None
-
-
-def _sentence(fault: Any, prefix: str) -> str:
-    """One pydantic fault as a sentence: key, what was found, what would be right."""
-    # Union branches and pydantic's "[key]" markers are no keys of the file.
-    keys = [str(part) for part in fault["loc"] if not re.search(r"[\[(]", str(part))]
-    found = fault["input"]
-    if fault["type"] == "invalid_key":
-        # pydantic names such a key by what is left of it: 0 for the `no` that YAML reads as False.
-        keys[-1:] = []
-    where = ".".join(filter(None, [prefix, *map(_shown, keys)]))
-    place = where or "configuration"
-    if fault["type"] == "invalid_key":
-        return f"{place}: the key {_shortened(found)} is no text; put it in quotes"
-    if fault["type"] == "extra_forbidden":
-        return f"{place}: unknown key; check its spelling or remove it"
-    if fault["type"] == "missing":
-        return f"{place}: this key is missing"
-    if fault["type"] == "value_error":
-        # The whole's own sentences name their keys.
-        return ": ".join(filter(None, [where, str(fault["ctx"]["error"])]))
-    wanted = fault["msg"].removeprefix("Input ").replace("'^", "^").replace("$'", "$")
-    hint = "; put it in quotes" if fault["type"] == "string_type" and not isinstance(found, dict | list) else ""
-    if isinstance(found, str) and fault["type"] in ("float_type", "int_type"):
-        hint = "; write it as a plain number (YAML reads 1e3 as text, 1.0e+3 as a number)"
-    return f"{place}: {wanted}, found {_shortened(found)}{hint}"
-
-
-def _shown(key: str) -> str:
-    """A key as it stands in the file; one that would break the sentence, as Python writes it."""
-    return key if key.isprintable() and len(key) <= 80 else _shortened(key)
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return validated(Controls, values, "controls")
 
 
 def schema() -> str:

@@ -44,6 +44,8 @@ class Tokenizer:
             raise UserError(f"{path}: has no token {BOS}")
         self.bos: int = bos
         self._bytes = {symbol: byte for byte, symbol in _byte_symbols().items()}
+        # Tables ask for the same few hundred tokens tens of thousands of times.
+        self._texts: dict[int, str] = {}
 
     def __len__(self) -> int:
         """Number of tokens."""
@@ -60,6 +62,11 @@ class Tokenizer:
 
     def text(self, token_id: int) -> str:
         """One token as text; bytes that are no UTF-8 as escapes."""
+        if token_id not in self._texts:
+            self._texts[token_id] = self._text(token_id)
+        return self._texts[token_id]
+
+    def _text(self, token_id: int) -> str:
         symbols = self._tokenizer.id_to_token(token_id)
         if symbols is None:
             # Some models pad their vocabulary beyond the tokenizer's.

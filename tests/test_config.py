@@ -64,6 +64,7 @@ FAULTS = [
         "steering.coefficient: should be a finite number, found -inf",
     ),
     ("experiments/anger/steering/coefficient", "1e3", "YAML reads 1e3 as text, 1.0e+3 as a number"),
+    ("experiments/anger/steering/coefficient", "-4.5", "found '-4.5'; take off its quotes"),
     ("experiments/anger/steering/added", False, "should be a valid string, found False; put it in quotes"),
     ("experiments/anger/title", "a\u202eb", "anger.title: '\\u202e' cannot be shown; leave it out"),
     ("models/miniature/note", "\x1b[31m", "models.miniature.note: '\\x1b' cannot be shown; leave it out"),
