@@ -84,6 +84,7 @@ def read_out(read: Read, streams: dict[str, list[Tensor]], ids: list[int], proto
             statistics = {
                 "loss": -log_q.gather(-1, index)[:, 0],
                 "rank": 1 + (logits > logits.gather(-1, index)).sum(-1),
+                "rank_margin": (logits - logits.gather(-1, index)).abs().scatter(-1, index, torch.inf).amin(-1),
                 "entropy": -(log_q.exp() * log_q).sum(-1),
                 "kl_to_output": (output[condition].exp() * (output[condition] - log_q)).sum(-1),
                 "top_id": top.indices[:, 0],

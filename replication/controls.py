@@ -16,7 +16,7 @@ from replication.config import Experiment, MorePrompts
 from replication.errors import UserError
 from replication.measure import check
 from replication.models import Loaded, Tokenizer, texts
-from replication.steering import Sides, embedded, residual_stream, steering_vector
+from replication.steering import Sides, embedded, residual_stream, scaled, steering_vector
 from replication.tables import PROMPTS, RANDOM_VECTORS, STEERING, SWEEP
 
 
@@ -63,6 +63,9 @@ def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], la
 
     Returns:
         Columns of `tables.SWEEP`.
+
+    Raises:
+        UserError: A vector of the grid is too long.
     """
     sides = _checked(loaded, experiment)
     with torch.inference_mode():
@@ -70,7 +73,7 @@ def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], la
         added, subtracted = residual_stream(loaded.gpt2, both, 0, layers.stop - 1)
     prompt = _next_tokens(loaded, experiment)
     cells = [(layer, experiment.steering.coefficient * multiple) for layer in layers for multiple in multiples]
-    requests = [Request(prompt, layer, c * (added[layer] - subtracted[layer])) for layer, c in cells]
+    requests = [Request(prompt, layer, scaled(added[layer] - subtracted[layer], c)) for layer, c in cells]
     named = [{"layer": layer, "coefficient": coefficient} for layer, coefficient in cells]
     return _losses(loaded, experiment, requests, named)[list(SWEEP)]
 

@@ -16,7 +16,7 @@ FLOATS = ("loss", "entropy", "kl_to_output", "top_probability")
 
 
 def fingerprint(losses: pd.DataFrame) -> str:
-    """SHA-256 over every number of a table, as 64 hexadecimal digits.
+    """SHA-256 over every statistic of a table but `rank_margin`, which only qualifies a rank; 64 hexadecimal digits.
 
     Args:
         losses: Columns of `tables.LOSSES`, rows in the order they are measured and written in.

@@ -25,6 +25,8 @@ class Predictions(NamedTuple):
     """Cross-entropy of the target, -log p(target), in nats."""
     rank: Tensor
     """1 + the number of tokens with a strictly larger logit than the target; 1 is best."""
+    rank_margin: Tensor
+    """Distance from the target's logit to the nearest of another token, in nats: how little would change the rank."""
     entropy: Tensor
     """-sum p log p, in nats."""
     kl_to_output: Tensor
@@ -131,11 +133,13 @@ def _statistics(
     """Statistics of one layer's `logits`, (runs, positions, vocabulary), its p and log p, and the output's."""
     p, log_p = row
     index = targets.expand(logits.shape[:-1])[..., None]
+    of_target = logits.gather(-1, index)
     top_ids = _top_ids(logits, top_k)
     return Predictions(
         loss=-log_p.gather(-1, index)[..., 0],
         # Counted in float32, which is exact up to 16 million tokens and several times faster than in int64.
-        rank=1 + (logits > logits.gather(-1, index)).sum(-1, dtype=torch.float32).long(),
+        rank=1 + (logits > of_target).sum(-1, dtype=torch.float32).long(),
+        rank_margin=(logits - of_target).abs_().scatter_(-1, index, torch.inf).amin(-1),
         entropy=-(p * log_p).sum(-1),
         kl_to_output=(output[1] - log_p).mul_(output[0]).sum(-1),
         kl_to_first=(log_p[:1] - log_p).mul_(p[:1]).sum(-1),

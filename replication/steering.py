@@ -80,7 +80,12 @@ def through_block(gpt2: GPT2, layer: int, entering: Tensor) -> Tensor:
 
     Positions and batch are padded to multiples of four, so that products have a multiple of `MULTIPLE` rows and
     attention one size: a sequence then gets the same bits whatever else is in the batch.
+
+    Raises:
+        ValueError: The model's attention is not "sdpa"; called without a mask, only that one looks back alone.
     """
+    if gpt2.config._attn_implementation != "sdpa":
+        raise ValueError(f"attention is {gpt2.config._attn_implementation!r}; a block is causal under 'sdpa' only")
     batch, positions, _ = entering.shape
     leaving: Tensor = gpt2.transformer.h[layer](pad(entering, (0, 0, 0, -positions % SIDE, 0, -batch % SIDE)))
     return leaving[:batch, :positions]
@@ -118,17 +123,26 @@ def steering_vector(gpt2: GPT2, sides: Sides, layer: int, coefficient: float) ->
     row 0 is exactly zero.
 
     Raises:
-        UserError: The vector is so long that float32 cannot add up its squares: layer norms would make zeros of it.
+        UserError: As `scaled` does.
     """
     added, subtracted = residual_stream(gpt2, embedded(gpt2, [sides.added, sides.subtracted]), 0, layer)[:, -1]
-    values = coefficient * (added - subtracted)
+    return SteeringVector(layer, added, subtracted, scaled(added - subtracted, coefficient))
+
+
+def scaled(difference: Tensor, coefficient: float) -> Tensor:
+    """Coefficient * difference of the two sides' residuals, (positions, d_model).
+
+    Raises:
+        UserError: It is so long that float32 cannot add up its squares: layer norms would make zeros of it.
+    """
+    values = coefficient * difference
     norm = values.norm(dim=-1).max()
     if not norm < LARGEST_NORM:
         raise UserError(
-            f"steering.coefficient: {coefficient} makes a vector of norm {norm:.3g}; "
+            f"steering.coefficient: a coefficient of {coefficient:g} makes a vector of norm {norm:.3g}; "
             f"it must stay below {LARGEST_NORM:g}"
         )
-    return SteeringVector(layer, added, subtracted, values)
+    return values
 
 
 def injected(stream: Tensor, vector: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ OUTPUT = "output"
 STATISTICS = {
     "loss": "float32",
     "rank": "int64",
+    "rank_margin": "float32",
     "entropy": "float32",
     "kl_to_output": "float32",
     "top_id": "int64",

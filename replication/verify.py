@@ -133,5 +133,6 @@ def off_table(verdicts: dict[str, Any]) -> str:
                     f"{cell['measured']:.6f}, off by {cell['difference']:.3g}"
                 )
             for cell in check.get("on_one_side_only", []):
-                lines.append(f"  only in the {cell.pop('found_in')}: {', '.join(map(str, cell.values()))}")
+                place = ", ".join(value for name, value in cell.items() if name != "found_in")
+                lines.append(f"  only in the {cell['found_in']}: {place}")
     return "\n".join(lines)

@@ -39,7 +39,8 @@ def write_run(
 ) -> Path:
     """One experiment whose cells are all alike but for `changes`; None takes the cell out.
 
-    A cell has loss 1, entropy 0.5, KL 0.25, rank 3, and a best token ` you` of probability 0.5, twice the second's.
+    A cell has loss 1, entropy 0.5, KL 0.25, rank 3 by a margin of 0.125, and a best token ` you` of probability
+    0.5, twice the second's.
     """
     rows, top10 = [], []
     names = tables.layer_names(layers)
@@ -53,6 +54,7 @@ def write_run(
         values = {
             "loss": 1,
             "rank": 3,
+            "rank_margin": 0.125,
             "entropy": 0.5,
             "kl_to_output": 0.25,
             "top_id": 5,
@@ -93,10 +95,14 @@ CHANGES: dict[Cell, dict[str, Any] | None] = {
     ("raw", "steered", "output", 0): {"top_id": 6, "top_token": HOSTILE},
     ("raw", "steered", "output", 1): {"top_id": 6, "top_token": " me", **NEAR_TIE},
     ("centred", "steered", "0", 0): None,
-    ("centred", "steered", "0", 1): {"rank": 4},
+    ("centred", "steered", "0", 1): {"rank": 4, "rank_margin": 1e-5},
+    ("centred", "steered", "output", 0): {"rank": 4, "rank_margin": 1e-5},
     ("centred", "unsteered", "0", 0): {"entropy": 0.75},
 }
-TIED: dict[Cell, dict[str, Any] | None] = {("raw", "steered", "output", 1): NEAR_TIE}
+TIED: dict[Cell, dict[str, Any] | None] = {
+    ("raw", "steered", "output", 1): NEAR_TIE,
+    ("centred", "steered", "0", 1): {"rank_margin": 3e-5},
+}
 VERDICTS = {
     ("raw", "unsteered", "0", 0): WITHIN,
     ("raw", "unsteered", "0", 1): DIFFERENT,
@@ -104,6 +110,7 @@ VERDICTS = {
     ("raw", "steered", "output", 1): WITHIN,
     ("centred", "steered", "0", 0): "only in A",
     ("centred", "steered", "0", 1): WITHIN,
+    ("centred", "steered", "output", 0): DIFFERENT,
     ("centred", "unsteered", "0", 0): DIFFERENT,
 }
 
@@ -139,23 +146,27 @@ def test_differences_and_ties_are_those_put_in(a: Path, b: Path) -> None:
     assert cells.loc[("raw", "unsteered", "0", 0), "difference"] == pytest.approx(1e-5, rel=0.01)
     assert cells.loc[("centred", "unsteered", "0", 0), "difference"] == 0.25
     assert list(cells.index[cells["top_changed"]]) == [("raw", "steered", "output", 0), ("raw", "steered", "output", 1)]
-    assert list(cells.index[cells["tie"]]) == [("raw", "steered", "output", 1)]
-    assert cells.loc[("raw", "steered", "output", 0), "margin_a"] == pytest.approx(0.6931, abs=1e-4)
+    assert list(cells.index[cells["top_tie"]]) == [("raw", "steered", "output", 1)]
+    ranks = [("centred", "steered", "0", 1), ("centred", "steered", "output", 0)]
+    assert list(cells.index[cells["rank_changed"]]) == ranks
+    assert list(cells.index[cells["rank_tie"]]) == ranks[:1]
+    assert cells.loc[("raw", "steered", "output", 0), "top_margin_a"] == pytest.approx(0.6931, abs=1e-4)
 
 
 def test_a_tie_in_one_run_alone_is_no_tie(tmp_path: Path, b: Path) -> None:
     cells = compared(write_run(tmp_path / "no tie"), b).cells
-    assert not cells["tie"].any()
+    assert not cells["top_tie"].any()
+    assert not cells["rank_tie"].any()
 
 
 def test_account_on_the_terminal(a: Path, b: Path) -> None:
     text = account.terminal(compared(a, b))
     assert text.startswith(
-        "Different (by more than 2e-05 nats, or in what there is): 16 cells compared, 9 equal, 3 within tolerance, "
-        "3 different, 1 only in A."
+        "Different (by more than 2e-05 nats, or in what there is): 16 cells compared, 8 equal, 4 different, "
+        "3 within tolerance, 1 only in A."
     )
     lines = [line.split() for line in text.splitlines()]
-    assert ["anger", "9", "3", "4", "0.5", "0.25", "0", "1", "2", "(1)"] in lines
+    assert ["anger", "8", "3", "5", "0.5", "0.25", "0", "2", "(1)", "2", "(1)"] in lines
     assert ["numerics", "threads", "1", "2"] in lines
     assert any(line[:4] == ["anger", "raw", "steered", "output"] and line[-1] == "tie" for line in lines if line)
 

@@ -135,6 +135,11 @@ def test_parts_of_the_sweep_are_the_whole(random_loaded, swept):
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), swept, check_exact=True)
 
 
+def test_a_grid_beyond_float32_is_refused(random_loaded):
+    with pytest.raises(UserError, match=r"a coefficient of 1\.5e\+20 makes a vector of norm"):
+        controls.sweep(random_loaded, EXPERIMENT, (0, 1, 1e20), range(0, 7))
+
+
 def test_log_odds_of_every_prompt_equal_the_numpy_forward(model, random_loaded):
     table = controls.more_prompts(random_loaded, EXPERIMENT)
     assert table["kind"].tolist() == ["post", "paraphrase", "neutral"]

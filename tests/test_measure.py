@@ -12,6 +12,7 @@ from replication.measure import Measurement, measure
 from replication.models import Loaded
 
 TOLERANCE = 1e-4  # nats; float32 against float64
+STATISTICS = ["loss", "rank_margin", "entropy", "kl_to_output", "top_probability"]
 
 PROMPT = "I hate you because you're a wonderful person"
 STEERING = Steering(layer=3, coefficient=1.5, added="Intent to praise", subtracted="Hate")
@@ -77,6 +78,7 @@ def test_every_cell_equals_the_numpy_forward(measured, reference, protocol, cond
         "entropy": -(p * log_p).sum(-1),
         "kl_to_output": (p[-1] * (log_p[-1] - log_p)).sum(-1),
         "top_probability": p.max(-1),
+        "rank_margin": np.sort(np.abs(log_p - target[..., None]), -1)[..., 1],
     }
     for column, theirs in expected.items():
         ours = grid(table, column, **where)
@@ -142,7 +144,7 @@ def test_coefficient_zero_changes_nothing_at_all(random_loaded):
 
 def test_position_0_keeps_its_bits_when_both_sides_are_given(measured):
     for protocol in tables.PROTOCOLS:
-        for column in ("loss", "entropy", "kl_to_output", "top_probability"):
+        for column in STATISTICS:
             unsteered, steered = (
                 grid(measured.losses, column, protocol=protocol, condition=condition)[:, 0]
                 for condition in tables.CONDITIONS
@@ -207,10 +209,10 @@ def test_a_prompt_longer_than_one_slice_reads_out_the_same(random_loaded, monkey
     monkeypatch.setattr("replication.lens.ROWS", 9)
     sliced = measure(random_loaded, experiment()).losses
     pd.testing.assert_frame_equal(
-        whole.drop(columns=["loss", "entropy", "kl_to_output", "top_probability"]),
-        sliced.drop(columns=["loss", "entropy", "kl_to_output", "top_probability"]),
+        whole.drop(columns=STATISTICS),
+        sliced.drop(columns=STATISTICS),
     )
-    for column in ("loss", "entropy", "kl_to_output", "top_probability"):
+    for column in STATISTICS:
         assert np.abs(whole[column] - sliced[column]).max() < 1e-5
 
 

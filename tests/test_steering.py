@@ -6,7 +6,7 @@ import torch
 from replication.config import REPOSITORY, Steering, checked
 from replication.measure import check, measure
 from replication.models import Loaded, texts
-from replication.steering import padded_sides, steering_vector
+from replication.steering import padded_sides, steering_vector, through_block
 from replication.workflow import read_yaml
 
 EXPERIMENTS = checked(read_yaml(REPOSITORY / "config.yaml")).experiments
@@ -69,6 +69,16 @@ def test_row_0_of_the_vector_is_exactly_zero_and_the_rest_is_not(random_loaded: 
     assert vector.values.shape == (3, 24)
     assert (vector.values[0] == 0).all()
     assert (vector.values[1:].norm(dim=-1) > 1).all()
+
+
+def test_attention_that_would_look_ahead_is_refused(random_loaded: Loaded):
+    """Eager attention is not causal without a mask: vectors came out wrong, in silence."""
+    random_loaded.gpt2.set_attn_implementation("eager")
+    try:
+        with pytest.raises(ValueError, match="attention is 'eager'"):
+            through_block(random_loaded.gpt2, 0, torch.zeros(1, 4, 24))
+    finally:
+        random_loaded.gpt2.set_attn_implementation("sdpa")
 
 
 def test_the_record_says_what_went_in(random_loaded: Loaded):

@@ -57,7 +57,7 @@ def table(comparison: Comparison) -> pd.DataFrame:
     """Every cell that is not equal, for a CSV: what it is, both values and their difference, and the verdict."""
     cells = comparison.cells[comparison.cells["verdict"] != EQUAL]
     # Whole numbers stay whole beside a cell that only one run has.
-    whole = {name: "Int64" for name in cells if name.startswith(("rank_", "top_id_"))}
+    whole = {f"{name}_{run}": "Int64" for name in ("rank", "top_id") for run in "ab" if f"{name}_{run}" in cells}
     return cells.astype(whole)[["experiment", *cells.columns.drop("experiment")]]
 
 
@@ -104,10 +104,20 @@ def _by_experiment(comparison: Comparison) -> Section:
         (str(name), *_counts(part), *(_largest(part, statistic) for statistic in NATS), *_changes(part))
         for name, part in comparison.cells.groupby("experiment", sort=False)
     )
-    header = ("experiment", "equal", "within", "different", "loss", "entropy", "KL", "ranks", "top tokens (ties)")
+    header = (
+        "experiment",
+        "equal",
+        "within",
+        "different",
+        "loss",
+        "entropy",
+        "KL",
+        "ranks (ties)",
+        "top tokens (ties)",
+    )
     caption = (
         "Cells by verdict; the largest differences of loss, entropy and KL to the output, in nats; how many ranks and"
-        " most probable tokens changed."
+        f" most probable tokens changed (how many of these were closer than {2 * comparison.tolerance:g} nats in both)."
     )
     return Section("By experiment", [], caption, header, rows)
 
@@ -126,9 +136,7 @@ def _largest(part: pd.DataFrame, statistic: str) -> str:
 def _changes(part: pd.DataFrame) -> list[str]:
     if "rank_a" not in part:
         return ["", ""]
-    both = part[part["rank_a"].notna() & part["rank_b"].notna()]
-    ranks = int((both["rank_a"] != both["rank_b"]).sum())
-    return [str(ranks), f"{part['top_changed'].sum()} ({part['tie'].sum()})"]
+    return [f"{part[f'{name}_changed'].sum()} ({part[f'{name}_tie'].sum()})" for name in ("rank", "top")]
 
 
 def _change(part: pd.DataFrame, statistic: str) -> "pd.Series[float]":
@@ -156,15 +164,15 @@ def _furthest(comparison: Comparison, limit: int) -> Section:
 
 def _top_tokens(comparison: Comparison, limit: int) -> Section:
     changed = comparison.cells[comparison.cells["top_changed"]]
-    shown = changed.sort_values("tie", kind="stable").head(limit)
+    shown = changed.sort_values("top_tie", kind="stable").head(limit)
     rows = tuple(
         (
             *_place(row),
             visible(row["top_token_a"]),
             visible(row["top_token_b"]),
-            f"{row['margin_a']:.2g}",
-            f"{row['margin_b']:.2g}",
-            "tie" if row["tie"] else "changed",
+            f"{row['top_margin_a']:.2g}",
+            f"{row['top_margin_b']:.2g}",
+            "tie" if row["top_tie"] else "changed",
         )
         for _, row in shown.iterrows()
     )

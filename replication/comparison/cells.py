@@ -1,9 +1,8 @@
 """The cells of two runs against each other: compared by what they are, not by where they stand.
 
 A value is the same if it is the same float32. It is within tolerance if losses, entropies and KLs differ by no more
-than `tolerance` nats and the most probable token is the same, or another one where both runs have a tie: the two best
-are closer than twice the tolerance. A rank carries no margin; in a cell whose other numbers are within tolerance it may
-differ, and is counted.
+than `tolerance` nats and rank and most probable token are the same, or others where both runs have a tie: the target
+and its nearest neighbour, or the two best, are closer than twice the tolerance.
 """
 
 from dataclasses import dataclass
@@ -36,8 +35,8 @@ class Comparison:
     """Largest difference in nats that passes; the pins' own where one side is pins."""
     cells: pd.DataFrame
     """One row per cell: `experiment`, `CELL`, every statistic that both have as `<name>_a` and `<name>_b`,
-    `difference` (the largest of `NATS`, in nats), `top_changed`, `tie` (it changed, but was a tie in both), and
-    `verdict`: one of the three, "only in A" or "only in B"."""
+    `difference` (the largest of `NATS`, in nats), `top_changed` and `rank_changed`, `top_tie` and `rank_tie` (changed,
+    but a tie in both), and `verdict`: one of the three, "only in A" or "only in B"."""
     missing: list[str]
     """What one run has and cannot be compared, a sentence each; it makes the runs different."""
     left_out: list[str]
@@ -125,18 +124,19 @@ def _top_column(a: Measured, b: Measured) -> str:
 
 def _compared(a: pd.DataFrame, b: pd.DataFrame, tolerance: float, top: str) -> pd.DataFrame:
     """Every cell of two tables, with its verdict."""
-    shared = [name for name in [*NATS, "rank", "top_probability", *TOP] if name in a and name in b]
+    shared = [name for name in [*NATS, "rank", "rank_margin", "top_probability", *TOP] if name in a and name in b]
     both = a[CELL + shared].merge(
         b[CELL + shared], on=CELL, how="outer", suffixes=("_a", "_b"), indicator="found", validate="one_to_one"
     )
     both = both.sort_values(CELL[:4], key=_in_order, ignore_index=True)
     differences = [(both[f"{name}_a"].astype("float64") - both[f"{name}_b"]).abs() for name in NATS if name in shared]
     difference = pd.concat(differences, axis=1).max(axis=1)
-    changed = both[f"{top}_a"] != both[f"{top}_b"] if top in shared else pd.Series(False, index=both.index)
-    tie = changed & (both[["margin_a", "margin_b"]].max(axis=1) <= 2 * tolerance) if top in shared else changed
-    values = [name for name in shared if name not in TOP]
-    same = ~changed & np.logical_and.reduce([both[f"{name}_a"] == both[f"{name}_b"] for name in values])
-    within = (difference <= tolerance) & (~changed | tie)
+    top_changed, top_tie = _discrete(both, top, "top_margin", tolerance)
+    rank_changed, rank_tie = _discrete(both, "rank", "rank_margin", tolerance)
+    values = [name for name in shared if name not in (*TOP, "rank", "rank_margin")]
+    same = np.logical_and.reduce([both[f"{name}_a"] == both[f"{name}_b"] for name in values])
+    same &= ~top_changed & ~rank_changed
+    within = (difference <= tolerance) & (~top_changed | top_tie) & (~rank_changed | rank_tie)
     verdict = np.select(
         [both["found"] == "left_only", both["found"] == "right_only", same, within],
         ["only in A", "only in B", EQUAL, WITHIN],
@@ -144,8 +144,22 @@ def _compared(a: pd.DataFrame, b: pd.DataFrame, tolerance: float, top: str) -> p
     )
     matched = both["found"] == "both"
     return both.drop(columns="found").assign(
-        difference=difference, top_changed=changed & matched, tie=tie & matched, verdict=verdict
+        difference=difference,
+        top_changed=top_changed & matched,
+        top_tie=top_tie & matched,
+        rank_changed=rank_changed & matched,
+        rank_tie=rank_tie & matched,
+        verdict=verdict,
     )
+
+
+def _discrete(both: pd.DataFrame, name: str, margin: str, tolerance: float) -> tuple["pd.Series[bool]", ...]:
+    """Where a rank or token changed, and where it was a tie in both, so that rounding could do it; not in pins."""
+    if f"{name}_a" not in both:
+        nowhere = pd.Series(False, index=both.index)
+        return nowhere, nowhere
+    changed = both[f"{name}_a"] != both[f"{name}_b"]
+    return changed, changed & (both[[f"{margin}_a", f"{margin}_b"]].max(axis=1) <= 2 * tolerance)
 
 
 def _height(layer: str) -> float:

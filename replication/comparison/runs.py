@@ -12,7 +12,7 @@ from replication.errors import UserError
 from replication.files import read_json
 from replication.paths import LOSSES, PROVENANCE, RECORD, TOP10
 
-TOP = ["top_id", "top_token", "margin"]
+TOP = ["top_id", "top_token", "top_margin"]
 """The most probable token, and how far ahead of the second it is: log p_1 - log p_2, in nats."""
 
 
@@ -20,7 +20,7 @@ class Measured(NamedTuple):
     """One experiment of a run."""
 
     table: pd.DataFrame
-    """Columns of `tables.LOSSES` and `margin`, or of `tables.PIN`."""
+    """Columns of `tables.LOSSES` and `top_margin`, or of `tables.PIN`."""
     record: dict[str, Any]
 
 
@@ -67,7 +67,7 @@ def _measured(folder: Path) -> Measured:
     first, second = (top10[top10["place"] == place].set_index(cell)["probability"] for place in (1, 2))
     # A second token that has underflowed to 0 is infinitely far behind.
     with np.errstate(divide="ignore"):
-        margin = (np.log(first.astype("float64")) - np.log(second.astype("float64"))).rename("margin").reset_index()
+        margin = (np.log(first.astype("float64")) - np.log(second.astype("float64"))).rename("top_margin").reset_index()
     return Measured(losses.merge(margin, on=cell, how="left"), read_json(folder / Path(RECORD).name))
 
 

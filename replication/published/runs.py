@@ -16,6 +16,7 @@ from replication.steering import (
     both_streams,
     embedded,
     residual_stream,
+    scaled,
     steering_vector,
 )
 
@@ -69,7 +70,7 @@ def vectors(run: Run, steering: dict[str, Any], layers: list[int]) -> Tensor:
     if len(layers) == 1:
         return vector(run, steering, layers[0]).values[None]
     added, subtracted = (entering(run, steering[side], layers) for side in ("added_ids", "subtracted_ids"))
-    return float(steering["coefficient"]) * (added - subtracted)
+    return scaled(added - subtracted, float(steering["coefficient"]))
 
 
 def streams(run: Run, prompt: Text, steering: dict[str, Any] | None) -> Tensor:
