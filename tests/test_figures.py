@@ -25,6 +25,7 @@ from replication import control_verdicts, figure_files
 from replication.figures import (
     alt_text,
     control_alt_text,
+    controls,
     curves,
     draw,
     draw_control,
@@ -456,6 +457,16 @@ def test_sweep_is_centred_on_0_cut_at_the_largest_fall_and_frames_the_own_choice
     for axes in (key, other):
         assert {patch.get_bbox().bounds for patch in axes.patches} == {(1.5, 1.5, 1.0, 1.0)}
         assert tick_texts(axes, "x") == ["−5", "0", "5", "20"]
+
+
+def test_small_changes_of_a_sweep_keep_their_digits(made: Tables) -> None:
+    table = control_tables(made)["sweep"]
+    small = table.assign(change=np.where(table["coefficient"] > 5, 0, table["change"] / 10))
+    figure = controls.sweep(small, made.record)
+    key, other = panels(figure)
+    assert cells(key)[0].texts[2].tolist() == ["+0.38", "", "−0.38", ""]
+    assert cells(other)[0].texts[2].tolist() == ["0.12", "", "0.12", ""]
+    assert "arrow" not in figure.texts[-1].get_text(), "nothing is cut"
 
 
 @pytest.mark.parametrize("kind", ["post_raw", "lens", "output", "layers", "kl", "lenses", *figure_files.CONTROL_KINDS])

@@ -4,6 +4,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 
@@ -113,6 +114,19 @@ def test_a_control_switched_off_is_said_to_be(run: Path) -> None:
     assert without.count("Switched off in the configuration of this run.") == 2
     assert "figure-sweep" not in without
     assert "love_hate-figure-prompts" in without
+
+
+def test_a_vector_that_moves_all_tokens_more_than_chance_is_named(run: Path, text: str) -> None:
+    assert "not confined to the key tokens" not in text, "1 nat; a quarter of the draws do more"
+    found = read_json(path(CONTROLS, "m"))
+    changed = deepcopy(found)
+    changed["love_hate"]["random_vectors"]["other"]["share_less"] = 0.95
+    write_json(path(CONTROLS, "m"), changed)
+    try:
+        with_it = markdown("m", list(MADE))
+    finally:
+        write_json(path(CONTROLS, "m"), found)
+    assert f"The effect of {plain(MADE['love_hate'].record['experiment']['title'])} is not confined" in with_it
 
 
 def test_a_scaled_layer_is_printed_as_it_was_steered() -> None:

@@ -157,7 +157,8 @@ def sweep(table: pd.DataFrame, record: Record) -> Figure:
     with style():
         figure = Figure((width, height))
         titles(figure, record, "other layers and coefficients", _OUTPUT)
-        for place, drawn in enumerate((_key_map(key.to_numpy()), _collateral_map(other.to_numpy()))):
+        maps = _key_map(key.to_numpy()), _collateral_map(other.to_numpy())
+        for place, drawn in enumerate(maps):
             left = 0.45 + place * (panel + 0.3)
             axes = figure.add_axes((left / width, 1.2 / height, panel / width, tall / height), label=str(place))
             draw_cells(axes, drawn.values, drawn.texts, drawn.scale, drawn.colours, _TEXT)
@@ -170,25 +171,24 @@ def sweep(table: pd.DataFrame, record: Record) -> Figure:
             else:
                 axes.set_yticks(range(len(layers)), list(map(str, layers)), size=5.5)
                 axes.get_yticklabels()[own[1]].set_fontweight("bold")
-                axes.set_ylabel("layer the vector is read at and added to")
+                axes.set_ylabel("injection layer")
             axes.get_xticklabels()[own[0]].set_fontweight("bold")
             box = (left / width, 0.66 / height, panel / width, 0.09 / height)
             colour_bar(figure, box, drawn.scale, drawn.colours, drawn.label, drawn.extend)
-        figure.text(0.45 / width, 0.05 / height, _SWEEP_NOTE, size=5.5, color=GREY, va="bottom")
+        note = _SWEEP_NOTE + (_CUT if maps[0].extend == "max" else "")
+        figure.text(0.45 / width, 0.05 / height, note, size=5.5, color=GREY, va="bottom")
     return figure
 
 
-_SWEEP_NOTE = (
-    "Frame: the experiment's own layer and coefficient. Coefficient 0 is the unsteered model: no change.\n"
-    "Beyond an arrow's end the colour no longer grows; the numbers in the cells do."
-)
+_SWEEP_NOTE = "Frame: the experiment's own layer and coefficient. Coefficient 0 is the unsteered model: no change."
+_CUT = "\nBeyond an arrow's end the colour no longer grows; the numbers in the cells do."
 
 
 def _key_map(values: Grid) -> _Map:
     # Large coefficients raise the loss by far more than any lowers it: rises share the scale of the falls' size, cut.
     most = max(float(-values.min()), float(np.median(np.abs(values))), 1e-6)
     extend = "max" if values.max() > most else "neither"
-    texts = cell_texts(values, lambda value: signed(value, 1) if value else "")
+    texts = cell_texts(values, lambda value: signed(value, _digits(most)) if value else "")
     return _Map(
         values,
         texts,
@@ -201,13 +201,19 @@ def _key_map(values: Grid) -> _Map:
 
 
 def _collateral_map(values: Grid) -> _Map:
-    texts = cell_texts(values, lambda value: f"{value:.1f}" if value else "")
+    most = float(values.max()) or 1.0
+    texts = cell_texts(values, lambda value: f"{value:.{_digits(most)}f}" if value else "")
     return _Map(
         values,
         texts,
-        PowerNorm(0.5, 0, float(values.max()) or 1.0),
+        PowerNorm(0.5, 0, most),
         "Blues",
         "neither",
         "other tokens: size of the change",
         "mean absolute change (nats), square-root scale",
     )
+
+
+def _digits(most: float) -> int:
+    """Digits after the point in cells whose colours go up to `most`."""
+    return 1 if most >= 1 else 2

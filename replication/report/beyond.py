@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from replication import figure_files, tables
+from replication.control_verdicts import SHARE
 from replication.figures import control_alt_text
 from replication.files import read_json
 from replication.outputs import shown
@@ -25,7 +26,8 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         By kind of control a list with one entry per experiment that has it: name, title, place, found, figure, and the
-        rows of its prompts; and by experiment the kinds it lacks though they are switched on.
+        rows of its prompts; the kinds that are `switched_on`; and as `loud` the titles of those whose vector moves the
+        other tokens, too, more than at least `SHARE` of the random vectors do.
     """
     controls = read_json(path(CONTROLS, model))
     result: dict[str, Any] = {kind: [] for kind in figure_files.CONTROL_KINDS}
@@ -39,6 +41,9 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
                 entry["rows"] = tables.read(path(CONTROL_TABLES[kind], model, each["name"]), tables.PROMPTS)
                 entry["rows"] = entry["rows"].sort_values("change", ascending=False).to_dict("records")
             result[kind].append(entry)
+    result["loud"] = [
+        entry["title"] for entry in result["random_vectors"] if entry["found"]["other"]["share_less"] >= SHARE
+    ]
     return result
 
 
