@@ -263,6 +263,7 @@ def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
     found = rows(index(), "models")
     assert [row[0] for row in found] == ["m", "second"]
     assert [row[3] for row in found] == ["nothing differs", "something differs"]
+    assert f"- `m`: **{plain('A <b>note</b>')}**" in index()
     losses = rows(index(), "key-tokens")
     assert [row[1:5] for row in losses] == [[" a|b", "m", "5", "2"], [" wonderful", "m", "5", "2"]]
     made = MADE["love_hate"]

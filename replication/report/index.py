@@ -5,7 +5,7 @@ from typing import Any
 
 from replication import tables
 from replication.files import read_json
-from replication.paths import CLAIMS, INDEX, RECORD, REPORT, REPORT_PAGE, SUMMARY, VERIFICATION, path
+from replication.paths import CLAIMS, INDEX, RECORD, REPORT, REPORT_PAGE, SUMMARY, VERIFICATION, VERIFIED, path
 from replication.report import sections
 from replication.tables import OUTPUT
 
@@ -23,6 +23,7 @@ def _model(model: str) -> dict[str, Any]:
     here = path(INDEX).parent
     return {
         "name": model,
+        "note": read_json(path(VERIFIED, model))["note"],
         "report": path(REPORT, model).relative_to(here),
         "page": path(REPORT_PAGE, model).relative_to(here),
         "passed": verification["passed"],
