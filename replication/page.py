@@ -18,12 +18,17 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 from markupsafe import Markup
+from PIL import Image
 
 _ANCHOR = re.compile(r'<a id="([A-Za-z0-9._-]+)">')
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 
 _PROSE = 60
 """A cell with more characters than this is prose, which a narrow column would make unreadable."""
+
+
+_SCALE = 0.65
+"""CSS pixels of a picture's pixel: the text of all pictures has one size, unless one is wider than the page."""
 
 
 class Heading(NamedTuple):
@@ -169,7 +174,9 @@ def _arrange(token: Token, folder: Path) -> None:
     """Embeds pictures, names the scope of header cells, and aligns cells by class."""
     for child in token.children or []:
         if child.type == "image":
-            child.attrSet("src", _embedded(folder / str(child.attrs["src"])))
+            file = Path(os.path.normpath(folder / str(child.attrs["src"])))
+            child.attrSet("src", _embedded(file))
+            child.attrSet("width", str(_width(file)))
     if token.type == "th_open":
         token.attrSet("scope", "col")
     if str(token.attrs.pop("style", "")) == "text-align:right":
@@ -178,10 +185,15 @@ def _arrange(token: Token, folder: Path) -> None:
 
 def _embedded(file: Path) -> str:
     """The picture, or the SVG beside it if that is smaller, as a data address."""
-    file = Path(os.path.normpath(file))
     files = [candidate for candidate in (file, file.with_suffix(".svg")) if candidate.exists()]
     smallest = min(files or [file], key=lambda candidate: candidate.stat().st_size)
     return f"data:{_KINDS[smallest.suffix]};base64,{base64.b64encode(smallest.read_bytes()).decode('ascii')}"
+
+
+def _width(file: Path) -> int:
+    """Width of a PNG on the page, in CSS pixels."""
+    with Image.open(file) as picture:
+        return round(_SCALE * picture.width)
 
 
 def _arrange_rows(tokens: list[Token]) -> None:

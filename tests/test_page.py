@@ -10,6 +10,7 @@ import pytest
 from axe import serious_violations
 from chromium import Page, chromium_page
 from drawn_tables import made_up
+from PIL import Image
 from report_setup import written_run
 
 from replication.files import write_text
@@ -112,12 +113,14 @@ def test_identifiers_are_unique_and_every_link_inside_leads_to_one(html: str) ->
 
 
 def test_the_smaller_of_png_and_svg_is_embedded(tmp_path: Path) -> None:
-    (tmp_path / "f.png").write_bytes(b"p" * 20)
+    Image.new("L", (200, 100)).save(tmp_path / "f.png")
+    picture = (tmp_path / "f.png").read_bytes()
     (tmp_path / "f.svg").write_bytes(b"s" * 10)
     text = "![alt](f.png)\n\n*Figure 1.1. What it shows.*\n"
     assert f"data:image/svg+xml;base64,{base64.b64encode(b's' * 10).decode()}" in page(text, tmp_path)
-    (tmp_path / "f.svg").write_bytes(b"s" * 30)
-    assert f"data:image/png;base64,{base64.b64encode(b'p' * 20).decode()}" in page(text, tmp_path)
+    (tmp_path / "f.svg").write_bytes(b"s" * (len(picture) + 1))
+    assert f"data:image/png;base64,{base64.b64encode(picture).decode()}" in page(text, tmp_path)
+    assert 'width="130"' in page(text, tmp_path), "text of one size in all pictures: 0.65 of their pixels"
 
 
 def test_the_same_text_gives_the_same_page(run: Path, html: str) -> None:
