@@ -135,7 +135,7 @@ def _cells(labels: _Labels, predictions: Predictions) -> pd.DataFrame:
     for name, ids in (("context", labels.context_ids), ("target", labels.target_ids)):
         table[f"{name}_id"] = ids * repeats
         table[f"{name}_token"] = texts(labels.tokenizer, ids) * repeats
-    for name in ("loss", "rank", "rank_margin", "entropy", "kl_to_output"):
+    for name in (name for name in Predictions._fields if name in tables.STATISTICS):
         table[name] = getattr(predictions, name).flatten().cpu().numpy()
     table["top_id"] = predictions.top_ids[..., 0].flatten().cpu().numpy()
     table["top_token"] = texts(labels.tokenizer, table["top_id"])

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,18 @@ def test_code_in_a_lens_is_not_executed(folders, tmp_path, legacy):
     assert not canary.exists()
     torch.load(path, weights_only=False) if not legacy else pickle.loads(path.read_bytes())
     assert canary.exists(), "the canary itself must work, or this test shows nothing"
+
+
+@pytest.mark.parametrize("program", [b"\x80\x02a.", b"\x80\x02K\x01K\x02s.", b"\x80\x02\x85.", b"\x80\x02R."])
+def test_a_pickle_that_makes_no_sense_is_refused(folders, program):
+    """Found by fuzzing: torch's unpickler ends such programs with IndexError, TypeError and others."""
+    path = folders[1] / "params.pt"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, program if name.endswith("/data.pkl") else data)
+    assert "damaged, or holds something else than tensors" in sentence(folders)
 
 
 def test_a_lens_with_nan_or_strange_names(folders):
