@@ -221,7 +221,7 @@ class Controls(Frozen):
     more_prompts: Annotated[bool, Field(examples=[True])] = True
     """Whether each experiment's `more_prompts` are measured."""
     sweep: Annotated[bool, Field(examples=[False])] = True
-    """Whether the report has the sweep over injection layers and coefficients; `snakemake sweep` makes it anyway."""
+    """Whether the report has the sweep over injection layers and coefficients; the target `sweep` makes it anyway."""
     sweep_multiples: Annotated[tuple[FiniteFloat, ...], Field(strict=False, examples=[[-1, 0, 1, 2]])] = _MULTIPLES
     """What the experiment's coefficient is multiplied with in the sweep; 0 and 1 must be among them."""
     sweep_jobs: Annotated[int, Field(ge=1, examples=[4])] = 1
