@@ -29,14 +29,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{processes.tag()}-{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        put(temporary, path)
     except OSError as error:
         # A full disk names no file, and nobody knows the temporary one.
         if error.filename in (None, str(temporary)):
@@ -44,6 +37,19 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Gives a whole file, or a link, its name: the data reach the disk first, the rename is the last step."""
+    if not temporary.is_symlink():
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _remove_orphans(path: Path) -> None:

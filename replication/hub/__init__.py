@@ -35,7 +35,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 
 from replication.config import HubFiles
 from replication.errors import UserError
-from replication.files import write_json
+from replication.files import put, write_json
 from replication.hashes import digest_of, remember, sha256, state
 from replication.hub import partials
 from replication.hub.answers import MismatchError, Remote, UnreachableError
@@ -141,8 +141,7 @@ def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
             remotes = [_first_answer(session, lambda: _remote(session, files[0]))]
         except UnreachableError as reason:
             raise UserError(
-                f"{session.host} could not be reached for {names} ({reason}); check the network and the "
-                "proxy "
+                f"{session.host} could not be reached for {names} ({reason}); check the network and the proxy "
                 f"settings, set HF_ENDPOINT to a mirror, {ways}"
             ) from None
         remotes += [_remote(session, file) for file in files[1:]]
@@ -236,14 +235,6 @@ def _put(file: PinnedFile, path: Path, digest: str, memory: Path) -> None:
     """Gives the verified file its name; the rename comes last."""
     if file.pinned is None:
         write_json(file.note, {**file.origin, "sha256": digest})
-    if not path.is_symlink():
-        with path.open("rb") as content:
-            os.fsync(content.fileno())
-    path.replace(file.target)
-    folder = os.open(file.target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    put(path, file.target)
     remember(file.target, digest, memory)
     partials.clean(file.target)
