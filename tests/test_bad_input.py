@@ -156,6 +156,7 @@ class Canary:
         return Path.write_text, (self.path, "executed")
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("legacy", [False, True])
 def test_code_in_a_lens_is_not_executed(folders, tmp_path, legacy):
     canary, path = tmp_path / "canary", folders[1] / "params.pt"

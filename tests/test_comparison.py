@@ -264,6 +264,15 @@ def test_circumstances_stand_side_by_side(a: Path, b: Path, tmp_path: Path) -> N
     assert told["sha256 lens/params.pt"] == ("lens", "lens")
 
 
+def test_a_run_without_provenance_is_said_to_have_none(a: Path, tmp_path: Path) -> None:
+    bare = write_run(tmp_path / "bare", TIED)
+    (bare / "provenance.json").unlink()
+    text = account.terminal(compared(a, bare))
+    assert "B has no provenance.json: machine, commit and versions are not known." in text
+    assert "not recorded" not in text
+    assert "no provenance.json" not in account.terminal(compared(a, a))
+
+
 class Tags(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from replication.comparison.cells import DIFFERENT, EQUAL, NATS, WITHIN, Comparison
-from replication.comparison.circumstances import circumstances
+from replication.comparison.circumstances import ABSENT, circumstances
 from replication.markdown import plain
 from replication.page import page
+from replication.paths import PROVENANCE
 from replication.visible import visible
 
 _NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+][0-9]+)?( \([0-9]+\))?")
@@ -149,8 +150,9 @@ def _furthest(comparison: Comparison, limit: int) -> Section:
     shown = apart.sort_values("difference", ascending=False, na_position="first", kind="stable").head(limit)
     columns = {name: label for name, label in zip(NATS, ("loss", "entropy", "KL"), strict=True) if f"{name}_a" in shown}
     changes = pd.DataFrame({label: _change(shown, name).map(_signed) for name, label in columns.items()})
+    verdicts = shown["verdict"].str.removesuffix(" tolerance")
     rows = tuple(
-        (*_place(row), _number(row["loss_a"]), _number(row["loss_b"]), *changes.loc[i], str(row["verdict"]))
+        (*_place(row), _number(row["loss_a"]), _number(row["loss_b"]), *changes.loc[i], verdicts[i])
         for i, row in shown.iterrows()
     )
     return Section(
@@ -189,11 +191,16 @@ def _top_tokens(comparison: Comparison, limit: int) -> Section:
 
 def _circumstances(comparison: Comparison, everything: bool) -> Section:
     found = circumstances(comparison.a, comparison.b)
+    lacking = [name for name, run in (("A", comparison.a), ("B", comparison.b)) if not run.provenance]
+    if lacking:
+        found = [one for one in found if ABSENT not in (one.a, one.b)]
     differing = sum(not one.same for one in found)
+    unknown = f"has no {Path(PROVENANCE).name}: machine, commit and versions are not known."
     rows = tuple((one.name, one.a, "the same" if one.same else one.b) for one in found if everything or not one.same)
     return Section(
         "How they were made",
-        [f"{differing} of {len(found)} recorded circumstances differ."],
+        [f"{differing} of {len(found)} circumstances recorded of both differ."]
+        + [f"{name} {unknown}" for name in lacking],
         "Settings, hashes, numerics, machine and versions.",
         ("", "A", "B"),
         rows,
