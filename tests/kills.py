@@ -190,19 +190,41 @@ def undisturbed(place: Place) -> dict[str, str]:
 
 
 def killed(place: Place, stage: str, kind: str, chance: random.Random) -> Run:
-    """A run that was killed in `stage`; one that the lock of an earlier one stops is unlocked and started again."""
+    """A run that was killed in `stage`; one that ends before its moment is undone, and killed earlier."""
     place.hub.requests.clear()
     if stage == "download":
         place.hub.fault("model.safetensors", "stall", times=2, after=chance.randrange(1, 9_000_000))
-    run = Run(place)
-    if not run.wait(lambda: run.reached(stage)):
-        unlocked(place, run)
-        run = Run(place)
-        assert run.wait(lambda: run.reached(stage)), f"{stage} was not reached:\n{run.text}"
-    run.wait(seconds=chance.uniform(0, SECONDS[stage]))
+    seconds = chance.uniform(0, SECONDS[stage])
+    while True:
+        run = arrived(place, stage)
+        run.wait(seconds=seconds)
+        if run.process.poll() is None:
+            break
+        undo(place)
+        seconds /= 2
     run.kill(kind)
     note(place, run)
     return run
+
+
+def arrived(place: Place, stage: str) -> Run:
+    """A run that has come to a stage; one that the lock of an earlier one stops is unlocked and started again."""
+    run = Run(place)
+    if run.wait(lambda: run.reached(stage)):
+        return run
+    if run.ended() == 0:
+        undo(place)  # An earlier run was past the stage when it was killed, or its jobs went on.
+    else:
+        unlocked(place, run)
+    run = Run(place)
+    assert run.wait(lambda: run.reached(stage)), f"{stage} was not reached:\n{run.text}"
+    return run
+
+
+def undo(place: Place) -> None:
+    """Removes what the stages after the download have made."""
+    for top in ("results", "figures", "report"):
+        shutil.rmtree(place.work / top, ignore_errors=True)
 
 
 def unlocked(place: Place, run: Run) -> None:
