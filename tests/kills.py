@@ -200,7 +200,7 @@ def killed(place: Place, stage: str, kind: str, chance: random.Random) -> Run:
         run.wait(seconds=seconds)
         if run.process.poll() is None:
             break
-        undo(place)
+        undo(place, stage)
         seconds /= 2
     run.kill(kind)
     note(place, run)
@@ -213,7 +213,7 @@ def arrived(place: Place, stage: str) -> Run:
     if run.wait(lambda: run.reached(stage)):
         return run
     if run.ended() == 0:
-        undo(place)  # An earlier run was past the stage when it was killed, or its jobs went on.
+        undo(place, stage)  # An earlier run was past the stage when it was killed, or its jobs went on.
     else:
         unlocked(place, run)
     run = Run(place)
@@ -221,9 +221,9 @@ def arrived(place: Place, stage: str) -> Run:
     return run
 
 
-def undo(place: Place) -> None:
-    """Removes what the stages after the download have made."""
-    for top in ("results", "figures", "report"):
+def undo(place: Place, stage: str) -> None:
+    """Removes what the stages from `stage` on have made, and some before it."""
+    for top in ("results", "figures", "report", *(["resources"] if stage == "download" else [])):
         shutil.rmtree(place.work / top, ignore_errors=True)
 
 
