@@ -63,7 +63,8 @@ def _among_random(axes: Axes, changes: "pd.Series[float]") -> None:
     axes.margins(x=0.09)
     middle = sum(axes.get_xlim()) / 2
     axes.annotate(
-        signed(steering, 2),
+        # Only what can fall has a sign.
+        signed(steering, 2) if changes.min() < 0 else f"{steering:.2f}",
         (steering, 1),
         (4 if steering < middle else -4, -2),
         xycoords=("data", "axes fraction"),
