@@ -26,7 +26,6 @@ _KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 _PROSE = 60
 """A cell with more characters than this is prose, which a narrow column would make unreadable."""
 
-
 _SCALE = 0.65
 """CSS pixels of a picture's pixel: the text of all pictures has one size, unless one is wider than the page."""
 

@@ -35,18 +35,19 @@ def random_vectors(table: pd.DataFrame, record: Record) -> Figure:
         table: Columns of `tables.RANDOM_VECTORS`; losses in nats.
         record: What went in.
     """
-    panels = {
-        "change of the key tokens' loss (sum, nats)": key_change(table, ["draw"]),
-        "absolute change of the other tokens' loss (mean, nats)": collateral(table, ["draw"]),
-    }
+    key, other = key_change(table, ["draw"]), collateral(table, ["draw"])
+    panels = (
+        ("change of the key tokens' loss (sum, nats)", key, signed(key[STEERING], 2)),
+        ("absolute change of the other tokens' loss (mean, nats)", other, f"{other[STEERING]:.2f}"),
+    )
     width, height = 6.8, 2.6
     with style():
         figure = Figure((width, height))
         titles(figure, record, "against random vectors of its norms", _OUTPUT)
         axes_row = figure.subplots(1, 2, sharey=True)
         figure.subplots_adjust(0.5 / width, 0.42 / height, 1 - 0.12 / width, 1 - 0.78 / height, wspace=0.08)
-        for axes, (label, changes) in zip(axes_row, panels.items(), strict=True):
-            _among_random(axes, changes)
+        for axes, (label, changes, text) in zip(axes_row, panels, strict=True):
+            _among_random(axes, changes, text)
             axes.set_xlabel(label)
         axes_row[0].set_ylabel("random vectors")
         axes_row[0].yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -54,8 +55,8 @@ def random_vectors(table: pd.DataFrame, record: Record) -> Figure:
     return figure
 
 
-def _among_random(axes: Axes, changes: "pd.Series[float]") -> None:
-    """Histogram of the draws, with the steering vector's value and 0 as lines."""
+def _among_random(axes: Axes, changes: "pd.Series[float]", text: str) -> None:
+    """Histogram of the draws, with the steering vector's value, written as `text`, and 0 as lines."""
     steering, random = float(changes[STEERING]), changes.drop(STEERING).to_numpy()
     axes.hist(random, bins=min(20, len(random)), color="0.72", label=f"{len(random)} random vectors")
     axes.axvline(0, color="0.4", linewidth=0.8, linestyle=":", label="no change")
@@ -63,8 +64,7 @@ def _among_random(axes: Axes, changes: "pd.Series[float]") -> None:
     axes.margins(x=0.09)
     middle = sum(axes.get_xlim()) / 2
     axes.annotate(
-        # Only what can fall has a sign.
-        signed(steering, 2) if changes.min() < 0 else f"{steering:.2f}",
+        text,
         (steering, 1),
         (4 if steering < middle else -4, -2),
         xycoords=("data", "axes fraction"),

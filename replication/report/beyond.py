@@ -27,7 +27,7 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
     Returns:
         By kind of control a list with one entry per experiment that has it: name, title, place, found, figure, and the
         rows of its prompts; the kinds that are `switched_on`; and as `loud` the titles of those whose vector moves the
-        other tokens, too, more than at least `SHARE` of the random vectors do.
+        other tokens, too, more than at least the `share` of the random vectors do that the verdict asks for.
     """
     controls = read_json(path(CONTROLS, model))
     result: dict[str, Any] = {kind: [] for kind in figure_files.CONTROL_KINDS}
@@ -41,6 +41,7 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
                 entry["rows"] = tables.read(path(CONTROL_TABLES[kind], model, each["name"]), tables.PROMPTS)
                 entry["rows"] = entry["rows"].sort_values("change", ascending=False).to_dict("records")
             result[kind].append(entry)
+    result["share"] = f"{SHARE:.0%}"
     result["loud"] = [
         entry["title"] for entry in result["random_vectors"] if entry["found"]["other"]["share_less"] >= SHARE
     ]
