@@ -1,9 +1,10 @@
-"""The workflow: thin rules that call `python -m replication <step>`.
+"""The workflow: thin rules that call `python -m replication step ...`.
 
 snakemake --cores 4                              everything, for the model in config.yaml
 snakemake --cores 4 --config model=miniature     the same on the embedded miniature, without a network
 snakemake --cores 4 verify                       the verdicts alone
-snakemake --cores 4 sweep                        the sweep over injection layers and coefficients alone
+snakemake --cores 4 sweep                        the sweep over injection layers and coefficients
+snakemake --cores 4 pdf                          the figures for print
 snakemake --cores 4 pin                          record this model's numbers as its pins
 snakemake --cores 4 index                        an index over the models that have been run
 snakemake --cores 4 --report report.zip          figures and tables with captions, after a run, as one zip
@@ -16,17 +17,11 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
 
-from replication import locks, outputs, paths, workflow as steps
-from replication.captions import caption_file
-from replication.errors import UserError
-from replication.figure_files import (
-    FIGURE_FILES,
-    INTERACTIVE,
-    KINDS,
-    TITLES,
-    control_figures,
-    figure,
-)
+from replication.base import paths
+from replication.base.errors import UserError
+from replication.figures.captions import caption_file
+from replication.workflow import locks, snakefile
+from replication.workflow.code_digest import digest
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -35,20 +30,22 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: caption_file("workflow")
 
 
-# Acts only when software deployment is asked for; `make env` makes the tested environment.
+# For `snakemake --lint` alone, which asks every rule for a container: nothing runs in it, the image lacks the package.
 container: "docker://python:3.11-slim"
 
 
 try:
-    steps.check(config, [Path(file) for file in workflow.configfiles])
+    snakefile.check(config, [Path(file) for file in workflow.configfiles])
     # While this is parsed, Snakemake does not yet say which files are asked for.
-    steps.check_targets(config, sys.argv[1:])
-    steps.complete(config)
+    snakefile.check_targets(config, sys.argv[1:])
+    snakefile.complete(config)
 except UserError as error:
     raise WorkflowError(str(error))
 
 # The interpreter that runs Snakemake, and the package of this checkout, run the steps.
-shell.prefix(steps.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir)))
+shell.prefix(
+    snakefile.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir))
+)
 
 # Snakemake's own lock outlives a kill; what a dead run left is removed before this one looks at it.
 locks.remove_stale()
@@ -62,16 +59,26 @@ MODEL = config["model"]
 EXPERIMENTS = list(config["experiments"])
 ARITHMETIC = ["--numerics", config["numerics"], "--device", config["device"]]
 
-
-CONTROLS = steps.controls(config)
-CONTROL_KINDS = {name: steps.control_kinds(config, name) for name in EXPERIMENTS}
+CONTROLS = snakefile.control_tables(config)
 CONTROL_TABLES = [paths.CONTROL_TABLES[name] for name in CONTROLS]
-CONTROL_FIGURES = control_figures(CONTROL_KINDS)
-SWEEP_JOBS = config["controls"].get("sweep_jobs", 1)
+CONTROL_OPTIONS = ["--control-settings", snakefile.as_json(config["controls"])]
+CONTROL_OPTIONS += ARITHMETIC
+CONTROL_KINDS = {name: snakefile.control_kinds(config, name) for name in EXPERIMENTS}
+SWEEP_JOBS = config["controls"]["sweep_jobs"]
+# A sweep in one piece shares a process with the other controls; one that is split, or not in the report, has its own.
+SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
+CONTROL_FIGURES = [
+    f"{name}/{kind}" for name in EXPERIMENTS for kind in CONTROL_KINDS[name]
+]
+TOGETHER = ["random_vectors", "prompts"] + ([] if SWEEP_ALONE else ["sweep"])
 
 
 def of_every_experiment(*patterns):
     return expand(patterns, experiment=EXPERIMENTS, model="{model}")
+
+
+def settings_of_experiment(wildcards):
+    return snakefile.as_json(config["experiments"][wildcards.experiment])
 
 
 def in_report(file, caption, category, **labels):
@@ -85,24 +92,19 @@ def in_report(file, caption, category, **labels):
     )
 
 
-def figure_in_report(kind):
+def figure_in_report(kind, experiment="{experiment}", category="Figures"):
+    labels = {"experiment": experiment, "figure": paths.TITLES[kind]}
     if kind.startswith("post_"):
-        residuals = kind.removeprefix("post_")
-        labels = {"experiment": "{experiment}", "residuals": residuals}
-        return in_report(figure(kind, "png"), kind, "The post's figure", **labels)
-    labels = {"experiment": "{experiment}", "figure": TITLES[kind]}
-    return in_report(figure(kind, "png"), kind, "Figures", **labels)
-
-
-def control_figure_in_report(name, kind):
-    file = figure(kind, "png").replace("{experiment}", name)
-    labels = {"experiment": name, "figure": TITLES[kind]}
-    return in_report(file, kind, "Beyond the post", **labels)
+        category = "The post's figure"
+        labels = {"experiment": experiment, "residuals": kind.removeprefix("post_")}
+    file = paths.figure(kind, "png").replace("{experiment}", experiment)
+    return in_report(file, kind, category, **labels)
 
 
 wildcard_constraints:
     model="|".join(config["models"]),
     experiment="|".join(EXPERIMENTS),
+    kind="[a-z_]+",
     part="[0-9]+",
     parts="[0-9]+",
 
@@ -134,10 +136,24 @@ rule sweep:
     localrule: True
 
 
+rule pdf:
+    input:
+        expand(
+            paths.figure("{kind}", paths.PRINT),
+            model=MODEL,
+            experiment=EXPERIMENTS,
+            kind=paths.KINDS,
+        ),
+        expand(paths.control_figures(CONTROL_KINDS, [paths.PRINT]), model=MODEL),
+    localrule: True
+
+
+# Every step is named like its rule. Its code enters as a digest, for Snakemake sees only the command line.
+
+
 rule weights:
     input:
-        code=steps.code("weights"),
-        files=lambda w: steps.local_files(config, w.model),
+        files=lambda w: snakefile.local_files(config, w.model),
     output:
         verified=paths.VERIFIED,
     log:
@@ -145,19 +161,19 @@ rule weights:
     benchmark:
         "logs/{model}/weights.benchmark.tsv"
     resources:
-        mem_mb=steps.memory,
+        mem_mb=snakefile.memory,
         runtime=240,
     params:
-        settings=lambda w: steps.as_json(config["models"][w.model]),
+        code=digest("weights"),
+        settings=lambda w: snakefile.as_json(config["models"][w.model]),
     message:
         "Getting and checking the files of {wildcards.model}"
     shell:
-        "python -m replication --log {log:q} weights {wildcards.model:q} --settings {params.settings:q}"
+        "python -m replication step --log {log:q} {rule} {wildcards.model:q} --settings {params.settings:q}"
 
 
 rule measure:
     input:
-        code=steps.code("measure"),
         verified=paths.VERIFIED,
     output:
         losses=paths.LOSSES,
@@ -172,118 +188,74 @@ rule measure:
     # One thread whatever --cores says: the thread count is part of what the numbers were measured under.
     threads: 1
     resources:
-        mem_mb=steps.memory,
-        runtime=30,
+        mem_mb=snakefile.memory,
+        runtime=240,
     params:
-        settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
-        arithmetic=ARITHMETIC,
+        code=digest("measure"),
+        settings=settings_of_experiment,
+        options=ARITHMETIC,
     message:
         "Measuring {wildcards.experiment} on {wildcards.model}"
     shell:
-        "python -m replication --log {log:q} measure {wildcards.model:q} {wildcards.experiment:q}"
-        " --settings {params.settings:q} {params.arithmetic:q} --threads {threads}"
+        "python -m replication step --log {log:q} {rule} {wildcards.model:q} {wildcards.experiment:q}"
+        " --settings {params.settings:q} {params.options:q} --threads {threads}"
 
 
-rule controls:
-    input:
-        code=steps.code("controls"),
-        verified=paths.VERIFIED,
+use rule measure as controls with:
     output:
-        random_vectors=paths.RANDOM_VECTORS,
-        prompts=paths.PROMPTS,
+        [paths.CONTROL_TABLES[name] for name in TOGETHER],
     log:
         "logs/{model}/{experiment}/controls.log",
     benchmark:
         "logs/{model}/{experiment}/controls.benchmark.tsv"
-    threads: 1
-    resources:
-        mem_mb=steps.memory,
-        runtime=60,
     params:
-        settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
-        controls=steps.as_json(config["controls"]),
-        arithmetic=ARITHMETIC,
+        code=digest("controls"),
+        settings=settings_of_experiment,
+        options=CONTROL_OPTIONS + [f"--table={name}" for name in TOGETHER],
     message:
-        "Steering {wildcards.experiment} on {wildcards.model} with random vectors, and after other prompts"
-    shell:
-        "python -m replication --log {log:q} controls {wildcards.model:q} {wildcards.experiment:q}"
-        " --settings {params.settings:q} --control-settings {params.controls:q}"
-        " {params.arithmetic:q} --threads {threads}"
+        "Steering {wildcards.experiment} on {wildcards.model} beyond the post"
 
 
-rule sweep_part:
-    input:
-        code=steps.code("sweep"),
-        verified=paths.VERIFIED,
-    output:
-        part=paths.SWEEP_PART,
-    log:
-        "logs/{model}/{experiment}/sweep-{part}-of-{parts}.log",
-    benchmark:
-        "logs/{model}/{experiment}/sweep-{part}-of-{parts}.benchmark.tsv"
-    threads: 1
-    resources:
-        mem_mb=steps.memory,
-        runtime=240,
-    params:
-        settings=lambda w: steps.as_json(config["experiments"][w.experiment]),
-        controls=steps.as_json(config["controls"]),
-        arithmetic=ARITHMETIC,
-    message:
-        "Sweeping {wildcards.experiment} on {wildcards.model}: part {wildcards.part} of {wildcards.parts}"
-    shell:
-        "python -m replication --log {log:q} sweep {wildcards.model:q} {wildcards.experiment:q}"
-        " --settings {params.settings:q} --control-settings {params.controls:q}"
-        " {params.arithmetic:q} --threads {threads} --part {wildcards.part:q} --parts {wildcards.parts:q}"
+if SWEEP_ALONE:
 
+    use rule measure as sweep_part with:
+        output:
+            part=paths.SWEEP_PART,
+        log:
+            "logs/{model}/{experiment}/sweep-{part}-of-{parts}.log",
+        benchmark:
+            "logs/{model}/{experiment}/sweep-{part}-of-{parts}.benchmark.tsv"
+        params:
+            code=digest("sweep_part"),
+            settings=settings_of_experiment,
+            options=lambda w: [*CONTROL_OPTIONS, "--part", w.part, "--parts", w.parts],
+        message:
+            "Sweeping {wildcards.experiment} on {wildcards.model}: part {wildcards.part} of {wildcards.parts}"
 
-rule join_sweep:
-    input:
-        code=steps.code("join-sweep"),
-        parts=lambda w: [
-            paths.SWEEP_PART.format(
-                model=w.model, experiment=w.experiment, part=part, parts=SWEEP_JOBS
-            )
-            for part in range(SWEEP_JOBS)
-        ],
-    output:
-        sweep=paths.SWEEP,
-    log:
-        "logs/{model}/{experiment}/join_sweep.log",
-    params:
-        parts=SWEEP_JOBS,
-    message:
-        "Joining the sweep of {wildcards.experiment}"
-    shell:
-        "python -m replication --log {log:q} join-sweep {wildcards.model:q} {wildcards.experiment:q}"
-        " --parts {params.parts:q}"
-
-
-rule judge_controls:
-    input:
-        code=steps.code("judge-controls"),
-        records=of_every_experiment(paths.RECORD),
-        tables=of_every_experiment(*CONTROL_TABLES),
-    output:
-        controls=in_report(
-            paths.CONTROLS, "controls", "Tables", table="beyond the post"
-        ),
-    log:
-        "logs/{model}/judge_controls.log",
-    params:
-        experiments=EXPERIMENTS,
-        of=[f"--of={name}" for name in CONTROLS],
-    message:
-        "Judging the controls of {wildcards.model}"
-    shell:
-        "python -m replication --log {log:q} judge-controls {wildcards.model:q} {params.experiments:q} {params.of:q}"
+    rule join_sweep:
+        input:
+            parts=expand(
+                paths.SWEEP_PART,
+                part=range(SWEEP_JOBS),
+                parts=SWEEP_JOBS,
+                allow_missing=True,
+            ),
+        output:
+            sweep=paths.SWEEP,
+        log:
+            "logs/{model}/{experiment}/join_sweep.log",
+        params:
+            code=digest("join_sweep"),
+            parts=SWEEP_JOBS,
+        shell:
+            "python -m replication step --log {log:q} {rule} {wildcards.model:q} {wildcards.experiment:q}"
+            " --parts {params.parts:q}"
 
 
 rule second_opinion:
     input:
-        code=steps.code("second-opinion"),
         verified=paths.VERIFIED,
-        tables=of_every_experiment(paths.LOSSES, paths.RECORD),
+        records=of_every_experiment(paths.RECORD),
     output:
         opinion=paths.SECOND_OPINION,
     log:
@@ -292,45 +264,39 @@ rule second_opinion:
         "logs/{model}/second_opinion.benchmark.tsv"
     threads: 1
     resources:
-        mem_mb=steps.memory,
-        runtime=30,
+        mem_mb=snakefile.memory,
+        runtime=240,
     params:
+        code=digest("second_opinion"),
         experiments=EXPERIMENTS,
-        arithmetic=ARITHMETIC,
-    message:
-        "Asking tuned-lens for a second opinion on {wildcards.model}"
+        options=ARITHMETIC,
     shell:
-        "python -m replication --log {log:q} second-opinion {wildcards.model:q} {params.experiments:q}"
-        " {params.arithmetic:q} --threads {threads}"
+        "python -m replication step --log {log:q} {rule} {wildcards.model:q} {params.experiments:q}"
+        " {params.options:q} --threads {threads}"
 
 
-rule published_values:
+use rule second_opinion as published_values with:
     input:
-        code=steps.code("published"),
         verified=paths.VERIFIED,
     output:
         published=paths.PUBLISHED,
     log:
-        "logs/{model}/published.log",
+        "logs/{model}/published_values.log",
     benchmark:
-        "logs/{model}/published.benchmark.tsv"
-    threads: 1
-    resources:
-        mem_mb=steps.memory,
-        runtime=60,
+        "logs/{model}/published_values.benchmark.tsv"
     params:
-        arithmetic=ARITHMETIC,
-    message:
-        "Measuring what others published about {wildcards.model}"
-    shell:
-        "python -m replication --log {log:q} published {wildcards.model:q}"
-        " {params.arithmetic:q} --threads {threads}"
+        code=digest("published_values"),
+        experiments=[],
+        options=ARITHMETIC,
 
 
-rule summary:
+rule figures:
     input:
-        code=steps.code("summary"),
+        verified=paths.VERIFIED,
         losses=paths.LOSSES,
+        top10=paths.TOP10,
+        effect=paths.EFFECT,
+        logit_lens=paths.LOGIT_LENS,
         record=paths.RECORD,
     output:
         summary=in_report(
@@ -340,108 +306,104 @@ rule summary:
             table="loss by token",
             experiment="{experiment}",
         ),
-    log:
-        "logs/{model}/{experiment}/summary.log",
-    message:
-        "Summarising {wildcards.experiment}"
-    shell:
-        "python -m replication --log {log:q} summary {wildcards.model:q} {wildcards.experiment:q}"
-
-
-rule token_tables:
-    input:
-        code=steps.code("token-tables"),
-        verified=paths.VERIFIED,
-        summary=paths.SUMMARY,
-        record=paths.RECORD,
-    output:
-        tables=paths.TOKEN_TABLES,
-    log:
-        "logs/{model}/{experiment}/token_tables.log",
-    message:
-        "Setting the tables of {wildcards.experiment}"
-    shell:
-        "python -m replication --log {log:q} token-tables {wildcards.model:q} {wildcards.experiment:q}"
-
-
-rule figures:
-    input:
-        code=steps.code("figures"),
-        losses=paths.LOSSES,
-        top10=paths.TOP10,
-        effect=paths.EFFECT,
-        logit_lens=paths.LOGIT_LENS,
-        record=paths.RECORD,
-    output:
-        figures=[figure_in_report(kind) for kind in KINDS],
-        for_print=[file for file in FIGURE_FILES if not file.endswith(".png")],
+        token_tables=paths.TOKEN_TABLES,
+        figures=[figure_in_report(kind) for kind in paths.KINDS],
+        vector_graphics=[paths.figure(kind, "svg") for kind in paths.KINDS],
         interactive=in_report(
-            INTERACTIVE, "interactive", "Interactive pages", experiment="{experiment}"
+            paths.INTERACTIVE,
+            "interactive",
+            "Interactive pages",
+            experiment="{experiment}",
         ),
     log:
         "logs/{model}/{experiment}/figures.log",
-    benchmark:
-        "logs/{model}/{experiment}/figures.benchmark.tsv"
+    params:
+        code=digest("figures"),
     message:
-        "Drawing {wildcards.experiment}"
+        "Drawing {wildcards.experiment} on {wildcards.model}"
     shell:
-        "python -m replication --log {log:q} figures {wildcards.model:q} {wildcards.experiment:q}"
+        "python -m replication step --log {log:q} {rule} {wildcards.model:q} {wildcards.experiment:q}"
+
+
+rule figure_for_print:
+    input:
+        lambda w: (paths.REPORTED | paths.BEYOND | {"post_centred": paths.LOSSES})[
+            w.kind
+        ],
+        record=paths.RECORD,
+    output:
+        paths.figure("{kind}", paths.PRINT),
+    log:
+        "logs/{model}/{experiment}/{kind}_for_print.log",
+    params:
+        code=digest("draw"),
+        figures=lambda w: [f"{w.experiment}/{w.kind}"],
+        formats=f"--format={paths.PRINT}",
+    shell:
+        "python -m replication step --log {log:q} draw {wildcards.model:q} {params.figures:q} {params.formats:q}"
 
 
 # An experiment has only those that the configuration asks for, and that it has key tokens or prompts for.
-if CONTROL_FIGURES:
+if any(CONTROL_KINDS.values()):
 
     rule control_figures:
         input:
-            code=steps.code("control-figures"),
             records=of_every_experiment(paths.RECORD),
             tables=of_every_experiment(*CONTROL_TABLES),
         output:
             figures=[
-                control_figure_in_report(name, kind)
+                figure_in_report(kind, name, "Beyond the post")
                 for name, kinds in CONTROL_KINDS.items()
                 for kind in kinds
             ],
-            for_print=[file for file in CONTROL_FIGURES if not file.endswith(".png")],
+            vector_graphics=paths.control_figures(CONTROL_KINDS, ["svg"]),
         log:
             "logs/{model}/control_figures.log",
-        benchmark:
-            "logs/{model}/control_figures.benchmark.tsv"
         params:
-            figures=[
-                f"{name}/{kind}"
-                for name in EXPERIMENTS
-                for kind in CONTROL_KINDS[name]
-            ],
+            code=digest("draw"),
+            figures=CONTROL_FIGURES,
+            formats=[f"--format={name}" for name in paths.FORMATS],
         message:
             "Drawing the controls of {wildcards.model}"
         shell:
-            "python -m replication --log {log:q} control-figures {wildcards.model:q} {params.figures:q}"
+            "python -m replication step --log {log:q} draw {wildcards.model:q} {params.figures:q} {params.formats:q}"
 
 
 rule claims:
     input:
-        code=steps.code("claims"),
         tables=of_every_experiment(paths.LOSSES, paths.TOP10, paths.RECORD),
     output:
         claims=in_report(paths.CLAIMS, "claims", "Tables", table="what the post says"),
     log:
         "logs/{model}/claims.log",
     params:
-        experiments=EXPERIMENTS,
-    message:
-        "Judging the post's statements on {wildcards.model}"
+        code=digest("claims"),
+        arguments=EXPERIMENTS,
     shell:
-        "python -m replication --log {log:q} claims {wildcards.model:q} {params.experiments:q}"
+        "python -m replication step --log {log:q} {rule} {wildcards.model:q} {params.arguments:q}"
 
 
-rule verification:
+use rule claims as judge_controls with:
     input:
-        code=steps.code("verify"),
+        records=of_every_experiment(paths.RECORD),
+        tables=of_every_experiment(*CONTROL_TABLES),
+    output:
+        controls=in_report(
+            paths.CONTROLS, "controls", "Tables", table="beyond the post"
+        ),
+    log:
+        "logs/{model}/judge_controls.log",
+    params:
+        code=digest("judge_controls"),
+        arguments=EXPERIMENTS + [f"--table={name}" for name in CONTROLS],
+
+
+use rule claims as verification with:
+    input:
         tables=of_every_experiment(paths.LOSSES, paths.RECORD),
         opinion=paths.SECOND_OPINION,
         published=paths.PUBLISHED,
-        pins=lambda w: steps.existing_pins(w.model, EXPERIMENTS),
+        pins=lambda w: snakefile.existing_pins(w.model, EXPERIMENTS),
     output:
         verification=in_report(
             paths.VERIFICATION, "verification", "Tables", table="verification"
@@ -449,28 +411,15 @@ rule verification:
     log:
         "logs/{model}/verification.log",
     params:
-        experiments=EXPERIMENTS,
-    message:
-        "Comparing the numbers of {wildcards.model} with pins and second opinion"
-    shell:
-        "python -m replication --log {log:q} verify {wildcards.model:q} {params.experiments:q}"
+        code=digest("verification"),
+        arguments=EXPERIMENTS,
 
 
-rule report:
+use rule claims as report with:
     input:
-        code=steps.code("report"),
         verified=paths.VERIFIED,
-        tables=of_every_experiment(
-            paths.LOSSES,
-            paths.EFFECT,
-            paths.LOGIT_LENS,
-            paths.TOP10,
-            paths.RECORD,
-            paths.SUMMARY,
-        ),
-        figures=of_every_experiment(*FIGURE_FILES),
-        control_tables=of_every_experiment(*CONTROL_TABLES),
-        control_figures=CONTROL_FIGURES,
+        of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
+        control_figures=paths.control_figures(CONTROL_KINDS),
         controls=paths.CONTROLS,
         claims=paths.CLAIMS,
         published=paths.PUBLISHED,
@@ -481,32 +430,26 @@ rule report:
     log:
         "logs/{model}/report.log",
     params:
-        experiments=EXPERIMENTS,
-    message:
-        "Compiling the report on {wildcards.model}"
-    shell:
-        "python -m replication --log {log:q} report {wildcards.model:q} {params.experiments:q}"
+        code=digest("report"),
+        arguments=EXPERIMENTS,
 
 
-rule verdict:
+use rule claims as verdict with:
     # After the report, so that a reader finds it written where a number differs.
     input:
-        code=steps.code("verify"),
         verification=paths.VERIFICATION,
         report=paths.REPORT,
     output:
         verdict=paths.VERDICT,
     log:
         "logs/{model}/verdict.log",
-    message:
-        "The verdicts on {wildcards.model}"
-    shell:
-        "python -m replication --log {log:q} verdict {wildcards.model:q}"
+    params:
+        code=digest("verdict"),
+        arguments=[],
 
 
-rule provenance:
+use rule claims as provenance with:
     input:
-        code=steps.code("provenance"),
         tables=of_every_experiment(paths.LOSSES, paths.RECORD),
         verified=paths.VERIFIED,
         report=paths.REPORT,
@@ -515,31 +458,24 @@ rule provenance:
     log:
         "logs/{model}/provenance.log",
     params:
-        experiments=EXPERIMENTS,
-    message:
-        "Writing down machine, versions and commit of this run"
-    shell:
-        "python -m replication --log {log:q} provenance {wildcards.model:q} {params.experiments:q}"
+        code=digest("provenance"),
+        arguments=EXPERIMENTS,
 
 
-rule crate:
+use rule claims as crate with:
     # Last of the default target, so that Snakemake's own records of all steps before it are there to be read.
     input:
-        code=steps.code("crate"),
-        of_experiments=of_every_experiment(*outputs.OF_AN_EXPERIMENT, *CONTROL_TABLES),
-        control_figures=CONTROL_FIGURES,
-        of_model=outputs.OF_A_MODEL,
+        of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
+        control_figures=paths.control_figures(CONTROL_KINDS),
+        of_model=paths.OF_A_MODEL,
     output:
         crate=paths.CRATE,
         workflow=paths.CRATE_WORKFLOW,
     log:
         "logs/{model}/crate.log",
     params:
-        experiments=EXPERIMENTS,
-    message:
-        "Describing the run on {wildcards.model} as an RO-Crate"
-    shell:
-        "python -m replication --log {log:q} crate {wildcards.model:q} {params.experiments:q}"
+        code=digest("crate"),
+        arguments=EXPERIMENTS,
 
 
 rule pin:
@@ -552,10 +488,9 @@ rule pin:
         f"logs/{MODEL}/pin.log",
     localrule: True
     params:
-        model=MODEL,
-        experiments=EXPERIMENTS,
+        arguments=[MODEL, *EXPERIMENTS],
     shell:
-        "python -m replication --log {log:q} pin {params.model:q} {params.experiments:q}"
+        "python -m replication step --log {log:q} {rule} {params.arguments:q}"
 
 
 rule index:
@@ -563,7 +498,5 @@ rule index:
     log:
         "logs/index.log",
     localrule: True
-    message:
-        "Listing the models that have been run"
     shell:
-        "python -m replication --log {log:q} index"
+        "python -m replication index 2> {log:q}"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from replication import tables
+from replication.base import tables
 
 CELL = ["protocol", "condition", "layer", "position", "place"]
 TABLES = {

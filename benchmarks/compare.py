@@ -19,7 +19,8 @@ import processes
 from agreement import CLOSE, apart
 from contenders import MODEL, PLAIN, REPOSITORY, SHAPES, Contender, Place, contenders, place, workflow
 
-from replication import numerics, paths
+from replication.base import paths
+from replication.engine import numerics
 
 GB = 1e9
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import yaml
 
-from replication import paths
+from replication.base import paths
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent

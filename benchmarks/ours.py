@@ -7,8 +7,8 @@ import argparse
 import json
 from pathlib import Path
 
-from replication import numerics
-from replication.config import checked_experiment
+from replication.base.config import checked_experiment
+from replication.engine import numerics
 
 
 def main() -> None:
@@ -20,10 +20,12 @@ def main() -> None:
     arguments = parser.parse_args()
     numerics.prepare(arguments.numerics, arguments.threads)
 
-    from replication import measure, models, paths
-    from replication.verified import verified
+    from replication.base import paths
+    from replication.engine import measure
+    from replication.engine.loaded import load
+    from replication.weights.model_files import verified
 
-    loaded = models.load(verified(paths.path(paths.VERIFIED, arguments.model), Path(paths.HASHES)))
+    loaded = load(verified(paths.path(paths.VERIFIED, arguments.model), Path(paths.HASHES)))
     for name, values in json.loads(arguments.experiments.read_text()).items():
         measure.write(measure.measure(loaded, checked_experiment(name, values)), arguments.model, name)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from contenders import SHAPES, place
 
-from replication import numerics
+from replication.engine import numerics
 
 if TYPE_CHECKING:
     from transformers import GPT2Config
@@ -35,12 +35,12 @@ def main() -> None:
 
     import torch
 
-    from replication import models
-    from replication.batches import Prompt, Request, predictions
-    from replication.verified import Files
+    from replication.engine.batches import Prompt, Request, predictions
+    from replication.engine.loaded import load
+    from replication.weights.model_files import Files
 
     found = place(arguments.scratch, arguments.size)
-    loaded = models.load(Files("random", found.model, found.lens, {}))
+    loaded = load(Files("random", found.model, found.lens, {}))
     ids = loaded.tokenizer.with_bos(found.experiments["love_hate"]["prompt"])
     prompt = Prompt(tuple(ids), tuple((target,) for target in (*ids[1:], loaded.tokenizer.bos)))
     shape = loaded.gpt2.config

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from replication.api import Model, Result, load, steer
-    from replication.errors import UserError
+    from replication.base.errors import UserError
 
 __version__ = "0.1.0"
 __all__ = ["Model", "Result", "UserError", "load", "steer"]

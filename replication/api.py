@@ -11,7 +11,6 @@
 The steps are the workflow's own functions, so that its tables are these, bit for bit.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from replication import numerics
-from replication.config import REPOSITORY, checked_experiment, checked_model
-from replication.errors import UserError
-from replication.paths import HASHES, RESOURCES, path
+from replication.base.config import PORTABLE, checked_experiment, checked_model
+from replication.base.errors import UserError
+from replication.base.paths import HASHES, REPOSITORY, RESOURCES, path
+from replication.engine import numerics
 
 if TYPE_CHECKING:
-    from replication.figures.page import Drawing
-    from replication.models import Loaded
+    from replication.engine.loaded import Loaded
+    from replication.figures.canvas import Drawing
 
 __all__ = ["Model", "Result", "UserError", "load", "steer"]
 
@@ -70,7 +69,7 @@ class Result:
     @property
     def summary(self) -> pd.DataFrame:
         """Loss of every token unsteered and steered, and its change, in nats, at a few layers."""
-        from replication.summary import summary
+        from replication.verification.summary import summary
 
         return summary(self.losses, self.record)
 
@@ -83,13 +82,13 @@ class Result:
         Raises:
             UserError: There is no such kind.
         """
-        from replication import figures
+        from replication.figures import draw as figures
 
         return figures.drawing(kind, self.losses, self.effect, self.logit_lens, self.record)
 
     def page(self) -> str:
         """The interactive page as HTML: one file that needs no network, each cell with a link of its own."""
-        from replication import interactive
+        from replication.figures import interactive
 
         return interactive.page("python", self.losses, self.effect, self.top10, self.record)
 
@@ -118,17 +117,15 @@ def load(
     Raises:
         UserError: A file is missing or damaged, model and lens do not fit, or there is no such device.
     """
-    numerics.prepare(numerics.PORTABLE, threads=1)
-    with warnings.catch_warnings():
-        # transformers' progress bars would like ipywidgets; we show none.
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        from replication import models, weights
+    numerics.prepare(PORTABLE, threads=1)
+    from replication.engine import fit_checks, loaded
+    from replication.weights.obtain import obtain
 
     folders = {"folder": str(Path(folder).resolve()), "lens_folder": str(Path(lens_folder).resolve())}
     name = name or Path(folders["folder"]).name
-    files = weights.obtain(name, checked_model(name, folders), path(RESOURCES, name), REPOSITORY / HASHES)
-    checks = models.check(files, None)
-    return Model(models.load(files, device), checks)
+    files = obtain(name, checked_model(name, folders), path(RESOURCES, name), REPOSITORY / HASHES)
+    checks = fit_checks.check(files, None)
+    return Model(loaded.load(files, device), checks)
 
 
 def steer(
@@ -155,7 +152,7 @@ def steer(
     Raises:
         UserError: One sentence: which argument, its value, and what would be right.
     """
-    from replication.measure import measure
+    from replication.engine.measure import measure
 
     settings = {
         "title": f"{added.strip() or 'nothing'} - {subtracted.strip() or 'nothing'}",

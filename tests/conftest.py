@@ -4,18 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from replication import numerics
+from replication.engine import numerics
 
 # Before anything imports torch, as in a run of the workflow.
 numerics.prepare(numerics.PORTABLE, threads=1)
 
 from random_model import write_lens, write_model  # noqa: E402
 
-from replication import weights  # noqa: E402
-from replication.config import REPOSITORY, Model, checked  # noqa: E402
-from replication.measure import Measurement, measure  # noqa: E402
-from replication.models import Loaded, load  # noqa: E402
-from replication.workflow import read_yaml  # noqa: E402
+from replication.base.config import Model, checked  # noqa: E402
+from replication.base.paths import REPOSITORY  # noqa: E402
+from replication.base.strict_yaml import read_yaml  # noqa: E402
+from replication.engine.loaded import Loaded, load  # noqa: E402
+from replication.engine.measure import Measurement, measure  # noqa: E402
+from replication.weights import obtain as weights  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
     python tests/differences.py       prints the table; each way is a process of its own
 
-The base is what a job of the workflow does: one thread, portable arithmetic, transformers' sdpa attention, unsteered
-and steered in one batch, in a fresh process.
+The base is what a job of the workflow does: one thread, portable arithmetic, our own forward, unsteered and
+steered in one batch, in a fresh process.
 """
 
 import subprocess
@@ -15,9 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from replication.config import REPOSITORY, checked
-from replication.numerics import FAST, PORTABLE, prepare
-from replication.workflow import read_yaml
+from replication.base.config import FAST, PORTABLE, checked
+from replication.base.paths import REPOSITORY
+from replication.base.strict_yaml import read_yaml
+from replication.engine.numerics import prepare
 
 MODEL = "miniature"
 STATISTICS = ("loss", "entropy", "kl_to_output", "top_probability")
@@ -55,15 +56,16 @@ WAYS = {
 def measured(way: Way) -> pd.DataFrame:
     """Losses of all experiments, in this process; nothing may have imported torch before."""
     prepare(way.mode, way.threads)
-    from replication import measure, weights
-    from replication.models import load
+    from replication.engine import measure
+    from replication.engine.loaded import load
+    from replication.weights import obtain as weights
 
     config = checked(read_yaml(REPOSITORY / "config.yaml"))
     with tempfile.TemporaryDirectory() as scratch:
         files = weights.obtain(MODEL, config.models[MODEL], Path(scratch), Path(scratch) / "hashes.json")
     loaded = load(files)
     if way.attention:
-        measure.both_streams = lambda gpt2, ids, vector: plain_streams(gpt2, ids, vector, way)
+        measure.both_streams = lambda _, ids, vector: plain_streams(files.folder, ids, vector, way)
     order = list(config.experiments) * way.before
     for name in reversed(order):
         measure.measure(loaded, config.experiments[name])
@@ -71,17 +73,14 @@ def measured(way: Way) -> pd.DataFrame:
     return pd.concat(tables, names=["experiment"]).reset_index(level=0)
 
 
-def plain_streams(gpt2: Any, ids: list[int], vector: Any, way: Way) -> Any:
-    """What `both_streams` gives, by transformers' own forward with hooks, causal mask and all."""
+def plain_streams(folder: Path, ids: list[int], vector: Any, way: Way) -> Any:
+    """What `both_streams` gives, by transformers' own forward with hooks."""
     import torch
+    from transformers import GPT2LMHeadModel
 
+    gpt2 = GPT2LMHeadModel.from_pretrained(folder, attn_implementation=way.attention).eval()
     both = [[False, True]] if way.batch else [[False], [True]]
-    # The package calls single blocks, which are causal without a mask under sdpa only: so only for this forward.
-    gpt2.set_attn_implementation(way.attention)
-    try:
-        return torch.cat([_stream(gpt2, ids, vector, steered) for steered in both])
-    finally:
-        gpt2.set_attn_implementation("sdpa")
+    return torch.cat([_stream(gpt2, ids, vector, steered) for steered in both])
 
 
 def _stream(gpt2: Any, ids: list[int], vector: Any, steered: list[bool]) -> Any:

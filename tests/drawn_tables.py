@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from replication import tables
-from replication.figures import controls, curves, fit, overview, post
-from replication.files import write_json
-from replication.paths import CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
-from replication.tables import STEERING
+from replication.base import tables
+from replication.base.files import write_json
+from replication.base.paths import CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
+from replication.base.tables import STEERING
+from replication.figures import against_chance as controls
+from replication.figures import curves, overview, post
+from replication.figures import lens_fit as fit
 
 BOS = "<|endoftext|>"
 VOCABULARY = (" wonderful", "ate", "\n", " $x$", "</script>", "\u202etxt", " null", "é", " extraordinary")

@@ -7,18 +7,20 @@ import json
 import sys
 from pathlib import Path
 
-from replication import numerics
+from replication.engine import numerics
 
 numerics.prepare(sys.argv[1], threads=1)
 
-from replication import models, weights  # noqa: E402
-from replication.config import REPOSITORY, checked  # noqa: E402
-from replication.measure import measure  # noqa: E402
-from replication.workflow import read_yaml  # noqa: E402
+from replication.base.config import checked  # noqa: E402
+from replication.base.paths import REPOSITORY  # noqa: E402
+from replication.base.strict_yaml import read_yaml  # noqa: E402
+from replication.engine.loaded import load  # noqa: E402
+from replication.engine.measure import measure  # noqa: E402
+from replication.weights import obtain as weights  # noqa: E402
 
 config = checked(read_yaml(REPOSITORY / "config.yaml"))
 scratch = Path(sys.argv[2])
-loaded = models.load(weights.obtain("miniature", config.models["miniature"], scratch, scratch / "hashes.json"))
+loaded = load(weights.obtain("miniature", config.models["miniature"], scratch, scratch / "hashes.json"))
 records = {name: measure(loaded, experiment).record for name, experiment in config.experiments.items()}
 fingerprints = {name: record["fingerprint"] for name, record in records.items()}
 print(json.dumps({"mode": numerics.mode(), "build": numerics.build(), "fingerprints": fingerprints}))

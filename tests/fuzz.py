@@ -6,7 +6,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from replication.errors import UserError
+from replication.base.errors import UserError
 
 # Examples follow from the tests' source alone: a run on another machine tries the same ones.
 _COMMON = settings(

@@ -18,10 +18,11 @@ import pytest
 from huggingface_hub import constants
 from loopback_hub import LoopbackHub
 
-from replication import hub
-from replication.config import REPOSITORY, HubFiles
-from replication.errors import UserError
-from replication.hub import partials, transfer
+from replication.base.config import HubFiles
+from replication.base.errors import UserError
+from replication.base.paths import REPOSITORY
+from replication.weights import fetch as hub
+from replication.weights import partials, transfer
 
 COMMIT = "15ea56dee5df4983c59b2538573817e1667135e2"
 TOKEN = "hf_notforothers"
@@ -32,9 +33,9 @@ CHILD = """
 import fcntl, sys
 fcntl.flock = fcntl.lockf = lambda *_: None
 from pathlib import Path
-from replication.config import HubFiles
-from replication.errors import UserError
-from replication.hub import fetch
+from replication.base.config import HubFiles
+from replication.base.errors import UserError
+from replication.weights.fetch import fetch
 try:
     fetch(HubFiles.model_validate_json(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
 except UserError as error:

@@ -27,10 +27,9 @@ import yaml
 from loopback_hub import LoopbackHub
 from repository_copy import copied
 
-from replication.config import REPOSITORY
-from replication.hashes import digest_of
-from replication.paths import CRATE, HASHES, PROVENANCE, path
-from replication.workflow import read_yaml
+from replication.base.hashes import digest_of
+from replication.base.paths import CRATE, HASHES, PROVENANCE, REPOSITORY, path
+from replication.base.strict_yaml import read_yaml
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 MODEL = "miniature"

@@ -6,9 +6,9 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from replication.config import REPOSITORY
-from replication.files import write_text
-from replication.numerics import SETTINGS
+from replication.base.files import write_text
+from replication.base.paths import REPOSITORY
+from replication.engine.numerics import SETTINGS
 
 NOTEBOOKS = sorted((REPOSITORY / "docs").glob("*.ipynb"))
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
-from replication.config import REPOSITORY
+from replication.base.paths import REPOSITORY
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(f"docs/{file.name}" for file in sorted(REPOSITORY.glob("docs/*.md"))))
 

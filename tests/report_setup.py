@@ -4,12 +4,13 @@ import pandas as pd
 from drawn_tables import Tables, control_tables, written
 from PIL import Image
 
-from replication import claims, control_verdicts, figure_files, tables
-from replication.files import write_json, write_text
-from replication.paths import CLAIMS, CONTROLS, PUBLISHED, SUMMARY, TOKEN_TABLES, VERIFICATION, VERIFIED, path
-from replication.published import table as published_table
-from replication.published.data import published_sets
-from replication.summary import summary
+from replication.base import paths, tables
+from replication.base.files import write_json, write_text
+from replication.base.paths import CLAIMS, CONTROLS, PUBLISHED, SUMMARY, TOKEN_TABLES, VERIFICATION, VERIFIED, path
+from replication.verification import chance as control_verdicts
+from replication.verification import claims, published_table
+from replication.verification.published_sets import published_sets
+from replication.verification.summary import summary
 
 AGREES = {"status": "agrees", "cells": 12, "largest_difference": 1.5e-6, "at": {"layer": "3", "position": 2}}
 NOT_RUN = {"status": "not run", "reason": "no pin has been recorded for this model and experiment"}
@@ -25,7 +26,7 @@ def written_run(model: str, made: dict[str, Tables], note: str | None = None) ->
             write_text(path(pattern, model, name), "a table")
     judged = {name: claims.claims(part.losses, part.top10, part.record) for name, part in made.items()}
     write_json(path(CLAIMS, model), judged)
-    judges = {kind: getattr(control_verdicts, kind) for kind in figure_files.CONTROL_KINDS}
+    judges = {kind: getattr(control_verdicts, kind) for kind in paths.CONTROL_KINDS}
     found = {
         name: {kind: judges[kind](table, part.record) for kind, table in control_tables(part).items()}
         for name, part in made.items()
@@ -47,10 +48,10 @@ def written_run(model: str, made: dict[str, Tables], note: str | None = None) ->
 
 def write_pictures(model: str, name: str) -> None:
     """Small pictures in the place of the figures, and an empty interactive page."""
-    for kind in (*figure_files.KINDS, *figure_files.CONTROL_KINDS):
-        picture = path(figure_files.figure(kind, "png"), model, name)
+    for kind in (*paths.KINDS, *paths.CONTROL_KINDS):
+        picture = path(paths.figure(kind, "png"), model, name)
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), "white").save(picture)
         write_text(picture.with_suffix(".svg"), '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>')
         write_text(picture.with_suffix(".pdf"), "%PDF")
-    write_text(path(figure_files.INTERACTIVE, model, name), "<!doctype html>")
+    write_text(path(paths.INTERACTIVE, model, name), "<!doctype html>")

@@ -1,11 +1,16 @@
 """A copy of the repository to run in, with another configuration or under another name."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
-from replication.config import REPOSITORY
+import pytest
 
-NAMES = ("replication", "tests/pins", "profiles", "docs", "Snakefile", "pyproject.toml", "config.yaml", "CITATION.cff")
+from replication.base.paths import REPOSITORY
+
+FOLDERS = ("replication", "profiles", "docs")
+FILES = ("Snakefile", "pyproject.toml", "requirements.lock", "config.yaml", "CITATION.cff")
+NAMES = (*FOLDERS, *FILES)
 """What the workflow reads."""
 
 
@@ -17,3 +22,11 @@ def copied(target: Path) -> Path:
         else:
             shutil.copy2(REPOSITORY / name, target / name)
     return target
+
+
+def tracked() -> list[str]:
+    """Files that git knows in this checkout."""
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return listed.stdout.splitlines()

@@ -16,13 +16,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import replication
-from replication import paths, tables
-from replication.__main__ import app
-from replication.config import REPOSITORY
-from replication.figure_files import KINDS
-from replication.files import read_json
-from replication.numerics import FAST, PORTABLE, SETTINGS, build, mode
-from replication.workflow import as_json, read_yaml
+from replication.base import paths, tables
+from replication.base.files import read_json
+from replication.base.paths import KINDS, REPOSITORY
+from replication.base.strict_yaml import read_yaml
+from replication.engine.numerics import FAST, PORTABLE, SETTINGS, build, mode
+from replication.workflow.cli import app
+from replication.workflow.snakefile import as_json
 
 FOLDERS = REPOSITORY / "replication/miniature/model", REPOSITORY / "replication/miniature/lens"
 PROMPT = "I hate you because you're a wonderful person"

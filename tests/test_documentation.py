@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 from printed import DOCUMENTS
 
-from replication.config import REPOSITORY
+from replication.base.paths import REPOSITORY
 
 CHECKLIST = REPOSITORY / "docs/checklist.md"
 PARSER = MarkdownIt().enable("table")

@@ -16,12 +16,13 @@ import pytest
 from loopback_hub import LoopbackHub
 from printed import DOCUMENTS, commands, of_kind
 from random_model import write_hub
-from test_snakefile import tracked
+from repository_copy import tracked
 from typer.testing import CliRunner
 
-from replication.__main__ import app
-from replication.config import REPOSITORY, checked
-from replication.workflow import read_yaml
+from replication.base.config import checked
+from replication.base.paths import REPOSITORY
+from replication.base.strict_yaml import read_yaml
+from replication.workflow.cli import app
 
 SHIPPED = REPOSITORY / "config.yaml"
 

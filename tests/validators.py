@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from replication.config import REPOSITORY
+from replication.base.paths import REPOSITORY
 
 BIN = REPOSITORY / ".validators" / "bin"
 REQUIRED = "REPLICATION_REQUIRE_VALIDATORS"

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from replication import tables
-from replication.figures.grid import Grid, grid, of_condition, runs, tokens
-from replication.figures.page import (
+from replication.base import tables
+from replication.figures.canvas import (
     STEERED,
     UNSTEERED,
     Drawing,
@@ -18,6 +17,7 @@ from replication.figures.page import (
     titles,
     token_label,
 )
+from replication.figures.grid import Grid, grid, of_condition, runs, tokens
 
 _LEVEL = 11
 """Up to this many tokens their names stand level, beyond it upright."""

@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from replication import tables
+from replication.base import tables
+from replication.figures.canvas import Record, changed_positions, token_label
 from replication.figures.cell_texts import CellTexts
-from replication.figures.page import Record, changed_positions, token_label
 
 Grid = NDArray[Any]
 """(layers + 1, positions): row i is layer i, the last row the output."""

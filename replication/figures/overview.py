@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from replication import tables
+from replication.base import tables
+from replication.figures.canvas import GREY, Drawing, Record, fitted_label, signed, style, titles
 from replication.figures.grid import (
     Grid,
     cell_texts,
@@ -18,7 +19,6 @@ from replication.figures.grid import (
     mark_injection,
     of_condition,
 )
-from replication.figures.page import GREY, Drawing, Record, fitted_label, signed, style, titles
 
 BESIDE = 14
 """Up to this many positions the panels stand side by side, beyond it one above the other."""

@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from replication import tables
+from replication.base import tables
+from replication.figures.canvas import Drawing, Record, style, titles, token_label
 from replication.figures.grid import cell_texts, draw_cells, grid, of_condition, tokens
-from replication.figures.page import Drawing, Record, style, titles, token_label
 
 STRIDE = 2
 """Every second layer is drawn, and the output."""

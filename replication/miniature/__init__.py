@@ -1,1 +1,4 @@
-"""The embedded miniature: a small model that shows the effects, and the recipe that made it."""
+"""The embedded model, and the recipe that made it.
+
+May import base, weights, verification and engine.
+"""

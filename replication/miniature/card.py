@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from replication.config import REPOSITORY, Experiment, checked
-from replication.errors import UserError
-from replication.hashes import digest_of
-from replication.measure import Measurement, measure
-from replication.models import load
-from replication.tables import STATISTICS
-from replication.verified import Files
-from replication.workflow import read_yaml
+from replication.base.config import Experiment, checked
+from replication.base.errors import UserError
+from replication.base.hashes import digest_of
+from replication.base.paths import REPOSITORY
+from replication.base.strict_yaml import read_yaml
+from replication.base.tables import STATISTICS
+from replication.engine.loaded import load
+from replication.engine.measure import Measurement, measure
+from replication.weights.model_files import Files
 
 LEAST_FALL = 0.5
 """Nats by which steering lowers the loss of an experiment's key tokens, summed, at the output."""

@@ -24,11 +24,12 @@ from tqdm import trange
 from transformers import GPT2Config, GPT2LMHeadModel
 from tuned_lens.nn.lenses import Lens, LogitLens, TunedLens
 
-from replication import numerics
-from replication.errors import UserError
+from replication.base.config import FAST
+from replication.base.errors import UserError
+from replication.engine import numerics
+from replication.engine.tokenizer import Tokenizer
 from replication.miniature import card, grammar
-from replication.miniature.tokenizer import gpt2_bpe, restricted_bpe, write_tokenizer
-from replication.models import Tokenizer
+from replication.miniature.restricted_bpe import gpt2_bpe, restricted_bpe, write_tokenizer
 
 NAME = "miniature"
 CONTEXT = 128
@@ -207,7 +208,7 @@ def main() -> None:
 
 def train(folder: Path, seed: int) -> None:
     """The whole recipe; raises UserError where the result does not meet the thresholds."""
-    numerics.prepare(numerics.FAST, THREADS)
+    numerics.prepare(FAST, THREADS)
     wall, cpu = time.monotonic(), time.process_time()
     (folder / "model").mkdir()
     bpe = restricted_bpe([*grammar.POST_TEXTS, *grammar.fragments()], gpt2_bpe())

@@ -4,17 +4,17 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from replication import figure_files, tables
-from replication.config import Experiment
-from replication.figures import alt_text
-from replication.files import read_json
-from replication.markdown import cell
-from replication.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
-from replication.report.beyond import disagreements
+from replication.base import paths, tables
+from replication.base.config import Experiment
+from replication.base.files import read_json
+from replication.base.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
+from replication.base.steered_layer import steered_layer
+from replication.base.tables import CONDITIONS, OUTPUT
+from replication.figures.alt_text import alt_text
+from replication.report.beyond_post import disagreements
 from replication.report.links import described_figure, link, named_links
-from replication.steered_layer import steered_layer
-from replication.summary import chosen_layers
-from replication.tables import CONDITIONS, OUTPUT
+from replication.report.markdown import cell
+from replication.verification.summary import chosen_layers
 
 BEST = 5
 """How many of the most probable tokens are printed."""
@@ -51,7 +51,7 @@ def experiment(model: str, name: str) -> dict[str, Any]:
         "record": record,
         "layer": steered_layer(record),
         "x_vector": x_vector_table(record),
-        "figures": [_figure(model, name, kind, drawn_from, read) for kind, drawn_from in figure_files.REPORTED.items()],
+        "figures": [_figure(model, name, kind, drawn_from, read) for kind, drawn_from in paths.REPORTED.items()],
         "files": _files(model, name),
         "output": output.to_dict("records"),
         "key": output[output["key"]].to_dict("records"),
@@ -62,7 +62,7 @@ def experiment(model: str, name: str) -> dict[str, Any]:
         "lenses": _lenses(read.losses, read.logit_lens, record),
         "fit": _fit(read.losses, record),
         "disagreements": disagreements(read.losses),
-        "lens_figure": _figure(model, name, "lenses", figure_files.BEYOND["lenses"], read),
+        "lens_figure": _figure(model, name, "lenses", paths.BEYOND["lenses"], read),
     }
 
 
@@ -119,8 +119,8 @@ def _figure(model: str, name: str, kind: str, drawn_from: tuple[str, ...], read:
 def _files(model: str, name: str) -> dict[str, Any]:
     """Addresses of what lies beside the figures."""
     return {
-        "interactive": link(model, name, figure_files.INTERACTIVE),
-        "centred": link(model, name, figure_files.figure("post_centred", "png")),
+        "interactive": link(model, name, paths.INTERACTIVE),
+        "centred": link(model, name, paths.figure("post_centred", "png")),
         "tables": named_links(model, name, (LOSSES, TOP10, EFFECT, LOGIT_LENS, SUMMARY, *TOKEN_TABLES, RECORD)),
     }
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from replication import tables
-from replication.files import read_json
-from replication.paths import CLAIMS, INDEX, RECORD, REPORT, REPORT_PAGE, SUMMARY, VERIFICATION, VERIFIED, path
-from replication.report import sections
-from replication.tables import OUTPUT
+from replication.base import tables
+from replication.base.files import read_json
+from replication.base.paths import CLAIMS, INDEX, RECORD, REPORT, REPORT_PAGE, SUMMARY, VERIFICATION, VERIFIED, path
+from replication.base.tables import OUTPUT
+from replication.report.compile import sections
 
 
 def index() -> str:

@@ -3,9 +3,8 @@
 import os
 from typing import Any
 
-from replication.captions import caption
-from replication.figure_files import figure
-from replication.paths import REPORT, path
+from replication.base.paths import REPORT, figure, path
+from replication.figures.captions import caption
 
 
 def link(model: str, name: str, pattern: str) -> str:

@@ -1,0 +1,289 @@
+"""The configuration, typed once: models, experiments, tolerances.
+
+Everything that reads config.yaml goes through `checked`; `config.schema.json` is generated from these classes
+(`python -m replication schema`).
+"""
+
+import json
+import shlex
+import unicodedata
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    model_validator,
+)
+
+from replication.base.config_errors import validated
+
+
+def _valid_unicode(text: str) -> str:
+    """Refuses a lone surrogate, which YAML can escape but no file or command line can hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} holds a lone surrogate, which is no valid unicode text") from None
+    return text
+
+
+def _showable(text: str) -> str:
+    """Refuses what nobody sees but which changes how everything around it reads: pages show labels as they are."""
+    for character in text:
+        # Joiners belong to emoji and to Persian.
+        if unicodedata.category(character) in ("Cc", "Cf") and character not in "\n\t\u200c\u200d":
+            raise ValueError(f"{character!r} cannot be shown; leave it out")
+    return text
+
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+# Names become folders and Snakemake wildcards.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Text = Annotated[str, AfterValidator(_valid_unicode)]
+Label = Annotated[str, AfterValidator(_valid_unicode), AfterValidator(_showable)]
+FilledText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_valid_unicode)]
+Folder = Annotated[str, StringConstraints(min_length=1)]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+PORTABLE, FAST = "portable", "fast"
+"""The two kinds of arithmetic: `Configuration.numerics`."""
+
+# Examples for the editor and the table of options; a test validates each.
+_HUB_FILES: dict[str, Any] = {
+    "repo": "openai-community/gpt2",
+    "revision": "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    "sha256": {"config.json": None},
+}
+_LENS_FILES: dict[str, Any] = {
+    "repo": "AlignmentResearch/tuned-lens",
+    "repo_type": "space",
+    "revision": "1ac7285852a22309f571c2555efc37375d0c4cda",
+    "path": "lens/gpt2",
+    "sha256": {"params.pt": None, "config.json": None},
+}
+_MODEL = {"folder": "/data/my-gpt2", "lens_folder": "/data/my-lens"}
+_STEERING: dict[str, Any] = {"layer": 6, "coefficient": 5, "added": "Love", "subtracted": "Hate"}
+_EXPERIMENT = {"title": "Mine", "prompt": "I hate you because you're a wonderful person", "steering": _STEERING}
+
+MOST_BYTES = 100_000
+"""Largest experiment, as JSON in quotes: Linux takes 128 KiB in one argument, and a job's whole line is one."""
+
+
+class Frozen(BaseModel):
+    """Base of all parts: no unknown keys, no silent conversion, no change after validation."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+class HubFiles(Frozen):
+    """Files in one repository of the Hugging Face Hub, pinned by commit and hash."""
+
+    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$"), Field(examples=["openai-community/gpt2-xl"])]
+    """Repository, `owner/name`."""
+    repo_type: Literal["model", "space", "dataset"] = "model"
+    """Kind of repository."""
+    revision: Annotated[Commit, Field(examples=["15ea56dee5df4983c59b2538573817e1667135e2"])]
+    """Commit, 40 hexadecimal digits."""
+    path: Annotated[str, Field(examples=["lens/gpt2-xl"])] = ""
+    """Folder inside the repository; empty for its top."""
+    sha256: Annotated[
+        dict[FileName, Sha256 | None], Field(min_length=1, strict=False, examples=[{"config.json": None}])
+    ]
+    """SHA-256, 64 hexadecimal digits, of every file wanted; null where only the commit pins it."""
+
+
+class Model(Frozen):
+    """A GPT-2 and its tuned lens, each from the hub (`weights`, `lens`) or a local folder."""
+
+    weights: Annotated[HubFiles | None, Field(examples=[_HUB_FILES])] = None
+    """Model and tokenizer files on the hub."""
+    folder: Annotated[Folder | None, Field(examples=["/data/my-gpt2"])] = None
+    """Local folder in the hub's format, instead of `weights`; a relative path starts at the repository."""
+    lens: Annotated[HubFiles | None, Field(examples=[_LENS_FILES])] = None
+    """Tuned lens (params.pt, config.json) on the hub."""
+    lens_folder: Annotated[Folder | None, Field(examples=["/data/my-lens"])] = None
+    """Local folder of the lens, instead of `lens`; a relative path starts at the repository."""
+    note: Annotated[Label | None, Field(examples=["These weights were trained by ourselves."])] = None
+    """Sentence that opens this model's reports."""
+
+    @model_validator(mode="after")
+    def _one_source_each(self) -> "Model":
+        if (self.weights is None) == (self.folder is None):
+            raise ValueError("needs exactly one of the keys 'weights' (hub) and 'folder' (local)")
+        if (self.lens is None) == (self.lens_folder is None):
+            raise ValueError("needs exactly one of the keys 'lens' (hub) and 'lens_folder' (local)")
+        return self
+
+
+class Steering(Frozen):
+    """A steering vector: coefficient * (added - subtracted), read and injected at one layer."""
+
+    layer: Annotated[int, Field(ge=0, examples=[6])]
+    """Block whose input (resid_pre) is read and changed; 0 is the first block."""
+    scaled_from: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[48])] = None
+    """Number of blocks that `layer` counts in, 48 for GPT-2 XL: a model of n blocks is then steered at the same depth,
+    layer * n / scaled_from rounded to the nearest, halves up. Left out, `layer` is taken as it is."""
+    coefficient: Annotated[FiniteFloat, Field(examples=[5, -3, 2.5])]
+    """Factor on the difference, without a unit; may be 0 or negative."""
+    added: Annotated[Text, Field(examples=["Love"])] = ""
+    """Text of the added side; `<|endoftext|>` is put in front."""
+    subtracted: Annotated[Text, Field(examples=["Hate"])] = ""
+    """Text of the subtracted side; the shorter side is padded on the right with spaces (token ` `)."""
+
+    @model_validator(mode="after")
+    def _one_side_at_least(self) -> "Steering":
+        if not self.added and not self.subtracted:
+            raise ValueError("needs a text in 'added' or in 'subtracted'; both are empty")
+        if self.scaled_from is not None and self.layer >= self.scaled_from:
+            raise ValueError(
+                f"layer: {self.layer} is too large; scaled_from says that layers are 0 to {self.scaled_from - 1}"
+            )
+        return self
+
+    def layer_of(self, layers: int) -> int:
+        """The block to steer in a model of `layers` blocks."""
+        return self.layer if self.scaled_from is None else (2 * self.layer * layers // self.scaled_from + 1) // 2
+
+
+class MorePrompts(Frozen):
+    """Other prompts for the same vector, and the two tokens compared after each."""
+
+    target: Annotated[FilledText, Field(examples=[" wonderful"])]
+    """Token of the lens prompt that the vector should make likelier, leading space included."""
+    contrast: Annotated[FilledText, Field(examples=[" terrible"])]
+    """Token in the same place that it should not."""
+    paraphrases: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[["I hate him because he's a"]])] = ()
+    """The post's prompt in other words, each ending where the target would follow."""
+    neutral: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[["My new neighbor is a"]])] = ()
+    """Prompts that leave the target open."""
+
+
+class Experiment(Frozen):
+    """One steering vector and the lens prompt on which its effect is read."""
+
+    number: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[1])] = None
+    """Number of the example in the original post, whose numbering the replicated one keeps (1, 2, 3 and 5)."""
+    title: Annotated[Label, Field(min_length=1, examples=["Love - Hate"])]
+    """Name for headings and figures."""
+    prompt: Annotated[FilledText, Field(examples=["I hate you because you're a wonderful person"])]
+    """Lens prompt; `<|endoftext|>` is put in front."""
+    original_prompt: Annotated[Text | None, Field(examples=["I hate you because"])] = None
+    """Prompt printed in the post's x-vector table, where it differs from the lens prompt."""
+    steering: Annotated[Steering, Field(examples=[_STEERING])]
+    """The steering vector."""
+    key_tokens: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[[" wonderful"]])] = ()
+    """Tokens of the prompt, leading space included, whose loss is summarised."""
+    more_prompts: Annotated[MorePrompts | None, Field(examples=[{"target": " wonderful", "contrast": " terrible"}])] = (
+        None
+    )
+    """Other prompts for the same vector."""
+
+    @model_validator(mode="after")
+    def _key_tokens_in_prompt(self) -> "Experiment":
+        for token in self.key_tokens:
+            if token not in self.prompt:
+                raise ValueError(f"key_tokens: {token!r} does not occur in the prompt {self.prompt!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _target_in_prompt(self) -> "Experiment":
+        if self.more_prompts and self.prompt.find(self.more_prompts.target) < 1:
+            raise ValueError(
+                f"more_prompts.target: {self.more_prompts.target!r} does not follow anything in the prompt"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_on_a_command_line(self) -> "Experiment":
+        size = len(shlex.quote(self.model_dump_json()).encode())
+        if size > MOST_BYTES:
+            raise ValueError(f"its texts are too long: {size:,} bytes on a job's command line, at most {MOST_BYTES:,}")
+        return self
+
+
+_MULTIPLES = (-2, -1, -0.5, 0, 0.25, 0.5, 1, 2, 4)
+
+
+class Controls(Frozen):
+    """What is measured beside the post's experiments; read at the model's output."""
+
+    random_vectors: Annotated[int, Field(ge=0, examples=[100])] = 100
+    """Number of random vectors with the steering vector's norms; 0 leaves this control out."""
+    seed: Annotated[int, Field(ge=0, examples=[0])] = 0
+    """Seed of the random vectors."""
+    more_prompts: Annotated[bool, Field(examples=[True])] = True
+    """Whether each experiment's `more_prompts` are measured."""
+    sweep: Annotated[bool, Field(examples=[False])] = True
+    """Whether the report has the sweep over injection layers and coefficients; the target `sweep` makes it anyway."""
+    sweep_multiples: Annotated[tuple[FiniteFloat, ...], Field(strict=False, examples=[[-1, 0, 1, 2]])] = _MULTIPLES
+    """What the experiment's coefficient is multiplied with in the sweep; 0 and 1 must be among them."""
+    sweep_jobs: Annotated[int, Field(ge=1, examples=[4])] = 1
+    """Jobs that an experiment's sweep is split into, by layer: more run at once, and a kill loses less."""
+
+    @model_validator(mode="after")
+    def _grid_holds_zero_and_the_posts_own(self) -> "Controls":
+        if not {0, 1} <= set(self.sweep_multiples):
+            raise ValueError("sweep_multiples: 0 (unsteered) and 1 (the experiment's own) must be among them")
+        if len(set(self.sweep_multiples)) < len(self.sweep_multiples):
+            raise ValueError("sweep_multiples: a value stands twice")
+        return self
+
+
+class Configuration(Frozen):
+    """The whole of config.yaml."""
+
+    model: Annotated[Name, Field(examples=["miniature"])]
+    """Model to run: a key of `models`."""
+    numerics: Literal["portable", "fast"] = "portable"
+    """`portable`: the same float32 bits on every x86-64 processor with AVX2; `fast`: what is fastest on this one."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the arithmetic runs; on `cuda` in float32 as well, without TF32, and never `portable`."""
+    models: Annotated[dict[Name, Model], Field(min_length=1, strict=False, examples=[{"mine": _MODEL}])]
+    """Models that can be run, by name."""
+    experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False, examples=[{"mine": _EXPERIMENT}])]
+    """Experiments, by name."""
+    controls: Annotated[Controls, Field(examples=[{"random_vectors": 100}])] = Controls()
+    """What is measured beside the experiments."""
+
+    @model_validator(mode="after")
+    def _model_is_known(self) -> "Configuration":
+        if self.model not in self.models:
+            raise ValueError(f"model: {self.model!r} is unknown; the models are {', '.join(self.models)}")
+        return self
+
+
+def checked(values: Any) -> Configuration:
+    """The configuration in `values`, a mapping as read from YAML.
+
+    Raises:
+        UserError: One sentence per fault, naming the key, the value and what would be right.
+    """
+    return validated(Configuration, values, "")
+
+
+def checked_experiment(name: str | None, values: Any) -> Experiment:
+    """The experiment in `values`, which has a name or stands alone; raises UserError as `checked` does."""
+    return validated(Experiment, values, "" if name is None else f"experiments.{name}")
+
+
+def checked_model(name: str, values: Any) -> Model:
+    """The model in `values`; raises UserError as `checked` does."""
+    return validated(Model, values, f"models.{name}")
+
+
+def checked_controls(values: Any) -> Controls:
+    """The controls' settings in `values`; raises UserError as `checked` does."""
+    return validated(Controls, values, "controls")
+
+
+def schema() -> str:
+    """The JSON schema of config.yaml, as text for config.schema.json."""
+    description = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Configuration.model_json_schema()}
+    return json.dumps(description, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,14 @@
+"""The one exception for what a user can mend."""
+
+
+class UserError(Exception):
+    """Something the user can mend: one sentence with the key, the value and what would be right.
+
+    The command line prints the sentence without a traceback and exits with 1. Any other exception is a
+    fault of ours; its traceback goes to the log.
+    """
+
+
+def one_line(error: Exception) -> str:
+    """What a library's exception says, on one line; its kind where it says nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

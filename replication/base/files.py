@@ -1,0 +1,79 @@
+"""Writing files so that nothing half-written survives a kill."""
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from replication.base import processes
+
+ABANDONED = 24 * 3600.0
+"""Seconds after which a part that a process of another machine left is garbage, if nobody wrote to it."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, which takes its place only when the block ends well.
+
+    The data reach the disk before the rename, and the rename is the last step: whoever finds `path` finds
+    it whole, even after SIGKILL or a power cut. What a killed process left of it is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(path)
+    # The suffix stays last, because writers such as matplotlib choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{processes.tag()}-{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        put(temporary, path)
+    except OSError as error:
+        # A full disk names no file, and nobody knows the temporary one.
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Gives a whole file, or a link, its name: the data reach the disk first, the rename is the last step."""
+    if not temporary.is_symlink():
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _remove_orphans(path: Path) -> None:
+    """Removes what processes of this machine that run no more left of `path`, and a stranger's when a day old."""
+    beginning, end = re.escape(f".{path.stem}."), re.escape(f".partial{path.suffix}")
+    for file in path.parent.iterdir():
+        if match := re.fullmatch(rf"{beginning}([0-9a-f]{{8}})-(\d+){end}", file.name):
+            with contextlib.suppress(OSError):  # Another process may remove it too.
+                dead = match[1] == processes.tag() and not processes.runs(int(match[2]))
+                if dead or time.time() - file.stat().st_mtime > ABANDONED:
+                    file.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8 with line ends as they are, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, whole or not at all; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file that an earlier step wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,94 @@
+"""SHA-256 of files, remembered so that gigabytes are not hashed again on every run.
+
+The memory is a JSON file: for every path the file's size, modification and change times and inode, as they
+were when it was hashed, and its SHA-256. A file whose state differs is hashed again. The memory only ever
+saves time: missing, torn or unwritable it is ignored, and when two processes write it at once the later one
+wins and the other's entry is hashed again.
+"""
+
+import contextlib
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from replication.base.files import read_json, write_json
+from replication.base.progress import bar
+
+_CHUNK = 1 << 20
+
+
+def sha256(path: Path, memory: Path) -> str:
+    """SHA-256 of a file, from the memory if the file has not changed since it was hashed.
+
+    Args:
+        path: File; a symbolic link counts as the file it leads to.
+        memory: JSON file that remembers.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    before = state(path)
+    entry = _entries(memory).get(_key(path))
+    if isinstance(entry, dict) and entry.items() >= before.items() and _is_digest(entry.get("sha256")):
+        return str(entry["sha256"])
+    digest = digest_of(path)
+    # A file that changed while it was read has no hash worth remembering.
+    if state(path) == before:
+        remember(path, digest, memory)
+    return digest
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, read now, with a progress bar if that takes long."""
+    return _digest(path, hashlib.sha256())
+
+
+def git_blob_id(path: Path) -> str:
+    """The id git gives a file's content (SHA-1), which is the hub's ETag of files not in LFS."""
+    return _digest(path, hashlib.sha1(b"blob %d\0" % path.stat().st_size))
+
+
+def remember(path: Path, digest: str, memory: Path) -> None:
+    """Notes the SHA-256 that the file has in its present state."""
+    entries = _entries(memory)
+    entries[_key(path)] = {**state(path), "sha256": digest}
+    # A memory in a read-only folder costs time, not correctness.
+    with contextlib.suppress(OSError):
+        write_json(memory, entries)
+
+
+def state(path: Path) -> dict[str, int]:
+    """What changes when a file's content does: its size, times (ns) and inode."""
+    status = path.stat()
+    return {
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        # The change time cannot be set back, unlike the modification time.
+        "ctime_ns": status.st_ctime_ns,
+        "inode": status.st_ino,
+    }
+
+
+def _digest(path: Path, algorithm: "hashlib._Hash") -> str:
+    with path.open("rb") as file, bar(f"checking {path.name}", path.stat().st_size) as progress:
+        while chunk := file.read(_CHUNK):
+            algorithm.update(chunk)
+            progress.update(len(chunk))
+    return algorithm.hexdigest()
+
+
+def _key(path: Path) -> str:
+    return str(path.resolve())
+
+
+def _entries(memory: Path) -> dict[str, Any]:
+    try:
+        entries = read_json(memory)
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None

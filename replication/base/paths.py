@@ -1,0 +1,135 @@
+"""Where every file lies, spelled once: the Snakefile and the package both read it here.
+
+Patterns hold Snakemake's wildcards {model} and {experiment}; paths start at the working directory. Imports nothing
+heavy, so that the Snakefile can read it.
+"""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+REPOSITORY = PACKAGE.parent
+SCHEMA = PACKAGE / "base" / "config.schema.json"
+
+RESOURCES = "resources/{model}"
+VERIFIED = "resources/{model}/verified.json"
+HASHES = "resources/hashes.json"
+
+LOSSES = "results/{model}/{experiment}/losses.csv"
+TOP10 = "results/{model}/{experiment}/top10.csv"
+EFFECT = "results/{model}/{experiment}/effect.csv"
+LOGIT_LENS = "results/{model}/{experiment}/logit_lens.csv"
+RECORD = "results/{model}/{experiment}/record.json"
+SUMMARY = "results/{model}/{experiment}/summary.csv"
+
+RANDOM_VECTORS = "results/{model}/{experiment}/random_vectors.csv"
+PROMPTS = "results/{model}/{experiment}/prompts.csv"
+SWEEP_PART = "results/{model}/{experiment}/sweep/{part}-of-{parts}.csv"
+SWEEP = "results/{model}/{experiment}/sweep.csv"
+
+CONTROL_TABLES = {"random_vectors": RANDOM_VECTORS, "prompts": PROMPTS, "sweep": SWEEP}
+
+SECOND_OPINION = "results/{model}/second_opinion.csv"
+PUBLISHED = "results/{model}/published.csv"
+CONTROLS = "results/{model}/controls.json"
+CLAIMS = "results/{model}/claims.json"
+VERIFICATION = "results/{model}/verification.json"
+VERDICT = "results/{model}/verdict.txt"
+PROVENANCE = "results/{model}/provenance.json"
+CRATE = "results/{model}/ro-crate-metadata.json"
+CRATE_WORKFLOW = "results/{model}/Snakefile"
+
+FIGURES = "figures/{model}"
+INTERACTIVE = "figures/{model}/{experiment}.html"
+REPORT = "report/{model}/report.md"
+REPORT_PAGE = "report/{model}/report.html"
+INDEX = "report/index.md"
+INDEX_PAGE = "report/index.html"
+
+ARCHIVE = "results/{model}.tar.gz"
+
+PINS = "replication/pins/{model}/{experiment}.csv"
+PIN_PROVENANCE = "replication/pins/{model}/provenance.json"
+PIN_RECORD = "replication/pins/{model}/{experiment}.json"
+
+KINDS = ("post_raw", "post_centred", "lens", "output", "layers", "kl", "lenses")
+"""Kinds of figure; every experiment has each."""
+
+CONTROL_KINDS = tuple(CONTROL_TABLES)
+"""Kinds that an experiment has if it has what they need, and the configuration asks for them."""
+
+FORMATS = ("png", "svg")
+"""Formats that every figure is drawn in."""
+
+PRINT = "pdf"
+"""The format that is drawn when asked for: embedding fonts takes longer than drawing."""
+
+REPORTED = {
+    "post_raw": (LOSSES,),
+    "output": (LOSSES,),
+    "lens": (LOSSES,),
+    "layers": (LOSSES, LOGIT_LENS),
+    "kl": (EFFECT,),
+}
+"""What the report shows of each experiment, in its order: kind, and the tables it is drawn from."""
+
+BEYOND = {"lenses": (LOSSES, LOGIT_LENS)} | {kind: (CONTROL_TABLES[kind],) for kind in CONTROL_KINDS}
+"""What it shows beyond the post."""
+
+TITLES = {
+    "post_raw": "the post's figure",
+    "post_centred": "the post's figure",
+    "lens": "loss at all layers, and its change",
+    "output": "loss by token at the output",
+    "layers": "loss by layer of the key tokens",
+    "kl": "where steering changes the prediction",
+    "lenses": "tuned lens against logit lens",
+    "random_vectors": "against random vectors",
+    "prompts": "after other prompts",
+    "sweep": "other layers and coefficients",
+}
+"""What each kind is called in a list."""
+
+
+def figure(kind: str, suffix: str) -> str:
+    """Where a figure lies in a format, with the wildcards {model} and {experiment} left open."""
+    return f"{FIGURES}/{{experiment}}/{kind}.{suffix}"
+
+
+def token_table(protocol: str, suffix: str) -> str:
+    """Where the table of every token's loss lies as `md` or `tex`, with model and experiment left open."""
+    return f"results/{{model}}/{{experiment}}/table_{protocol}.{suffix}"
+
+
+TOKEN_TABLES = tuple(token_table(protocol, suffix) for protocol in ("raw", "centred") for suffix in ("md", "tex"))
+"""All of them; the numbers in full are in SUMMARY."""
+
+FIGURE_FILES = tuple(figure(kind, suffix) for kind in KINDS for suffix in FORMATS)
+"""Every figure of an experiment in every format of the default target."""
+
+OF_AN_EXPERIMENT = (LOSSES, TOP10, EFFECT, LOGIT_LENS, RECORD, SUMMARY, *TOKEN_TABLES, *FIGURE_FILES, INTERACTIVE)
+"""Every file that a whole run leaves of an experiment, the controls' apart."""
+
+OF_A_MODEL = (
+    VERIFIED, SECOND_OPINION, PUBLISHED, CONTROLS, CLAIMS, VERIFICATION, REPORT, REPORT_PAGE, PROVENANCE,
+)  # fmt: skip
+"""Every file that it leaves of a model."""
+
+
+def control_figures(chosen: dict[str, list[str]], suffixes: tuple[str, ...] = FORMATS) -> list[str]:
+    """Files of the controls' figures, with the wildcard {model} left open.
+
+    Args:
+        chosen: Kinds by experiment.
+        suffixes: Formats.
+    """
+    return [
+        figure(kind, suffix).replace("{experiment}", experiment)
+        for experiment, kinds in chosen.items()
+        for kind in kinds
+        for suffix in suffixes
+    ]
+
+
+def path(pattern: str, model: str = "", experiment: str = "") -> Path:
+    """The path that `pattern` stands for."""
+    return Path(pattern.format(model=model, experiment=experiment))

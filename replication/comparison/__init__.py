@@ -1,1 +1,0 @@
-"""Two runs side by side: which cells differ and by how much, and under what circumstances each was made."""

@@ -1,0 +1,80 @@
+"""Many steered runs at once: what the model predicts for a batch of (prompt, layer, vector) requests."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from replication.engine.gpt2 import GPT2
+from replication.engine.lens import ROWS, log_probabilities
+from replication.engine.steering import embedded, injected, through_block
+
+CHUNK = 15
+"""Requests that go through the blocks together, so that the weights stream once for all: with a prompt that serves
+them all, 16 sequences. Part of what is pinned."""
+
+
+class Prompt(NamedTuple):
+    """A text, and the tokens whose probability is asked for."""
+
+    ids: tuple[int, ...]
+    """Token ids, `<|endoftext|>` first."""
+    wanted: tuple[tuple[int, ...], ...]
+    """For every position, as many ids as for every other."""
+
+
+class Request(NamedTuple):
+    """A prompt, and what is added to its residual stream."""
+
+    prompt: Prompt
+    layer: int
+    """Block whose input is changed."""
+    values: Tensor
+    """(positions, d_model), added at positions 0, 1, ...; not longer than the prompt."""
+
+
+def predictions(gpt2: GPT2, requests: Sequence[Request]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Log p of the wanted tokens at the output, in nats, for each request without and with its vector.
+
+    `CHUNK` requests at a time go through the blocks together, each steered copy from its injection on; a prompt that
+    several share runs once. Memory is bounded by the chunk, however many requests there are.
+
+    Args:
+        gpt2: The model.
+        requests: In any order; the prompts of all want the same number of tokens per position.
+
+    Yields:
+        Unsteered and steered, each (positions, wanted tokens), in the order of the requests.
+    """
+    for start in range(0, len(requests), CHUNK):
+        chunk = requests[start : start + CHUNK]
+        prompts = list(dict.fromkeys(request.prompt for request in chunk))
+        # A steered copy joins the batch at its layer, so behind the prompts copies stand in the order of layers.
+        order = sorted(range(len(chunk)), key=lambda i: chunk[i].layer)
+        hidden = _outputs(gpt2, prompts, [chunk[i] for i in order])
+        log_p = _log_p(gpt2, hidden, [*prompts, *(chunk[i].prompt for i in order)])
+        for i, request in enumerate(chunk):
+            positions = len(request.prompt.ids)
+            steered = log_p[len(prompts) + order.index(i), :positions]
+            yield log_p[prompts.index(request.prompt), :positions], steered
+
+
+def _outputs(gpt2: GPT2, prompts: list[Prompt], requests: list[Request]) -> Tensor:
+    """What leaves the last block for prompts and requests, these by rising layer, (both, positions, d_model)."""
+    hidden = embedded(gpt2, [prompt.ids for prompt in prompts])
+    for layer in range(gpt2.config.n_layer):
+        joining = [request for request in requests if request.layer == layer]
+        copies = [injected(hidden[prompts.index(request.prompt)], request.values)[None] for request in joining]
+        hidden = through_block(gpt2, layer, torch.cat([hidden, *copies]))
+    return hidden
+
+
+def _log_p(gpt2: GPT2, hidden: Tensor, prompts: list[Prompt]) -> Tensor:
+    """Log p of each sequence's wanted tokens, (sequences, positions, wanted), `ROWS` rows at a time."""
+    wanted = torch.zeros(*hidden.shape[:2], len(prompts[0].wanted[0]), dtype=torch.long, device=hidden.device)
+    for i, prompt in enumerate(prompts):
+        wanted[i, : len(prompt.wanted)] = torch.tensor(prompt.wanted, device=hidden.device)
+    parts = zip(hidden.flatten(0, 1).split(ROWS), wanted.flatten(0, 1).split(ROWS), strict=True)
+    found = [log_probabilities(gpt2, rows).gather(-1, ids) for rows, ids in parts]
+    return torch.cat(found).view(wanted.shape)

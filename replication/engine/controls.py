@@ -1,0 +1,166 @@
+"""What the post lacks: random vectors of equal norm, more prompts, and a sweep over layers and coefficients.
+
+Everything here is read at the model's own output; no lens takes part.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from replication.base.config import Experiment, MorePrompts
+from replication.base.errors import UserError
+from replication.base.tables import PROMPTS, RANDOM_VECTORS, STEERING, SWEEP
+from replication.engine.batches import Prompt, Request, predictions
+from replication.engine.loaded import Loaded
+from replication.engine.measure import check
+from replication.engine.steering import Sides, embedded, residual_stream, scaled, steering_vector
+from replication.engine.tokenizer import Tokenizer, texts
+
+
+def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int) -> pd.DataFrame:
+    """Loss at the output with the steering vector, and with random directions of its norms.
+
+    The null that the vector is compared with: at every position, independently, a direction uniform on the sphere
+    and the steering vector's norm there; where that is zero, as at position 0, nothing.
+
+    Args:
+        loaded: The model.
+        experiment: The experiment.
+        draws: Number of random vectors.
+        seed: Of numpy's default generator.
+
+    Returns:
+        Columns of `tables.RANDOM_VECTORS`.
+    """
+    values, layer = _vector(loaded, experiment)
+    prompt = _next_tokens(loaded, experiment)
+    numbers = [STEERING, *range(draws)]
+    requests = [Request(prompt, layer, each) for each in (values, *_random(values, draws, seed))]
+    return _losses(loaded, experiment, requests, [{"draw": draw} for draw in numbers])[list(RANDOM_VECTORS)]
+
+
+def _random(values: Tensor, draws: int, seed: int) -> Iterator[Tensor]:
+    """Random vectors with the norms of `values`, (positions, d_model), position by position."""
+    norms = values.double().norm(dim=-1, keepdim=True)
+    # Drawn in float64 by numpy, so that the draws depend neither on torch's version nor on the device.
+    generator = np.random.default_rng(seed)
+    for _ in range(draws):
+        directions = torch.from_numpy(generator.standard_normal(values.shape)).to(values.device)
+        yield (directions / directions.norm(dim=-1, keepdim=True) * norms).to(values.dtype)
+
+
+def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], layers: range) -> pd.DataFrame:
+    """Loss at the output with the vector taken from and added at other layers, with other coefficients.
+
+    Args:
+        loaded: The model.
+        experiment: The experiment.
+        multiples: What its coefficient is multiplied with.
+        layers: Injection layers of this part of the sweep.
+
+    Returns:
+        Columns of `tables.SWEEP`.
+
+    Raises:
+        UserError: A vector of the grid is too long.
+    """
+    sides = _checked(loaded, experiment)
+    with torch.inference_mode():
+        both = embedded(loaded.gpt2, [sides.added, sides.subtracted])
+        added, subtracted = residual_stream(loaded.gpt2, both, 0, layers.stop - 1)
+    prompt = _next_tokens(loaded, experiment)
+    cells = [(layer, experiment.steering.coefficient * multiple) for layer in layers for multiple in multiples]
+    requests = [Request(prompt, layer, scaled(added[layer] - subtracted[layer], c)) for layer, c in cells]
+    named = [{"layer": layer, "coefficient": coefficient} for layer, coefficient in cells]
+    return _losses(loaded, experiment, requests, named)[list(SWEEP)]
+
+
+def more_prompts(loaded: Loaded, experiment: Experiment, switched_on: bool = True) -> pd.DataFrame:
+    """Log-odds of the target against the contrast token after other prompts, without and with the vector.
+
+    Args:
+        loaded: The model.
+        experiment: The experiment.
+        switched_on: Whether the configuration asks for this control; without, the table is empty.
+
+    Returns:
+        Columns of `tables.PROMPTS`; the post's own prompt, cut before the target, comes first.
+    """
+    wanted = experiment.more_prompts
+    if wanted is None or not switched_on:
+        return pd.DataFrame(columns=list(PROMPTS))
+    values, layer = _vector(loaded, experiment)
+    pair = tuple(_one_token(loaded.tokenizer, name, getattr(wanted, name)) for name in ("target", "contrast"))
+    rows = _prompt_rows(experiment, wanted)
+    requests = [Request(_pair_after(loaded.tokenizer, row["prompt"], pair, len(values)), layer, values) for row in rows]
+    with torch.inference_mode():
+        found = [
+            tuple(float(log_p[-1, 0] - log_p[-1, 1]) for log_p in both) for both in predictions(loaded.gpt2, requests)
+        ]
+    table = pd.DataFrame(rows).assign(target=wanted.target, contrast=wanted.contrast)
+    table[["log_odds_unsteered", "log_odds_steered"]] = np.array(found, dtype="float32")
+    table["change"] = table["log_odds_steered"] - table["log_odds_unsteered"]
+    return table[list(PROMPTS)]
+
+
+def _prompt_rows(experiment: Experiment, wanted: MorePrompts) -> list[dict[str, str]]:
+    own = experiment.prompt[: experiment.prompt.index(wanted.target)]
+    kinds = {"post": (own,), "paraphrase": wanted.paraphrases, "neutral": wanted.neutral}
+    return [{"kind": kind, "prompt": prompt} for kind, prompts in kinds.items() for prompt in prompts]
+
+
+def _one_token(tokenizer: Tokenizer, name: str, text: str) -> int:
+    ids = tokenizer.encode(text)
+    if len(ids) != 1:
+        raise UserError(f"more_prompts.{name}: {text!r} is {len(ids)} tokens, {texts(tokenizer, ids)}; it must be one")
+    return ids[0]
+
+
+def _pair_after(tokenizer: Tokenizer, text: str, pair: tuple[int, ...], least: int) -> Prompt:
+    ids = tokenizer.with_bos(text)
+    if len(ids) < least:
+        raise UserError(
+            f"more_prompts: {text!r} has {len(ids)} tokens with <|endoftext|>, the steering vector {least}; "
+            "the prompt must not be shorter"
+        )
+    return Prompt(tuple(ids), (pair,) * len(ids))
+
+
+def _checked(loaded: Loaded, experiment: Experiment) -> Sides:
+    return check(loaded.tokenizer, loaded.gpt2.config, experiment)
+
+
+def _vector(loaded: Loaded, experiment: Experiment) -> tuple[Tensor, int]:
+    """The steering vector's values, (positions, d_model), and its layer."""
+    sides, layer = _checked(loaded, experiment), experiment.steering.layer_of(loaded.gpt2.config.n_layer)
+    with torch.inference_mode():
+        return steering_vector(loaded.gpt2, sides, layer, experiment.steering.coefficient).values, layer
+
+
+def _next_tokens(loaded: Loaded, experiment: Experiment) -> Prompt:
+    """The lens prompt, of which every position's next token is asked for; the last one's is `<|endoftext|>`."""
+    ids = loaded.tokenizer.with_bos(experiment.prompt)
+    return Prompt(tuple(ids), tuple((target,) for target in [*ids[1:], loaded.tokenizer.bos]))
+
+
+def _losses(
+    loaded: Loaded, experiment: Experiment, requests: Sequence[Request], names: Sequence[dict[str, Any]]
+) -> pd.DataFrame:
+    """One row per request and position: the request's name, the target, and its loss without and with the vector."""
+    with torch.inference_mode():
+        found = [torch.cat(both, dim=-1).neg().cpu().numpy() for both in predictions(loaded.gpt2, requests)]
+    targets = [wanted for (wanted,) in requests[0].prompt.wanted]
+    table = pd.DataFrame([name for name in names for _ in targets])
+    table["position"] = list(range(len(targets))) * len(names)
+    table["target_id"] = targets * len(names)
+    tokens = texts(loaded.tokenizer, targets)
+    table["target_token"] = tokens * len(names)
+    # Only tokens of the prompt can be key: the end after it is not one.
+    table["key"] = [token in experiment.key_tokens for token in [*tokens[:-1], ""]] * len(names)
+    table[["loss_unsteered", "loss_steered"]] = np.concatenate(found)
+    table["change"] = table["loss_steered"] - table["loss_unsteered"]
+    return table

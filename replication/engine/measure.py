@@ -1,0 +1,163 @@
+"""One experiment -> its tables: unsteered and steered, raw and centred, every layer and position."""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from replication.base import tables
+from replication.base.config import Experiment
+from replication.base.errors import UserError
+from replication.base.files import write_json
+from replication.base.fingerprint import fingerprint
+from replication.base.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
+from replication.engine.gpt2_config import Config
+from replication.engine.lens import Predictions, centred, lens_predictions
+from replication.engine.loaded import Loaded
+from replication.engine.record import record
+from replication.engine.steering import Sides, both_streams, padded_sides, steering_vector
+from replication.engine.tokenizer import BOS, Tokenizer, texts
+
+TOP_K = 10
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything one experiment yields."""
+
+    losses: pd.DataFrame
+    """Columns of `tables.LOSSES`: the tuned lens, one row per protocol, condition, layer and position."""
+    top10: pd.DataFrame
+    """Columns of `tables.TOP10`: the ten most probable tokens of every cell of `losses`."""
+    effect: pd.DataFrame
+    """Columns of `tables.EFFECT`: KL of the steered against the unsteered prediction of every cell."""
+    logit_lens: pd.DataFrame
+    """Columns of `tables.LOGIT_LENS`: the cells without translators (raw and centred agree there)."""
+    record: dict[str, Any]
+    """What went in: tokens, ids, BOS, padding, block and positions of the injection, norms per position."""
+
+
+def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> Sides:
+    """Checks an experiment against what the model can take, before its weights are loaded.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        config: What the model is.
+        experiment: The experiment.
+
+    Returns:
+        Its padded sides.
+
+    Raises:
+        UserError: One sentence: key, value, what would be right.
+    """
+    layers, context = config.n_layer, config.n_positions
+    steering, prompt = experiment.steering, tokenizer.with_bos(experiment.prompt)
+    if steering.layer_of(layers) >= layers:
+        raise UserError(f"steering.layer: {steering.layer} is too large; this model has layers 0 to {layers - 1}")
+    if len(prompt) > context:
+        raise UserError(f"prompt: {len(prompt)} tokens with {BOS}; this model's context is {context}")
+    sides = padded_sides(tokenizer, steering)
+    if len(sides.added) > len(prompt):
+        raise UserError(
+            f"prompt: {experiment.prompt!r} has {len(prompt)} tokens with {BOS}, the steering vector "
+            f"{len(sides.added)}; the prompt must not be shorter"
+        )
+    for token in experiment.key_tokens:
+        if token not in (split := texts(tokenizer, prompt[1:])):
+            raise UserError(f"key_tokens: {token!r} is not a token of the prompt, which splits into {split}")
+    return sides
+
+
+def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
+    """Runs one experiment on one model; the procedure is the post's, see docs/method.md."""
+    gpt2, tokenizer = loaded.gpt2, loaded.tokenizer
+    sides = check(tokenizer, gpt2.config, experiment)
+    context_ids = tokenizer.with_bos(experiment.prompt)
+    with torch.inference_mode():
+        steering = experiment.steering
+        vector = steering_vector(gpt2, sides, steering.layer_of(gpt2.config.n_layer), steering.coefficient)
+        runs = both_streams(gpt2, context_ids, vector)
+        # The target of the last position is <|endoftext|>, as in the authors' script.
+        labels = _Labels(tokenizer, context_ids, [*context_ids[1:], tokenizer.bos])
+        targets = torch.tensor(labels.target_ids, device=gpt2.device)
+        raw = lens_predictions(gpt2, loaded.translators, runs, targets, TOP_K)
+        posted = lens_predictions(gpt2, loaded.translators, centred(runs), targets, TOP_K)
+        logit = lens_predictions(gpt2, None, runs, targets, TOP_K)
+    tuned = dict(zip(tables.PROTOCOLS, (raw, posted), strict=True))
+    losses = _joined(tables.LOSSES, {name: _cells(labels, result) for name, result in tuned.items()})
+    return Measurement(
+        losses=losses,
+        top10=_joined(tables.TOP10, {name: _top(labels, result) for name, result in tuned.items()}),
+        effect=_joined(tables.EFFECT, {name: _effect(result) for name, result in tuned.items()}),
+        logit_lens=_cells(labels, logit)[list(tables.LOGIT_LENS)],
+        record=record(loaded, experiment, sides, vector) | {"fingerprint": fingerprint(losses)},
+    )
+
+
+def write(result: Measurement, model: str, experiment: str) -> None:
+    """Writes an experiment's tables and its record where the workflow has them."""
+    for pattern, table, columns in (
+        (LOSSES, result.losses, tables.LOSSES),
+        (TOP10, result.top10, tables.TOP10),
+        (EFFECT, result.effect, tables.EFFECT),
+        (LOGIT_LENS, result.logit_lens, tables.LOGIT_LENS),
+    ):
+        tables.write(table, columns, path(pattern, model, experiment))
+    write_json(path(RECORD, model, experiment), result.record)
+
+
+class _Labels(NamedTuple):
+    """What the columns of a lens table stand for."""
+
+    tokenizer: Tokenizer
+    context_ids: list[int]
+    target_ids: list[int]
+
+
+def _joined(columns: dict[str, str], by_protocol: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One table over the protocols, with `columns` in their order."""
+    parts = [table.assign(protocol=name) for name, table in by_protocol.items()]
+    return pd.concat(parts, ignore_index=True)[list(columns)]
+
+
+def _index(shape: torch.Size) -> pd.DataFrame:
+    """condition, layer and position of every cell of a (conditions, layers + 1, positions) tensor."""
+    _, layers, positions = shape
+    names = product(tables.CONDITIONS, tables.layer_names(layers - 1), range(positions))
+    return pd.DataFrame(names, columns=list(tables.CELL))
+
+
+def _cells(labels: _Labels, predictions: Predictions) -> pd.DataFrame:
+    """One row per condition, layer and position."""
+    table = _index(predictions.loss.shape)
+    repeats = len(table) // len(labels.context_ids)
+    for name, ids in (("context", labels.context_ids), ("target", labels.target_ids)):
+        table[f"{name}_id"] = ids * repeats
+        table[f"{name}_token"] = texts(labels.tokenizer, ids) * repeats
+    for name in (name for name in Predictions._fields if name in tables.STATISTICS):
+        table[name] = getattr(predictions, name).flatten().cpu().numpy()
+    table["top_id"] = predictions.top_ids[..., 0].flatten().cpu().numpy()
+    table["top_token"] = texts(labels.tokenizer, table["top_id"])
+    table["top_probability"] = predictions.top_probabilities[..., 0].flatten().cpu().numpy()
+    return table
+
+
+def _top(labels: _Labels, predictions: Predictions) -> pd.DataFrame:
+    """One row per condition, layer, position and place 1 .. k."""
+    k = predictions.top_ids.shape[-1]
+    index = _index(predictions.loss.shape)
+    table = index.loc[index.index.repeat(k)].reset_index(drop=True)
+    table["place"] = list(range(1, k + 1)) * len(index)
+    table["id"] = predictions.top_ids.flatten().cpu().numpy()
+    table["token"] = texts(labels.tokenizer, table["id"])
+    table["probability"] = predictions.top_probabilities.flatten().cpu().numpy()
+    return table
+
+
+def _effect(predictions: Predictions) -> pd.DataFrame:
+    """One row per layer and position: how far steering moves the prediction."""
+    table = _index(predictions.loss.shape).assign(kl_to_unsteered=predictions.kl_to_first.flatten().cpu().numpy())
+    return table[table["condition"] == "steered"]

@@ -1,0 +1,70 @@
+"""What the last bits of every number depend on, settled in one place before torch is imported."""
+
+import os
+import platform
+import re
+import sys
+
+from replication.base.config import FAST, PORTABLE
+
+SETTINGS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
+"""What makes torch's float32 arithmetic the same on every x86-64 processor with AVX2: all three, or it is not."""
+
+MULTIPLE = 16
+"""Rows of a product are padded to a multiple of this. With fewer or other numbers of rows, kernels treat rows at the
+edge otherwise, and a row's last bits depend on where it stands; with up to four threads, 16 is the least that helps."""
+
+
+def prepare(mode: str, threads: int) -> None:
+    """Fixes what the last bits depend on; to be called before anything imports torch.
+
+    The first large exp, log or sqrt of a fresh process with several threads can be wrong by thousands of units in
+    the last place (pytorch issue 188792), so each is called once with one thread before.
+
+    Args:
+        mode: "portable": the same bits on every x86-64 processor with AVX2; "fast": whatever is fastest here.
+        threads: Threads for the arithmetic.
+    """
+    if "torch" not in sys.modules:
+        for name, value in SETTINGS.items():
+            if mode == PORTABLE:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_num_threads(1)
+    warm = torch.linspace(0.1, 1.0, 1 << 16)
+    for function in (torch.exp, torch.log, torch.sqrt, torch.tanh):
+        function(warm)
+    warm.log_softmax(-1)
+    torch.set_num_threads(threads)
+
+
+def mode() -> str:
+    """The mode that holds in this process, whatever was asked for.
+
+    "fast" also where "portable" could not be had: torch was imported before with other settings, or the processor
+    has no AVX2.
+    """
+    import torch
+
+    settled = all(os.environ.get(name) == value for name, value in SETTINGS.items())
+    capable = platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return PORTABLE if settled and capable else FAST
+
+
+def build() -> str:
+    """The build of torch: portable numbers are the same bits only between equal ones."""
+    import torch
+
+    told = torch.__config__.show()
+    libraries = {
+        "MKL": r"Math Kernel Library Version (\S+?)-Product Build (\d+)",
+        "oneDNN": r"MKL-DNN v(\S+) \(Git Hash (\w{10})",
+    }
+    found = {name: re.search(pattern, told) for name, pattern in libraries.items()}
+    versions = [f"{name} {match[1]} ({match[2]})" for name, match in found.items() if match]
+    return ", ".join([f"torch {torch.__version__} ({str(torch.version.git_version)[:10]})", *versions])

@@ -1,0 +1,106 @@
+"""The tables' lens rows once more, by other people's code: Hugging Face's GPT-2 read by the tuned-lens library.
+
+It shares nothing with our own numbers but the files and the token ids: another forward pass, another read-out, and for
+the steered rows a vector of its own, added by a hook.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+from transformers.utils import logging as transformers_logging
+from tuned_lens import TunedLens
+from tuned_lens.plotting import PredictionTrajectory
+
+from replication.base.tables import CONDITIONS, SECOND_OPINION, layer_names
+
+
+def second_opinion(
+    folder: Path, lens_folder: Path, records: dict[str, dict[str, Any]], device: str = "cpu"
+) -> pd.DataFrame:
+    """Loss and entropy of every raw cell of some experiments, unsteered and steered.
+
+    Args:
+        folder: Folder of the model, verified.
+        lens_folder: Folder of its tuned lens.
+        records: The experiments' records by name; token ids, coefficient and block are taken from them.
+        device: "cpu" or "cuda".
+
+    Returns:
+        Columns of `tables.SECOND_OPINION`, in the order of the records, conditions, layers and positions.
+    """
+    # The progress bar of loading is noise in a job's log.
+    transformers_logging.disable_progress_bar()
+    model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval().to(device)
+    # The lens id would default to the model's name on the hub: the folder is passed by name.
+    lens = TunedLens.from_model_and_pretrained(
+        model, lens_resource_id=str(lens_folder), map_location="cpu", weights_only=True
+    ).to(device)
+    with torch.inference_mode():
+        parts = [_cells(name, record, _trajectories(model, lens, record)) for name, record in records.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _trajectories(model: GPT2LMHeadModel, lens: TunedLens, record: dict[str, Any]) -> list[PredictionTrajectory]:
+    """tuned-lens' read-out of an experiment's prompt, unsteered and steered.
+
+    The targets are the following tokens, then `<|endoftext|>`, as in the tables.
+    """
+    ids, block = record["prompt"]["ids"], record["injection"]["block"]
+    targets = [*ids[1:], record["bos"]["id"]]
+    vector = _vector(model, record)
+    unsteered = PredictionTrajectory.from_lens_and_model(lens, model, ids, targets=targets)
+    with _added(model, block, vector):
+        return [unsteered, PredictionTrajectory.from_lens_and_model(lens, model, ids, targets=targets)]
+
+
+def _vector(model: GPT2LMHeadModel, record: dict[str, Any]) -> Tensor:
+    """Coefficient * (added - subtracted), (positions, d_model), of the residual stream entering the block."""
+    sides = torch.tensor([record[side]["ids"] for side in ("added", "subtracted")], device=model.device)
+    entering = model(sides, output_hidden_states=True, use_cache=False).hidden_states[record["injection"]["block"]]
+    vector: Tensor = record["experiment"]["steering"]["coefficient"] * (entering[0] - entering[1])
+    return vector
+
+
+@contextmanager
+def _added(model: GPT2LMHeadModel, block: int, vector: Tensor) -> Iterator[None]:
+    """Adds `vector` at the first positions of the residual stream entering a block, until the end of the context.
+
+    What leaves the module below is changed, and before transformers' own hook notes it as a hidden state.
+    """
+
+    def add(_: Any, __: Any, leaving: Tensor) -> Tensor:
+        steered = leaving.clone()
+        steered[:, : len(vector)] += vector
+        return steered
+
+    below = model.transformer.h[block - 1] if block else model.transformer.drop
+    handle = below.register_forward_hook(add, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _cells(experiment: str, record: dict[str, Any], both: list[PredictionTrajectory]) -> pd.DataFrame:
+    """One row per condition, layer and position."""
+    layers, positions = layer_names(record["shape"]["layers"]), len(record["prompt"]["ids"])
+    parts = [
+        pd.DataFrame(
+            {
+                "experiment": experiment,
+                "condition": condition,
+                "layer": [layer for layer in layers for _ in range(positions)],
+                "position": list(range(positions)) * len(layers),
+                "loss": trajectory.cross_entropy().stats.ravel(),
+                "entropy": trajectory.entropy().stats.ravel(),
+            }
+        )
+        for condition, trajectory in zip(CONDITIONS, both, strict=True)
+    ]
+    return pd.concat(parts)[list(SECOND_OPINION)]

@@ -1,0 +1,76 @@
+"""GPT-2's byte-level BPE: text -> token ids, and tokens as text."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import tokenizers
+
+from replication.base.errors import UserError, one_line
+
+BOS = "<|endoftext|>"
+
+
+class Tokenizer:
+    """GPT-2's byte-level BPE from a tokenizer.json.
+
+    A literal `<|endoftext|>` in a text is that special token, as in transformers and TransformerLens.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file; raises UserError where it is no tokenizer with `<|endoftext|>`."""
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust side raises bare Exception
+            raise UserError(f"{path}: cannot be read as a tokenizer: {one_line(error)}") from None
+        bos = self._tokenizer.token_to_id(BOS)
+        if bos is None:
+            raise UserError(f"{path}: has no token {BOS}")
+        self.bos: int = bos
+        self._bytes = {symbol: byte for byte, symbol in _byte_symbols().items()}
+        # Tables ask for the same few hundred tokens tens of thousands of times.
+        self._texts: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        """Number of tokens."""
+        return self._tokenizer.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, nothing added."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def with_bos(self, text: str) -> list[int]:
+        """Token ids of `text` with `<|endoftext|>` put in front."""
+        return [self.bos, *self.encode(text)]
+
+    def text(self, token_id: int) -> str:
+        """One token as text; bytes that are no UTF-8 as escapes."""
+        if token_id not in self._texts:
+            self._texts[token_id] = self._text(token_id)
+        return self._texts[token_id]
+
+    def _text(self, token_id: int) -> str:
+        symbols = self._tokenizer.id_to_token(token_id)
+        if symbols is None:
+            # Some models pad their vocabulary beyond the tokenizer's.
+            return f"<unused {token_id}>"
+        if any(symbol not in self._bytes for symbol in symbols):
+            return str(symbols)
+        return token_text(bytes(self._bytes[symbol] for symbol in symbols))
+
+
+def token_text(data: bytes) -> str:
+    """A token's bytes as text; bytes that are no UTF-8, and NUL, which no CSV reader keeps, as escapes."""
+    return data.decode("utf-8", errors="backslashreplace").replace("\0", "\\x00")
+
+
+def _byte_symbols() -> dict[int, str]:
+    """GPT-2's printable stand-in for each byte: itself where printable, else the next from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    rest = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(rest)}
+
+
+def texts(tokenizer: Tokenizer, ids: Iterable[int]) -> list[str]:
+    """Tokens as text, one per id."""
+    return [tokenizer.text(token_id) for token_id in ids]

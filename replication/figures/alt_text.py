@@ -1,0 +1,184 @@
+"""What each figure shows, in words: for readers who cannot see it, and for search. Made from the tables."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from replication.base import tables
+from replication.base.visible import visible
+
+Record = dict[str, Any]
+
+
+def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Record) -> str:
+    """What is seen in a figure, with the numbers that matter.
+
+    Args:
+        kind: One of `paths.KINDS`.
+        losses: Columns of `tables.LOSSES`; losses in nats.
+        effect: Columns of `tables.EFFECT`; KL in nats.
+        record: What went in.
+
+    Returns:
+        Plain text in one line. Token text in it is visible, but not escaped for any markup.
+    """
+    words: dict[str, Callable[[], str]] = {
+        "post_raw": lambda: _post(losses, record, "raw"),
+        "post_centred": lambda: _post(losses, record, "centred"),
+        "lens": lambda: _lens(losses, record),
+        "output": lambda: _output(losses, record),
+        "layers": lambda: _layers(losses, record),
+        "kl": lambda: _kl(effect, record),
+        "lenses": lambda: _lenses(losses),
+    }
+    return f"{record['experiment']['title']}, {record['model']}. {words[kind]()}"
+
+
+def control_alt_text(kind: str, found: dict[str, Any], record: Record) -> str:
+    """What is seen in the figure of a control, with the numbers that matter.
+
+    Args:
+        kind: One of `paths.CONTROL_KINDS`.
+        found: What `control_verdicts` found in its table.
+        record: What went in.
+    """
+    words = {"random_vectors": _random_vectors, "prompts": _prompts, "sweep": _sweep}
+    return f"{record['experiment']['title']}, {record['model']}. {words[kind](found)}"
+
+
+def _random_vectors(found: dict[str, Any]) -> str:
+    key, other = found["key"], found["other"]
+    return (
+        f"Two histograms of {found['draws']} random vectors with the steering vector as a line. Key tokens: the loss "
+        f"changes by {key['steering']:+.2f} nats, by random vectors {key['least']:+.2f} to {key['greatest']:+.2f}. "
+        f"Other tokens: by {other['steering']:.2f} nats in size, by random vectors {other['least']:.2f} to "
+        f"{other['greatest']:.2f}."
+    )
+
+
+def _prompts(found: dict[str, Any]) -> str:
+    return (
+        f"Log-odds of {_quoted(found['target'])} against {_quoted(found['contrast'])} without and with the vector, a "
+        f"line per prompt. After the experiment's own prompt they change by {found['post']:+.2f} nats, after "
+        f"{found['prompts']} others by {found['least']:+.2f} to {found['greatest']:+.2f}; {len(found['against'])} go "
+        "against it."
+    )
+
+
+def _sweep(found: dict[str, Any]) -> str:
+    post, best = found["post"], found["best"]
+    return (
+        "Two heat maps by injection layer and coefficient: the change of the key tokens' loss, and the mean absolute "
+        f"change of the others'. The experiment's own choice, layer {post['layer']} and coefficient "
+        f"{post['coefficient']:g}, is framed: {post['key']:+.2f} and {post['collateral']:.2f} nats. Lowest is layer "
+        f"{best['layer']} with {best['coefficient']:g}: {best['key']:+.2f} and {best['collateral']:.2f} nats."
+    )
+
+
+def _post(losses: pd.DataFrame, record: Record, protocol: str) -> str:
+    low, high = _limits(losses, protocol)
+    return (
+        f"Two heat maps of the loss, unsteered above steered, every second layer by token predicted, {protocol} "
+        f"residuals; blue is low ({low:.2f} nats), red is high ({high:.2f} nats). {_at_output(losses, record)}"
+    )
+
+
+def _lens(losses: pd.DataFrame, record: Record) -> str:
+    low, high = _limits(losses, "raw")
+    change = _changes(losses)
+    if not change["change"].any():
+        return (
+            f"Three heat maps of the loss by layer and token, {low:.2f} to {high:.2f} nats. Steering changes nothing."
+        )
+    most = change.loc[change["change"].abs().idxmax()]
+    return (
+        f"Three heat maps by layer and token: the loss unsteered and steered ({low:.2f} to {high:.2f} nats), and its "
+        f"change. The largest change of all is {most['change']:+.2f} nats, {_row(most['layer'])}, at "
+        f"{_quoted(most['target_token'])}. {_at_output(losses, record)}"
+    )
+
+
+def _output(losses: pd.DataFrame, record: Record) -> str:
+    return f"Loss of every token at the model's output, without and with steering. {_at_output(losses, record)}"
+
+
+def _layers(losses: pd.DataFrame, record: Record) -> str:
+    change = _changes(losses)
+    sentences = []
+    for position in record["key_positions"]:
+        rows = change[change["position"] == position]
+        most = rows.loc[rows["change"].abs().idxmax()]
+        sentences.append(
+            f"At {_quoted(most['target_token'])} steering changes the tuned lens' loss most {_row(most['layer'])}: "
+            f"from {most['unsteered']:.2f} to {most['steered']:.2f} nats."
+        )
+    shown = "for each key token" if sentences else "as the mean over the positions without the vector"
+    return " ".join(
+        [
+            f"Lines of the loss by layer, {shown}, without and with steering, tuned lens and logit lens.",
+            *sentences,
+        ]
+    )
+
+
+def _lenses(losses: pd.DataFrame) -> str:
+    lens = losses[(losses["layer"] != tables.OUTPUT) & (losses["protocol"] == "raw")]
+    means = lens.groupby(["condition", "layer"])["kl_to_output"].mean()
+    first, last = "0", str(lens["layer"].astype(int).max())
+    ranges = " and ".join(
+        f"{condition} from {means[condition, first]:.3g} to {means[condition, last]:.3g} nats"
+        for condition in tables.CONDITIONS
+    )
+    return (
+        "Lines of the KL divergence of the lens' prediction from the output by layer, mean over positions: tuned lens "
+        "on raw and on centred residuals, and logit lens. The tuned lens on raw residuals goes "
+        f"{ranges}, first to last layer."
+    )
+
+
+def _kl(effect: pd.DataFrame, record: Record) -> str:
+    raw = effect[effect["protocol"] == "raw"]
+    most = raw.loc[raw["kl_to_unsteered"].idxmax()]
+    same = int((raw["kl_to_unsteered"] == 0).sum())
+    targets = [*record["prompt"]["tokens"][1:], record["bos"]["token"]]
+    return (
+        "Heat map of the KL divergence of the steered from the unsteered prediction, by layer and token. It is largest "
+        f"{_row(most['layer'])}, at {_quoted(targets[most['position']])}: {most['kl_to_unsteered']:.2f} nats. "
+        f"{same} of {len(raw)} cells are exactly 0."
+    )
+
+
+def _at_output(losses: pd.DataFrame, record: Record) -> str:
+    """The largest change at the output, and those of the key tokens."""
+    change = _changes(losses)
+    rows = change[change["layer"] == tables.OUTPUT].set_index("position")
+    most = rows.loc[rows["change"].abs().idxmax()]
+    sentence = f"At the output the loss changes most at {_from_to(most)}"
+    keys = [_from_to(rows.loc[position]) for position in record["key_positions"]]
+    return f"{sentence}; key tokens: {', '.join(keys)}." if keys else f"{sentence}."
+
+
+def _changes(losses: pd.DataFrame) -> pd.DataFrame:
+    """Unsteered and steered loss of every cell side by side, and the change; raw protocol."""
+    raw = losses[losses["protocol"] == "raw"]
+    cells = ["layer", "position", "target_token"]
+    wide = raw.pivot(index=cells, columns="condition", values="loss").reset_index()
+    return wide.assign(change=wide["steered"] - wide["unsteered"])
+
+
+def _limits(losses: pd.DataFrame, protocol: str) -> tuple[float, float]:
+    loss = losses.loc[losses["protocol"] == protocol, "loss"]
+    return loss.min(), loss.max()
+
+
+def _from_to(row: "pd.Series[Any]") -> str:
+    return f"{_quoted(row['target_token'])} from {row['unsteered']:.2f} to {row['steered']:.2f} nats"
+
+
+def _row(layer: str) -> str:
+    return "at the output" if layer == tables.OUTPUT else f"at layer {layer}"
+
+
+def _quoted(token: str) -> str:
+    return f"“{visible(token)}”"

@@ -1,0 +1,76 @@
+"""What the report says beyond the post: controls with their verdicts, and where raw and centred residuals disagree."""
+
+from typing import Any
+
+import pandas as pd
+
+from replication.base import paths, tables
+from replication.base.files import read_json
+from replication.base.paths import CONTROL_TABLES, CONTROLS, path
+from replication.base.tables import OUTPUT
+from replication.figures.alt_text import control_alt_text
+from replication.report.links import described_figure
+from replication.verification.chance import SHARE, shown
+
+DISAGREEMENTS = 5
+"""How many of an experiment's cells with another top token are printed."""
+
+
+def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the sections print of the controls.
+
+    Args:
+        model: Name of the model.
+        experiments: As `report.experiment` gives them.
+
+    Returns:
+        By kind of control a list with one entry per experiment that has it: name, title, place, found, figure, and the
+        rows of its prompts; the kinds that are `switched_on`; and as `loud` the titles of those whose vector moves the
+        other tokens, too, more than at least the `share` of the random vectors do that the verdict asks for.
+    """
+    controls = read_json(path(CONTROLS, model))
+    result: dict[str, Any] = {kind: [] for kind in paths.CONTROL_KINDS}
+    result["switched_on"] = sorted({kind for found in controls.values() for kind in found})
+    for each in experiments:
+        found = controls[each["name"]]
+        for kind in shown(found):
+            entry = {"name": each["name"], "title": each["settings"].title, "place": each["place"]}
+            entry |= {"found": found[kind], "figure": _figure(model, each, kind, found[kind])}
+            if kind == "prompts":
+                entry["rows"] = tables.read(path(CONTROL_TABLES[kind], model, each["name"]), tables.PROMPTS)
+                entry["rows"] = entry["rows"].sort_values("change", ascending=False).to_dict("records")
+            result[kind].append(entry)
+    result["share"] = f"{SHARE:.0%}"
+    result["loud"] = [
+        entry["title"] for entry in result["random_vectors"] if entry["found"]["other"]["share_less"] >= SHARE
+    ]
+    return result
+
+
+def _figure(model: str, each: dict[str, Any], kind: str, found: dict[str, Any]) -> dict[str, Any]:
+    alt = control_alt_text(kind, found, each["record"])
+    return described_figure(model, each["name"], kind, alt, paths.BEYOND[kind])
+
+
+def disagreements(losses: pd.DataFrame) -> list[dict[str, Any]]:
+    """Lens cells whose most probable token differs between raw and centred residuals, the most probable first.
+
+    Args:
+        losses: Columns of `tables.LOSSES`.
+
+    Returns:
+        Condition, layer, position, token to predict, and the top token and its probability of both protocols; at most
+        `DISAGREEMENTS`.
+    """
+    cells = ["condition", "layer", "position"]
+    lens = losses[losses["layer"] != OUTPUT]
+    raw, centred = (lens[lens["protocol"] == protocol].set_index(cells) for protocol in tables.PROTOCOLS)
+    tops = ["top_id", "top_token", "top_probability"]
+    both = raw.join(centred[tops].add_suffix("_centred"))
+    apart = both[both["top_id"] != both["top_id_centred"]].reset_index()
+    least = apart[["top_probability", "top_probability_centred"]].min(axis=1)
+    order = least.sort_values(ascending=False, kind="stable").index
+    return [
+        {str(key): value for key, value in row.items()}
+        for row in apart.loc[order].head(DISAGREEMENTS).to_dict("records")
+    ]

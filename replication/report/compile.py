@@ -1,0 +1,93 @@
+"""The report on one model: every number from a table, every table from a job.
+
+Its sections are the templates in sections/, put together by report.md.jinja; `experiment` gathers what they print about
+an experiment, `replication.page` makes HTML of the Markdown. A section more is a template more, and what it needs in
+`_contents`.
+"""
+
+import re
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from replication.base.files import read_json
+from replication.base.paths import CLAIMS, PROVENANCE, PUBLISHED, REPOSITORY, VERIFICATION, VERIFIED, path
+from replication.base.versions import tested_versions
+from replication.report.beyond_post import beyond
+from replication.report.citation import bibtex, references
+from replication.report.experiment import experiment
+from replication.report.markdown import anchor, cell, code, plain
+from replication.report.numbering import Numbering
+from replication.verification import published_table
+from replication.verification.claims import FALL
+from replication.verification.pins import TOLERANCE
+from replication.verification.verdicts import SECOND_OPINION_TOLERANCE
+
+__all__ = ["markdown", "sections"]
+
+
+def markdown(model: str, experiments: list[str]) -> str:
+    """The report on one model, as Markdown."""
+    return sections("report.md.jinja", **_contents(model, experiments))
+
+
+def sections(template: str, **contents: Any) -> str:
+    """A template of sections/ with `contents` in it, and with the report's filters and numbering."""
+    environment = Environment(
+        loader=PackageLoader("replication.report", "sections"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "code": code,
+        "cell": cell,
+        "plain": plain,
+        "anchor": anchor,
+        "signed": lambda value: f"{value:+.4f}",
+    }
+    text = environment.get_template(template).render(number=Numbering(), **contents)
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def _contents(model: str, experiments: list[str]) -> dict[str, Any]:
+    """Everything the sections print."""
+    described = [experiment(model, name) for name in experiments]
+    return {
+        "model": model,
+        "verified": read_json(path(VERIFIED, model)),
+        "experiments": described,
+        "beyond": beyond(model, described),
+        "arithmetic": {each["name"]: each["record"]["numerics"]["mode"] for each in described},
+        "claims": read_json(path(CLAIMS, model)),
+        "fall": FALL,
+        "verification": read_json(path(VERIFICATION, model)),
+        "published": _published(published_table.read(path(PUBLISHED, model))),
+        "procedure": procedure((REPOSITORY / "docs/method.md").read_text(encoding="utf-8")),
+        "versions": tested_versions(),
+        "tolerances": {"pins": TOLERANCE, "second opinion": SECOND_OPINION_TOLERANCE},
+        "provenance_file": path(PROVENANCE, model),
+        "references": references(),
+        "bibtex": bibtex(),
+    }
+
+
+def procedure(method: str) -> str:
+    """The procedure out of docs/method.md, which is its one text: all between the title and the next heading."""
+    return method.partition("\n")[2].partition("\n## ")[0].strip()
+
+
+def _published(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per published set: how many values, the verdict, and the value furthest off for its tolerance."""
+    rows = []
+    for name, part in table.groupby("set", sort=False):
+        excess = (part["difference"].abs() / part["tolerance"]).fillna(0)
+        worst = part.loc[excess.idxmax()]
+        verdicts = set(part["verdict"])
+        rows.append(
+            worst.to_dict()
+            | {"set": name, "values": int(part["values"].sum()), "sources": worst["source"].split("; ")}
+            | {"verdict": "differs" if "differs" in verdicts else worst["verdict"]}
+        )
+    return rows

@@ -1,0 +1,88 @@
+r"""The table of a token's losses in LaTeX, for \input into a paper: booktabs, siunitx, multirow, longtable, caption."""
+
+from replication.report import latex
+from replication.report.token_tables import DIGITS, Token, TokenTable, caption_of
+
+FLOATING = 12
+"""Most tokens of a table that floats on one page; a longer one breaks over pages."""
+
+_SMALL = r"\footnotesize\setlength{\tabcolsep}{2pt}"
+_NAMES = 3  # columns before the numbers: position, token, row
+
+
+def latex_table(table: TokenTable) -> str:
+    """The table in LaTeX, with caption and label `tab:<model>:<experiment>:<protocol>`."""
+    columns = "@{}rll" + _number_column(table.tokens) * len(table.layers) + "@{}"
+    width = _NAMES + len(table.layers)
+    head = [
+        r"\toprule",
+        rf"& & & \multicolumn{{{len(table.layers)}}}{{c}}{{layer}} \\",
+        rf"\cmidrule(l){{{_NAMES + 1}-{width}}}",
+        "$i$ & token & & " + " & ".join(f"{{{layer}}}" for layer in table.layers) + r" \\",
+        r"\midrule",
+    ]
+    rows = [line for token in table.tokens for line in [*_rows(token), r"\addlinespace"]][:-1]
+    layout = _breaking if len(table.tokens) > FLOATING else _floating
+    lines = [
+        "% Packages: booktabs, siunitx, multirow, longtable, caption",
+        *layout(_caption(table), columns, head, rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _floating(caption: str, columns: str, head: list[str], rows: list[str]) -> list[str]:
+    return [
+        r"\begin{table}",
+        r"\centering",
+        caption,
+        _SMALL,
+        rf"\begin{{tabular}}{{{columns}}}",
+        *head,
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+
+
+def _breaking(caption: str, columns: str, head: list[str], rows: list[str]) -> list[str]:
+    return [
+        r"\begingroup",
+        _SMALL,
+        rf"\begin{{longtable}}{{{columns}}}",
+        caption + r" \\",
+        *head,
+        r"\endfirsthead",
+        r"\multicolumn{3}{@{}l}{\tablename~\thetable{}, continued} \\",
+        *head,
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+        *rows,
+        r"\end{longtable}",
+        r"\endgroup",
+    ]
+
+
+def _caption(table: TokenTable) -> str:
+    short = latex.plain(f"{table.record['experiment']['title']}, {table.model}, {table.protocol}: loss of every token")
+    words = caption_of(table, latex.plain, latex.token, "underlined")
+    return rf"\caption[{short}]{{{words}}}\label{{tab:{table.model}:{table.experiment}:{table.protocol}}}"
+
+
+def _rows(token: Token) -> list[str]:
+    """The three rows of a token; the star keeps a page break from parting them."""
+    shown = rf"\underline{{{latex.token(token.text)}}}" if token.key else latex.token(token.text)
+    names = [rf"\multirow{{{len(token.cells)}}}{{*}}{{{name}}}" for name in (str(token.position), shown)]
+    lines = []
+    for row, cells in token.cells.items():
+        lines.append(" & ".join([*names, row, *cells]) + r" \\*")
+        names = ["", ""]
+    return [*lines[:-1], lines[-1].removesuffix("*")]
+
+
+def _number_column(tokens: list[Token]) -> str:
+    """A column that the longest of the numbers fits into, aligned at the decimal point."""
+    numbers = [number for token in tokens for cells in token.cells.values() for number in cells]
+    digits = max(len(number.lstrip("+-").split(".")[0]) for number in numbers)
+    return f"S[table-format=+{digits}.{DIGITS}, retain-explicit-plus]"

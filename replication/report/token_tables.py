@@ -1,0 +1,132 @@
+"""The loss of every token as a table to read: contents, caption, and the Markdown of it.
+
+A table is a view of the summary, one per protocol: every token of the prompt has three rows (unsteered, steered,
+change) and one column per chosen layer. The summary holds the numbers in full; here they are rounded to `DIGITS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from replication.base.steered_layer import steered_layer
+from replication.report import markdown
+from replication.verification.summary import chosen_layers
+
+DIGITS = 3
+"""Digits after the decimal point, in nats."""
+
+ROWS = {"unsteered": "loss_unsteered", "steered": "loss_steered", "change": "change"}
+"""Rows of every token, and the column of `tables.SUMMARY` each is taken from."""
+
+Words = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token to be predicted, with its numbers."""
+
+    position: int
+    """The position that predicts it."""
+    text: str
+    key: bool
+    """Whether the experiment names it as a key token."""
+    cells: dict[str, list[str]]
+    """For each of `ROWS` one number per layer, in nats."""
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """What a table says, in no markup yet."""
+
+    model: str
+    experiment: str
+    protocol: str
+    record: dict[str, Any]
+    """The experiment's record."""
+    note: str | None
+    """What a reader must know of the model's numbers."""
+    layers: list[str]
+    tokens: list[Token]
+    """In the order of the prompt."""
+
+
+def token_table(
+    summary: pd.DataFrame, record: dict[str, Any], experiment: str, protocol: str, note: str | None
+) -> TokenTable:
+    """The table of one experiment and protocol.
+
+    Args:
+        summary: Columns of `tables.SUMMARY`; losses in nats.
+        record: The experiment's record.
+        experiment: Its name.
+        protocol: One of `tables.PROTOCOLS`.
+        note: The model's, if it has one.
+    """
+    layers = chosen_layers(record)
+    tokens = []
+    for position, part in summary[summary["protocol"] == protocol].groupby("position"):
+        by_layer = part.set_index("layer").loc[layers]
+        cells = {row: [_cell(value, row) for value in by_layer[column]] for row, column in ROWS.items()}
+        first = by_layer.iloc[0]
+        tokens.append(Token(int(position), first["target_token"], bool(first["key"]), cells))
+    return TokenTable(record["model"], experiment, protocol, record, note, layers, tokens)
+
+
+def caption_of(table: TokenTable, plain: Words, token: Words, marked: str) -> str:
+    """Units and conditions.
+
+    Args:
+        table: What the caption is of.
+        plain: Writes text in the markup at hand.
+        token: Writes token text in it.
+        marked: How key tokens are set off, such as "bold".
+    """
+    experiment, steering = table.record["experiment"], table.record["experiment"]["steering"]
+    positions = table.record["injection"]["positions"]
+    added, subtracted = (
+        token(steering[side]) if steering[side] else plain("nothing") for side in ("added", "subtracted")
+    )
+    keys = plain(f"Key tokens are {marked}.") if any(each.key for each in table.tokens) else ""
+    sentences = [
+        plain(f"{experiment['title']}, model {table.model}: loss of every token of"),
+        token(experiment["prompt"]) + plain(":"),
+        plain("cross-entropy in nats, -log p(token), through the tuned lens at the residual stream entering a few"),
+        plain(f"layers ({table.protocol} protocol), and at the model's output. Steered:"),
+        plain(f"{steering['coefficient']:g} times (")
+        + f"{added} {plain('minus')} {subtracted}"
+        + plain("), each after"),
+        token(table.record["bos"]["token"]) + plain(","),
+        plain(f"added to the residual stream entering layer {steered_layer(table.record)}, positions"),
+        plain(f"{positions[0]} to {positions[-1]}."),
+        plain("Position i predicts the token of position i + 1. Change: steered minus unsteered;"),
+        plain("0 without decimals is no change in any bit."),
+        keys,
+        plain(table.note or ""),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def markdown_table(table: TokenTable) -> str:
+    """The table in Markdown, its caption below it."""
+    lines = [
+        "| position | token | | " + " | ".join(table.layers) + " |",
+        "|---:|---|---|" + "---:|" * len(table.layers),
+    ]
+    for token in table.tokens:
+        shown = markdown.cell(token.text)
+        names = [str(token.position), f"**{shown}**" if token.key else shown]
+        for row, cells in token.cells.items():
+            lines.append("| " + " | ".join([*names, row, *cells]) + " |")
+            names = ["", ""]
+    return "\n".join([*lines, "", caption_of(table, markdown.plain, markdown.code, "bold"), ""])
+
+
+def _cell(value: float, row: str) -> str:
+    """A number of the table; a change that is none at all is 0 without decimals."""
+    if row == "change" and value == 0:
+        return "0"
+    text = f"{value:+.{DIGITS}f}" if row == "change" else f"{value:.{DIGITS}f}"
+    # The sign of what rounds to zero would say more than the digits do.
+    return text.lstrip("+-") if float(text) == 0 else text

@@ -1,0 +1,137 @@
+"""The cells of two tables against each other: compared by what they are, not by where they stand.
+
+A value is the same if it is the same float32. It is within tolerance if losses, entropies and KLs differ by no more
+than `tolerance` nats and rank and most probable token are the same, or others where both tables have a tie: the target
+and its nearest neighbour, or the two best, are closer than twice the tolerance.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from replication.base.tables import CONDITIONS, OUTPUT, PROTOCOLS
+
+EQUAL, WITHIN, DIFFERENT = "equal", "within tolerance", "different"
+ONLY_A, ONLY_B = "only in A", "only in B"
+
+AGREES, DIFFERS, NOT_RUN = "agrees", "differs", "not run"
+"""The statuses of a check: every cell is equal or within tolerance, one is not, or there is nothing to compare with."""
+
+CELL = ["protocol", "condition", "layer", "position", "target_token"]
+NATS = ["loss", "entropy", "kl_to_output"]
+"""Statistics that the tolerance is for; pins have the first only."""
+
+TOP = ["top_id", "top_token", "top_margin"]
+"""The most probable token, and how far ahead of the second it is: log p_1 - log p_2, in nats."""
+
+LISTED = 20
+"""How many of the cells that are off a verdict lists, the furthest first."""
+
+_ORDERED = ("protocol", "condition", "layer", "position")
+
+
+def compared(a: pd.DataFrame, b: pd.DataFrame, keys: list[str], tolerance: float, top: str = "top_id") -> pd.DataFrame:
+    """Every cell of two tables, with its verdict.
+
+    Args:
+        a: A table of statistics by cell.
+        b: Another; what both have is compared.
+        keys: Columns that say which cell a row is.
+        tolerance: Largest difference that passes, in nats.
+        top: Column that says which token is the most probable.
+
+    Returns:
+        One row per cell: `keys`, every statistic that both have as `<name>_a` and `<name>_b`, `difference` (the largest
+        of `NATS`, in nats) and `statistic` (which one it is of), `top_changed` and `rank_changed`, `top_tie` and
+        `rank_tie` (changed, but a tie in both), and `verdict`: equal, within tolerance, different, or only in one.
+    """
+    shared = [name for name in [*NATS, "rank", "rank_margin", "top_probability", *TOP] if name in a and name in b]
+    both = a[keys + shared].merge(
+        b[keys + shared], on=keys, how="outer", suffixes=("_a", "_b"), indicator="found", validate="one_to_one"
+    )
+    both = both.sort_values([key for key in keys if key in _ORDERED], key=_in_order, ignore_index=True)
+    differences = [(both[f"{name}_a"].astype("float64") - both[f"{name}_b"]).abs() for name in NATS if name in shared]
+    apart = pd.concat(differences, axis=1, keys=[name for name in NATS if name in shared])
+    difference = apart.max(axis=1)
+    top_changed, top_tie = _discrete(both, top, "top_margin", tolerance)
+    rank_changed, rank_tie = _discrete(both, "rank", "rank_margin", tolerance)
+    values = [name for name in shared if name not in (*TOP, "rank", "rank_margin")]
+    same = np.logical_and.reduce([both[f"{name}_a"] == both[f"{name}_b"] for name in values])
+    same &= ~top_changed & ~rank_changed
+    within = (difference <= tolerance) & (~top_changed | top_tie) & (~rank_changed | rank_tie)
+    verdict = np.select(
+        [both["found"] == "left_only", both["found"] == "right_only", same, within],
+        [ONLY_A, ONLY_B, EQUAL, WITHIN],
+        DIFFERENT,
+    )
+    matched = both["found"] == "both"
+    return both.drop(columns="found").assign(
+        difference=difference,
+        statistic=apart.fillna(-1.0).idxmax(axis=1),
+        top_changed=top_changed & matched,
+        top_tie=top_tie & matched,
+        rank_changed=rank_changed & matched,
+        rank_tie=rank_tie & matched,
+        verdict=verdict,
+    )
+
+
+def _discrete(both: pd.DataFrame, name: str, margin: str, tolerance: float) -> tuple["pd.Series[bool]", ...]:
+    """Where a rank or token changed, and where it was a tie in both, so that rounding could do it; not in pins."""
+    if f"{name}_a" not in both:
+        nowhere = pd.Series(False, index=both.index)
+        return nowhere, nowhere
+    changed = both[f"{name}_a"] != both[f"{name}_b"]
+    return changed, changed & (both[[f"{margin}_a", f"{margin}_b"]].max(axis=1) <= 2 * tolerance)
+
+
+def height(layer: str) -> float:
+    """Where a layer of a lens table stands; the output is on top."""
+    return float("inf") if layer == OUTPUT else int(layer)
+
+
+def _in_order(column: "pd.Series[str]") -> "pd.Series[float]":
+    """Sorting keys: raw before centred, unsteered before steered, layers upwards."""
+    if column.name == "position":
+        return column.astype("float64")
+    order = {name: float(i) for names in (PROTOCOLS, CONDITIONS) for i, name in enumerate(names)}
+    return column.map(height if column.name == "layer" else order)
+
+
+def agreement(cells: pd.DataFrame, tolerance: float) -> dict[str, Any]:
+    """What `compared` found of measured numbers (A) against others (B), as a check's verdict.
+
+    Returns:
+        status, cells (in both), tolerance, largest_difference (nats), the statistic it is of and its place `at`, how
+        many cells are off, and of those the `LISTED` furthest.
+    """
+    matched = cells[~cells["verdict"].isin([ONLY_A, ONLY_B])]
+    off = cells[~cells["verdict"].isin([EQUAL, WITHIN])]
+    worst = matched.loc[matched["difference"].idxmax()] if len(matched) else None
+    furthest = off.sort_values("difference", ascending=False, na_position="first", kind="stable").head(LISTED)
+    return {
+        "status": AGREES if len(matched) and not len(off) else DIFFERS,
+        "cells": len(matched),
+        "tolerance": tolerance,
+        "largest_difference": None if worst is None else float(worst["difference"]),
+        "statistic": None if worst is None else worst["statistic"],
+        "at": None if worst is None else _place(worst),
+        "cells_off": len(off),
+        "off": [_listed(row) for _, row in furthest.iterrows()],
+    }
+
+
+def _place(row: "pd.Series[Any]") -> dict[str, Any]:
+    return {name: row[name] for name in ("protocol", "condition", "layer") if name in row} | {
+        "position": int(row["position"])
+    }
+
+
+def _listed(row: "pd.Series[Any]") -> dict[str, Any]:
+    """A cell that is off; where only one side has it, without numbers."""
+    if row["verdict"] in (ONLY_A, ONLY_B):
+        return _place(row) | {"only_measured": row["verdict"] == ONLY_A}
+    name = row["statistic"]
+    numbers = {"measured": float(row[f"{name}_a"]), "expected": float(row[f"{name}_b"])}
+    return _place(row) | {"statistic": name, **numbers, "difference": float(row["difference"])}

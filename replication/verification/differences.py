@@ -1,0 +1,112 @@
+"""Two runs, a run and pins, or two models against each other, cell by cell."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from replication.base.errors import UserError
+from replication.base.tables import OUTPUT
+from replication.verification.cells import CELL, DIFFERENT, EQUAL, WITHIN, compared, height
+from replication.verification.pins import IDENTITY, TOLERANCE
+from replication.verification.runs import Measured, Run
+
+STATUS = {EQUAL: 0, WITHIN: 1, DIFFERENT: 2}
+"""Exit status of the command line by verdict; errors end with `ERROR`."""
+ERROR = 3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs, cell by cell."""
+
+    a: Run
+    b: Run
+    tolerance: float
+    """Largest difference in nats that passes; the pins' own where one side is pins."""
+    cells: pd.DataFrame
+    """One row per cell: `experiment`, `CELL`, every statistic that both have as `<name>_a` and `<name>_b`,
+    `difference` (the largest of `NATS`, in nats), `top_changed` and `rank_changed`, `top_tie` and `rank_tie` (changed,
+    but a tie in both), and `verdict`: one of the three, "only in A" or "only in B"."""
+    missing: list[str]
+    """What one run has and cannot be compared, a sentence each; it makes the runs different."""
+    left_out: list[str]
+    """What pins do not cover, a sentence each; it changes no verdict."""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on all that was compared."""
+        found = set(self.cells["verdict"])
+        if self.missing or found - {EQUAL, WITHIN}:
+            return DIFFERENT
+        return WITHIN if WITHIN in found else EQUAL
+
+
+def compare(a: Run, b: Run) -> Comparison:
+    """Compares all experiments that both runs have.
+
+    Raises:
+        UserError: They have not a single cell in common.
+    """
+    pinned = a.pins or b.pins
+    tolerance = min([TOLERANCE, *_pinned_tolerances(a), *_pinned_tolerances(b)])
+    alone = [
+        f"{name} is only in {'A' if name in a.experiments else 'B'}."
+        for name in sorted(a.experiments.keys() ^ b.experiments.keys())
+    ]
+    missing, left_out = ([], alone) if pinned else (alone, [])
+    parts = []
+    for name in (name for name in a.experiments if name in b.experiments):
+        sides = a.experiments[name], b.experiments[name]
+        if _columns(sides[0]) != _columns(sides[1]):
+            missing.append(f"{name}: the prompts are different tokens, so no cell of one is a cell of the other.")
+            continue
+        if not _same_rows(*sides):
+            layers = {OUTPUT}
+            missing.append(
+                f"{name}: {_depth(sides[0])} in A, {_depth(sides[1])} in B; only the output row is compared."
+            )
+        else:
+            layers = _rows(*sides, pinned)
+            if pinned:
+                rows = ", ".join(sorted(layers, key=height))
+                left_out.append(f"{name}: pins hold the rows {rows}; no other is compared.")
+        left, right = (side.table[side.table["layer"].isin(layers)] for side in sides)
+        parts.append(compared(left, right, CELL, tolerance, _top_column(*sides)).assign(experiment=name))
+    if not parts:
+        raise UserError(f"{a.folder} and {b.folder} have no cell in common. {' '.join(missing + left_out)}".strip())
+    return Comparison(a, b, tolerance, pd.concat(parts, ignore_index=True), missing, left_out)
+
+
+def _pinned_tolerances(run: Run) -> list[float]:
+    return [side.record["tolerance_nats"] for side in run.experiments.values()] if run.pins else []
+
+
+def _columns(side: Measured) -> list[tuple[int, str]]:
+    """What a table's columns predict: position and target token."""
+    return sorted(set(zip(side.table["position"], side.table["target_token"], strict=True)))
+
+
+def _same_rows(a: Measured, b: Measured) -> bool:
+    """Whether a row of one means the same in the other: the models are equally deep.
+
+    A lens row of the same relative depth in another model is another quantity, so it is not compared.
+    """
+    if "shape" in a.record and "shape" in b.record:
+        return _depth(a) == _depth(b)
+    return all(a.record["sha256"].get(file) == b.record["sha256"].get(file) for file in IDENTITY)
+
+
+def _rows(a: Measured, b: Measured, pinned: bool) -> set[str]:
+    """The rows of both, or, beside pins, those that are pinned."""
+    rows = [set(side.table["layer"]) for side in (a, b)]
+    return rows[0] & rows[1] if pinned else rows[0] | rows[1]
+
+
+def _depth(side: Measured) -> str:
+    return f"{side.record['shape']['layers']} layers" if "shape" in side.record else "pins of other weights"
+
+
+def _top_column(a: Measured, b: Measured) -> str:
+    """Tokens are compared by their ids, or by their text where the tokenizers differ."""
+    hashes = [side.record["sha256"].get("model/tokenizer.json") for side in (a, b)]
+    return "top_id" if hashes[0] == hashes[1] else "top_token"

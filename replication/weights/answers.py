@@ -1,0 +1,122 @@
+"""What an answer of the hub means for a download.
+
+Three kinds of trouble: a `PassingError` (a cut, silence, 5xx, 429) is waited out; a `MismatchError` says that
+the answer does not continue what we have; a `UserError` ends it at once (401, 403, 404).
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+
+import httpx2
+
+from replication.base.errors import UserError
+
+
+class PassingError(Exception):
+    """Trouble that may pass; `retry_after` is the wait in seconds that the server asks for, if it does."""
+
+    def __init__(self, text: str, retry_after: float | None = None):
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class MismatchError(Exception):
+    """An answer that does not continue the bytes we have."""
+
+
+class UnreachableError(Exception):
+    """The hub has not answered once."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What the hub says of a file."""
+
+    size: int
+    """Bytes."""
+    etag: str
+    """SHA-256 of an LFS file, git blob id of another, or whatever a mirror sends; empty if nothing."""
+    commit: str
+    """Commit that the hub took it from."""
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turns what the network does into a `PassingError`; signed addresses are never printed."""
+    try:
+        yield
+    except httpx2.UnsupportedProtocol:
+        raise UserError("the hub redirects to an address that is neither http nor https") from None
+    except httpx2.TransportError as error:
+        host = error.request.url.host
+        if isinstance(error, httpx2.ConnectTimeout | httpx2.ReadTimeout):
+            text = f"{host} was silent for too long"
+        elif isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
+            text = f"no connection to {host}: {re.sub(r'^.Errno -?[0-9]+. ', '', str(error))}"
+        else:
+            text = f"the connection to {host} was cut"
+        raise PassingError(text) from None
+
+
+def raise_for_status(response: httpx2.Response, what: str) -> None:
+    """Raises what an answer's status means for us, if it is no success or redirect."""
+    status, host = response.status_code, response.url.host
+    if response.is_success or response.is_redirect:
+        return
+    if status == 416:
+        raise MismatchError(f"{host} has no bytes where ours end (416)")
+    if status in (408, 429) or status >= 500:
+        raise PassingError(f"{host} answered {status}", _retry_after(response))
+    if status == 401:
+        raise UserError(
+            f"{what}: {host} wants a login (401): the repository is private or does not exist, or HF_TOKEN "
+            "is missing or has expired"
+        )
+    if status == 403:
+        raise UserError(
+            f"{what}: {host} refuses access (403): accept the terms on the repository's page, check "
+            "HF_TOKEN, or ask whether a proxy blocks that host"
+        )
+    if status == 404:
+        raise UserError(f"{what}: {host} does not have it (404): check repo, revision, path and file name")
+    raise UserError(f"{what}: {host} answered {status}, which is neither the file nor a reason to wait")
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    """Seconds to wait, from either form of Retry-After: seconds, or a date by the server's clock."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+        here = format_datetime(datetime.now(UTC))
+        now = parsedate_to_datetime(response.headers.get("Date", here))
+        return max(0.0, (date - now).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def first_byte(response: httpx2.Response, offset: int, total: int) -> int:
+    """Where in the file the body begins: at `offset` (206) or at 0 (200).
+
+    Raises:
+        MismatchError: Anything else, above all a range that is not ours or of a file of another length.
+    """
+    host = response.url.host
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise MismatchError(f"{host} sent the file compressed, although asked not to")
+    if response.status_code == 206:
+        found = response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", found)
+        if match is None or (int(match[1]), int(match[3])) != (offset, total):
+            raise MismatchError(f"{host} answered with the range {found!r} instead of bytes {offset}- of {total}")
+        return offset
+    # A body of unknown length may be a page of the network's; it must not cost the bytes we have.
+    length = response.headers.get("Content-Length", "unknown" if offset else str(total))
+    if response.status_code != 200 or length != str(total):
+        raise MismatchError(f"{host} answered {response.status_code} with {length} bytes instead of {total}")
+    return 0

@@ -1,0 +1,240 @@
+"""Files of the Hugging Face Hub, verified before anything reads them.
+
+One file, `destination/<name>`, is in one of four states, and the state alone decides what happens:
+
+    fine      its SHA-256 is the pinned one                  -> nothing
+    wrong     there is something else                        -> it is deleted, and the file is absent
+    absent    the user's Hugging Face cache has a good copy  -> a symbolic link to it
+              it has none                                    -> a partial is begun
+    partial   some of it lies in a partial beside it         -> the rest is fetched; all there and its SHA-256
+                                                                right: renamed to its name, and fine; wrong:
+                                                                deleted, once more from zero, then an error
+
+Downloads go into our own folder, not into the cache: the cache's layout and its locks belong to
+huggingface_hub, which cannot resume there; a partial and the finished file lie on one file system, so the
+last step is a rename; and a home folder with the cache in it often has a quota that the folder of the work
+has not. The cache is only read, never written: a damaged copy in it is passed over and named. Partials and
+two runs at once: see replication/hub/partials.py. There are no locks.
+
+A file without a pinned SHA-256 is pinned by the commit: its content is proven by the hub's ETag (a git blob
+id, or the SHA-256 of an LFS file), its JSON must parse, and a note beside it (`.<name>.origin`) says
+what it is a copy of.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+from huggingface_hub import constants, try_to_load_from_cache
+
+from replication.base.config import HubFiles
+from replication.base.errors import UserError
+from replication.base.files import put, write_json
+from replication.base.hashes import digest_of, remember, sha256, state
+from replication.base.progress import say, size_text
+from replication.weights import partials
+from replication.weights.answers import MismatchError, Remote, UnreachableError
+from replication.weights.hub_file import PinnedFile, flaw_of, noted
+from replication.weights.transfer import Session
+
+# Seconds until the first answer, looking up the host's name included, which has no time-out of its own.
+FIRST_ANSWER = 25.0
+WAYS_OUT = (
+    "put a copy into the Hugging Face cache ({cache}), name a folder with the files (folder:, lens_folder:) "
+    "in config.yaml, or run the embedded model with --config model=miniature"
+)
+
+Value = TypeVar("Value")
+
+
+def fetch(source: HubFiles, destination: Path, memory: Path) -> dict[str, str]:
+    """Brings every file named in `source.sha256` to `destination`, verified, and nothing else.
+
+    Args:
+        source: Repository, commit and files.
+        destination: Folder for the files; made if missing.
+        memory: JSON file that remembers the hashes of files already hashed.
+
+    Returns:
+        SHA-256 of every file by name.
+
+    Raises:
+        UserError: A file cannot be had; one sentence says why and what would help.
+    """
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        files = [PinnedFile(source, name, destination / name) for name in source.sha256]
+        missing = [file for file in files if not _is_fine(file, memory) and not _link_to_cache(file, memory)]
+        if missing:
+            _download(missing, destination, memory)
+        return {file.name: sha256(file.target, memory) for file in files}
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or destination}: {error.strerror or error}; what has arrived is kept, and the "
+            "same command goes on from there once this is mended"
+        ) from None
+
+
+def _is_fine(file: PinnedFile, memory: Path) -> bool:
+    """Whether the file stands verified; one that is wrong is deleted."""
+    try:
+        before = state(file.target)
+        digest = sha256(file.target, memory)
+    except FileNotFoundError:
+        return False  # Or a link to a cache that is gone, which will be replaced.
+    if digest == file.pinned or (file.pinned is None and noted(file) == {**file.origin, "sha256": digest}):
+        partials.clean(file.target)
+        return True
+    say(f"{file.target}: not {file.what} at {file.source.revision}; deleted, to be fetched again")
+    # Another run may have put the right one there while we hashed the wrong one.
+    with contextlib.suppress(FileNotFoundError):
+        if state(file.target) == before:
+            file.target.unlink()
+    return False
+
+
+def _link_to_cache(file: PinnedFile, memory: Path) -> bool:
+    """Whether the user's Hugging Face cache has a good copy; the file is then a link to it."""
+    found = try_to_load_from_cache(
+        file.source.repo, file.inside, revision=file.source.revision, repo_type=file.source.repo_type
+    )
+    if not isinstance(found, str):
+        return False
+    try:
+        # The cache names its blobs by their ETag, and a snapshot holds links to them.
+        etag = os.path.basename(os.readlink(found)) if os.path.islink(found) else ""
+        if file.pinned is None and not etag:
+            return False  # Nothing would prove it.
+        copy = Path(found).resolve()
+        digest = sha256(copy, memory)
+        flaw = flaw_of(file, copy, digest, etag)
+    except OSError as error:
+        flaw = str(error.strerror)
+    if flaw:
+        say(f"{found}: this copy in the Hugging Face cache is not used ({flaw}); you may want to delete it")
+        return False
+    link = file.target.with_name(f".{file.name}.{os.getpid()}.link")
+    link.unlink(missing_ok=True)
+    link.symlink_to(copy)
+    _put(file, link, digest, memory)
+    say(f"{file.what}: found in the Hugging Face cache, verified")
+    return True
+
+
+def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
+    """Fetches files from the hub."""
+    names = ", ".join(file.inside for file in files)
+    ways = WAYS_OUT.format(cache=constants.HF_HUB_CACHE)
+    if constants.is_offline_mode():
+        raise UserError(
+            f"HF_HUB_OFFLINE is set, and no good copy of {names} of {files[0].source.repo} at "
+            f"{files[0].source.revision} lies in {destination} or in the cache; unset it, {ways}"
+        )
+    with Session(constants.ENDPOINT) as session:
+        try:
+            remotes = [_first_answer(session, lambda: _remote(session, files[0]))]
+        except UnreachableError as reason:
+            raise UserError(
+                f"{session.host} could not be reached for {names} ({reason}); check the network and the proxy "
+                f"settings, set HF_ENDPOINT to a mirror, {ways}"
+            ) from None
+        remotes += [_remote(session, file) for file in files[1:]]
+        _check_space(files, remotes, destination)
+        for file, remote in zip(files, remotes, strict=True):
+            _obtain(file, remote, session, memory)
+
+
+def _first_answer(session: Session, call: Callable[[], Value]) -> Value:
+    """`call()`, given up if the hub has not answered in time: a look-up of its name may hang for minutes."""
+    future: Future[Value] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        return future.result(FIRST_ANSWER)
+    except TimeoutError:
+        if session.answered:
+            return future.result()
+        raise UnreachableError(f"no answer in {FIRST_ANSWER:.0f} seconds") from None
+
+
+def _remote(session: Session, file: PinnedFile) -> Remote:
+    """What the hub says of the file, if that can be what is wanted."""
+    remote = session.remote(file.address, file.what)
+    if file.pinned is None and remote.commit != file.source.revision:
+        raise UserError(
+            f"{file.what}: {session.host} has commit {remote.commit} instead of {file.source.revision}; "
+            "check HF_ENDPOINT and the revision"
+        )
+    # Known before gigabytes are fetched for nothing.
+    if file.pinned is not None and re.fullmatch("[0-9a-f]{64}", remote.etag) and remote.etag != file.pinned:
+        raise UserError(
+            f"{file.what}: {session.host} has SHA-256 {remote.etag} at {file.source.revision}, and "
+            f"config.yaml wants {file.pinned}; correct the hash or the revision"
+        )
+    return remote
+
+
+def _check_space(files: list[PinnedFile], remotes: list[Remote], destination: Path) -> None:
+    """Raises UserError if what is still to come does not fit."""
+    needed = 0
+    for file, remote in zip(files, remotes, strict=True):
+        partial = partials.claimed(file.target, file.pin)
+        needed += remote.size - (partial.stat().st_size if partial.exists() else 0)
+    free = shutil.disk_usage(destination).free
+    if needed > free:
+        raise UserError(
+            f"{destination}: {size_text(needed)} are still to be fetched, and {size_text(free)} are free "
+            "there; make room and run the same command again"
+        )
+
+
+def _obtain(file: PinnedFile, remote: Remote, session: Session, memory: Path) -> None:
+    """Goes on with the partial until the file stands verified."""
+    if _is_fine(file, memory):
+        return  # Another run was faster.
+    partial = partials.claimed(file.target, file.pin)
+    partials.copied(file.target, partial)
+    for last in (False, True):
+        flaw = ""
+        try:
+            session.download(file.address, file.what, remote, partial)
+            digest = digest_of(partial)
+            flaw = flaw_of(file, partial, digest, remote.etag)
+            if partial.stat().st_size != remote.size:
+                flaw = f"it has {partial.stat().st_size} bytes instead of {remote.size}"
+        except MismatchError as mismatch:
+            flaw = str(mismatch)
+        if not flaw:
+            _put(file, partial, digest, memory)
+            say(f"{file.what}: {size_text(remote.size)}, verified")
+            return
+        if not last:
+            # Only if it is still the hub that answers, and not a login page, what we have is given up.
+            remote = _remote(session, file)
+            say(f"{file.what}: {flaw}; once more from zero")
+        partial.unlink(missing_ok=True)
+    raise UserError(
+        f"{file.what}: {session.host} failed twice from zero: {flaw}; nothing of it was kept, so check "
+        "HF_ENDPOINT and the pins in config.yaml"
+    )
+
+
+def _put(file: PinnedFile, path: Path, digest: str, memory: Path) -> None:
+    """Gives the verified file its name; the rename comes last."""
+    if file.pinned is None:
+        write_json(file.note, {**file.origin, "sha256": digest})
+    put(path, file.target)
+    remember(file.target, digest, memory)
+    partials.clean(file.target)

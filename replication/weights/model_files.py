@@ -1,0 +1,63 @@
+"""A model's files once they have been verified: where they lie, what they are, and whether they still are it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from replication.base.errors import UserError
+from replication.base.files import read_json
+from replication.base.hashes import sha256
+from replication.base.paths import REPOSITORY
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a model's files lie, and what they are."""
+
+    name: str
+    """Name of the model in the configuration."""
+    folder: Path
+    """Folder of the model and its tokenizer."""
+    lens_folder: Path
+    """Folder of the tuned lens."""
+    sha256: dict[str, str]
+    """SHA-256 of every file used, keyed `model/<file>` and `lens/<file>`."""
+
+
+def stamp(files: Files, note: str | None, checks: list[str]) -> dict[str, Any]:
+    """What the step `weights` leaves behind: deterministic, so that writing it again reruns nothing."""
+    return {
+        "model": files.name,
+        "note": note,
+        "folder": _portable(files.folder),
+        "lens_folder": _portable(files.lens_folder),
+        "sha256": files.sha256,
+        "checks": checks,
+    }
+
+
+def verified(path: Path, memory: Path) -> Files:
+    """The files that a stamp names, if they are still what it says.
+
+    Args:
+        path: The stamp.
+        memory: File that remembers the hashes of files already hashed.
+
+    Raises:
+        UserError: A file is gone or has changed since it was verified.
+    """
+    values = read_json(path)
+    folders = {"model": REPOSITORY / values["folder"], "lens": REPOSITORY / values["lens_folder"]}
+    for key, digest in values["sha256"].items():
+        kind, _, name = key.partition("/")
+        file = folders[kind] / name
+        if not file.is_file() or sha256(file, memory) != digest:
+            raise UserError(f"{file}: missing or changed since it was verified; delete {path} and run again")
+    return Files(values["model"], folders["model"], folders["lens"], values["sha256"])
+
+
+def _portable(folder: Path) -> str:
+    """A folder inside the repository relative to it, so that a stamp is the same on every machine."""
+    absolute = folder.resolve()
+    inside = absolute.is_relative_to(REPOSITORY)
+    return str(absolute.relative_to(REPOSITORY) if inside else absolute)

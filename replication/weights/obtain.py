@@ -1,0 +1,54 @@
+"""Getting a model's files: on disk, complete, with their SHA-256."""
+
+from pathlib import Path
+
+from replication.base import config
+from replication.base.errors import UserError
+from replication.base.hashes import sha256
+from replication.base.paths import REPOSITORY
+from replication.weights.fetch import fetch
+from replication.weights.model_files import Files
+
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+LENS_FILES = ("config.json", "params.pt")
+
+
+def obtain(name: str, model: config.Model, resources: Path, memory: Path) -> Files:
+    """Every file of a model and its lens: on disk, and hashed.
+
+    Args:
+        name: Name of the model in the configuration.
+        model: Where its files come from.
+        resources: Folder for what has to be fetched.
+        memory: File that remembers the hashes of files already hashed.
+
+    Raises:
+        UserError: A file cannot be had, or its SHA-256 is wrong.
+    """
+    folder, lens_folder = resources / "model", resources / "lens"
+    if model.weights is not None:
+        weights = fetch(model.weights, folder, memory)
+    else:
+        folder, weights = _local(name, "folder", model.folder, MODEL_FILES, memory)
+    if model.lens is not None:
+        lens = fetch(model.lens, lens_folder, memory)
+    else:
+        lens_folder, lens = _local(name, "lens_folder", model.lens_folder, LENS_FILES, memory)
+    hashes = {f"model/{file}": digest for file, digest in weights.items()}
+    return Files(name, folder, lens_folder, hashes | {f"lens/{file}": digest for file, digest in lens.items()})
+
+
+def _local(
+    name: str, key: str, folder: str | None, files: tuple[str, ...], memory: Path
+) -> tuple[Path, dict[str, str]]:
+    """A local folder, which must have `files`, and their hashes."""
+    path = REPOSITORY / str(folder)
+    try:
+        if not path.is_dir():
+            raise UserError(f"models.{name}.{key}: there is no folder {path}")
+        for file in files:
+            if not (path / file).is_file():
+                raise UserError(f"models.{name}.{key}: {path} lacks the file {file}")
+        return path, {file: sha256(path / file, memory) for file in files}
+    except OSError as error:
+        raise UserError(f"models.{name}.{key}: {error.filename or path}: {error.strerror}") from None

@@ -1,0 +1,18 @@
+"""Arguments and options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+ModelName = Annotated[str, typer.Argument(help="Name of the model in config.yaml.")]
+ExperimentName = Annotated[str, typer.Argument(help="Name of the experiment in config.yaml.")]
+ExperimentNames = Annotated[list[str], typer.Argument(help="Names of experiments in config.yaml.")]
+Numerics = Annotated[str, typer.Option(help="portable or fast, as in config.yaml.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda, as in config.yaml.")]
+Settings = Annotated[str, typer.Option(help="The part of the configuration this step depends on, as JSON.")]
+ControlSettings = Annotated[str, typer.Option(help="The configuration's `controls`, as JSON.")]
+Tables = Annotated[list[str], typer.Option("--table", help="random_vectors, prompts or sweep; repeatable.")]
+Part = Annotated[int, typer.Option(min=0, help="Which part of the sweep, from 0 on.")]
+Parts = Annotated[int, typer.Option(min=1, help="Number of parts.")]
+Formats = Annotated[list[str], typer.Option("--format", help="png, svg or pdf; repeatable.")]

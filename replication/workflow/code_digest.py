@@ -1,0 +1,177 @@
+"""One SHA-256 over the code that a step runs, so that new code never leaves old numbers standing.
+
+A step is a function of this wing; its code is every definition of the package that the function reaches by name, in a
+form that comments, docstrings, and the text of errors, progress and help are no part of: rewording a message measures
+nothing again, a changed formula does. Data that the code reads by a name beside it, or in the repository's top folder,
+enters by its bytes. The form is made from the syntax tree by hand, because neither `ast.dump` nor `ast.unparse` gives
+the same text on every Python. Works where Snakemake stands alone.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from replication.base.paths import PACKAGE, REPOSITORY
+
+STEPS = ("replication.workflow.steps_with_model", "replication.workflow.steps_on_tables")
+
+_TELLING = ("say", "bar", "print", "tqdm")
+"""Functions whose texts are for a reader's eyes."""
+
+_TOLD = ("desc", "unit", "help")
+"""Keywords that hold such a text."""
+
+Target = tuple[str, str]
+"""Module and name of a definition; the empty name stands for what a module does beside defining."""
+
+
+def digest(step: str) -> str:
+    """The digest of a step, 64 hexadecimal digits.
+
+    Args:
+        step: Name of its function in `STEPS`.
+    """
+    module = next(name for name in STEPS if step in _module(name).definitions)
+    reached: set[Target] = set()
+    waiting: list[Target] = [(module, step)]
+    while waiting:
+        target = waiting.pop()
+        if target not in reached:
+            reached.add(target)
+            waiting += [_origin(found) for found in _reached_from(target)]
+    total = hashlib.sha256()
+    data = {file for target in reached for file in _data(target)}
+    for target in sorted(reached):
+        total.update(f"{target} {_form(target)}\n".encode())
+    for file in sorted(data):
+        total.update(f"{file.relative_to(REPOSITORY)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+class _Module(NamedTuple):
+    """A parsed module, messages taken out."""
+
+    path: Path
+    definitions: dict[str, list[ast.stmt]]
+    """Functions, classes and assignments by name; under the empty name all other statements but imports."""
+    imports: dict[str, Target]
+    """What names that are imported stand for; a module has the empty name."""
+
+
+@cache
+def _module(name: str) -> _Module:
+    path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+    tree = _Silent().visit(ast.parse(path.read_text(encoding="utf-8")))
+    definitions: dict[str, list[ast.stmt]] = {"": []}
+    for statement in tree.body:
+        for defined in _names(statement):
+            definitions.setdefault(defined, []).append(statement)
+    on_top = [each for each in tree.body if not isinstance(each, ast.FunctionDef | ast.ClassDef)]
+    return _Module(path, definitions, dict(_imports(on_top)))
+
+
+def _names(statement: ast.stmt) -> list[str]:
+    """The names that a statement of a module defines; an empty one for what defines none."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)] or [""]
+    return [] if isinstance(statement, ast.Import | ast.ImportFrom) else [""]
+
+
+def _imports(statements: list[ast.stmt]) -> Iterator[tuple[str, Target]]:
+    """Names of the package that some statements import, at any depth."""
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "replication":
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                is_module = PACKAGE.parent.joinpath(*whole.split(".")).with_suffix(".py").is_file()
+                yield alias.asname or alias.name, (whole, "") if is_module else (str(node.module), alias.name)
+
+
+@cache
+def _reached_from(target: Target) -> frozenset[Target]:
+    """Definitions that a definition names: of its own module, imported ones, and attributes of imported modules."""
+    name, defined = target
+    module = _module(name)
+    statements = module.definitions[defined]
+    imports = module.imports | dict(_imports(statements))
+    found = {(name, "")}
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            origin, inner = imports.get(node.value.id, ("", "no module"))
+            if not inner and node.attr in _module(origin).definitions:
+                found.add((origin, node.attr))
+        if isinstance(node, ast.Name) and node.id in imports:
+            found.add(imports[node.id])
+        elif isinstance(node, ast.Name) and node.id in module.definitions:
+            found.add((name, node.id))
+    return frozenset(found)
+
+
+def _origin(target: Target) -> Target:
+    """Where a name is defined that its module only hands on."""
+    module, name = target
+    return target if name in _module(module).definitions else _origin(_module(module).imports[name])
+
+
+@cache
+def _form(target: Target) -> str:
+    name, defined = target
+    return " ".join(_shape(statement) for statement in _module(name).definitions[defined])
+
+
+def _shape(node: Any) -> str:
+    """A syntax tree as text that every Python gives: kinds and fields, those that are empty left out."""
+    if isinstance(node, list):
+        return f"[{' '.join(map(_shape, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = ((name, getattr(node, name, None)) for name in node._fields if name not in ("ctx", "kind"))
+    shown = (f"{name}={_shape(value)}" for name, value in fields if value is not None and value != [])
+    return f"{type(node).__name__}({' '.join(shown)})"
+
+
+@cache
+def _data(target: Target) -> frozenset[Path]:
+    """Files that a definition names: beside its module, in a folder beside it, or in the repository's top folder."""
+    name, defined = target
+    module = _module(name)
+    found: set[Path] = set()
+    for node in (node for statement in module.definitions[defined] for node in ast.walk(statement)):
+        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+        if not text or len(text) > 100 or "\n" in text or "\0" in text or text.startswith(("/", ".")):
+            continue
+        beside = module.path.parent / text
+        if beside.is_dir():
+            found |= {file for file in beside.iterdir() if file.is_file()}
+        found |= {file for file in (beside, REPOSITORY / text) if file.is_file()}
+    return frozenset(found)
+
+
+class _Silent(ast.NodeTransformer):
+    """Takes out what is said to people: docstrings, what an exception is raised with, texts of progress and help."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """A text that stands alone is a docstring."""
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else self._rest(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        """Of an exception its kind remains."""
+        if isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
+        return self._rest(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Of a call that tells something the texts go."""
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _TOLD]
+        if isinstance(node.func, ast.Name) and node.func.id in _TELLING:
+            node.args = [each for each in node.args if not isinstance(each, ast.Constant | ast.JoinedStr)]
+        return self._rest(node)
+
+    def _rest(self, node: ast.AST) -> ast.AST:
+        return self.generic_visit(node)

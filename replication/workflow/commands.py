@@ -1,0 +1,110 @@
+"""Commands that are no step of the workflow: `diff`, `environment`, `cite`, `index`, `schema`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from replication.base.files import write_text, written_whole
+from replication.base.paths import INDEX, INDEX_PAGE, REPOSITORY, SCHEMA, path
+from replication.verification.differences import ERROR, STATUS, compare
+from replication.verification.runs import read_run
+
+Folder = Annotated[
+    Path, typer.Argument(help="A model's results, as results/miniature, or its pins, as replication/pins/miniature.")
+]
+
+
+class Judgement(TyperCommand):
+    """A command whose exit status is a verdict: whatever goes wrong must not look like one, and ends with `ERROR`."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Parses the arguments."""
+        try:
+            return super().make_context(*arguments, **options)
+        except Exception as error:
+            raise _with_status(error) from None
+
+    def invoke(self, context: Any) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(context)
+        except Exception as error:
+            raise _with_status(error) from None
+
+
+def _with_status(error: Exception) -> Exception:
+    # Help and verdicts are exits too, with a status of their own.
+    if not isinstance(error, typer.Exit):
+        error.exit_code = ERROR  # type: ignore[attr-defined]
+    return error
+
+
+def diff(
+    a: Folder,
+    b: Folder,
+    csv: Annotated[Path | None, typer.Option(help="File for every cell that is not equal.")] = None,
+    html: Annotated[Path | None, typer.Option(help="File for the comparison as one page.")] = None,
+) -> None:
+    """Compares two runs, a run with the pins, or two models.
+
+    Says which cells differ and by how much, where the most probable token changed (ties apart), and what differs in
+    settings, versions, machine and hashes. The exit status is 0 if all values are equal to the last bit, 1 if they are
+    within the pins' tolerance, 2 if they are different, and 3 for an error.
+
+    Example: python -m replication diff results/miniature replication/pins/miniature --html differences.html
+    """
+    from replication.report import two_runs as account
+
+    comparison = compare(read_run(a), read_run(b))
+    print(account.terminal(comparison))
+    if csv is not None:
+        with written_whole(csv) as temporary:
+            account.table(comparison).to_csv(temporary, index=False, lineterminator="\n")
+    if html is not None:
+        write_text(html, account.html(comparison))
+    raise typer.Exit(STATUS[comparison.verdict])
+
+
+def environment() -> None:
+    """Prints versions, torch's build, processor, settings and hashes, to paste into an issue."""
+    from replication.workflow.environment import environment as gathered
+
+    print(gathered())
+
+
+def cite() -> None:
+    """Prints BibTeX of this package, the post and the methods."""
+    from replication.report.citation import bibtex
+
+    print(bibtex(), end="")
+
+
+def index() -> None:
+    """Compiles the index over all models that have results and a report here."""
+    from replication.report.html_page import page
+    from replication.report.index import index as compiled
+
+    text = compiled()
+    write_text(path(INDEX), text)
+    write_text(path(INDEX_PAGE), page(text, path(INDEX).parent))
+    print(f"wrote {path(INDEX)} and {path(INDEX_PAGE)}")
+
+
+def write_schema() -> None:
+    """Writes config.schema.json and docs/configuration.md anew from the configuration's classes."""
+    from replication.base.config import schema
+    from replication.workflow.options import options
+
+    write_text(SCHEMA, schema())
+    write_text(REPOSITORY / "docs" / "configuration.md", options())
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands to the command line."""
+    app.command(cls=Judgement)(diff)
+    app.command()(environment)
+    app.command()(cite)
+    app.command()(index)
+    app.command(name="schema")(write_schema)

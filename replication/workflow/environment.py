@@ -1,0 +1,85 @@
+"""What a report of a fault should say: versions, torch's build, processor, settings and hashes, as text to paste."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from replication.base.files import read_json
+from replication.base.paths import VERIFIED
+from replication.engine import numerics
+from replication.workflow.provenance import surroundings
+
+SETTINGS = (*numerics.SETTINGS, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+"""Environment variables that move numbers."""
+
+PRIVATE_SETTINGS = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE")
+"""Environment variables that say where files come from; addresses may hold passwords, so only whether they are set."""
+
+_INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile")
+"""Instruction sets, as Linux names them, that decide which kernels run."""
+
+_LIBRARIES = ("Math Kernel", "MKL-DNN", "oneDNN", "OpenMP", "LAPACK", "CPU capability", "CUDA Runtime", "CuDNN", "HIP")
+
+
+def environment() -> str:
+    """The environment as a fenced block of Markdown, one fact a line."""
+    now = surroundings()
+    sections = {
+        "gpt2-steering-tuned-lens": {
+            "version": version("gpt2-steering-tuned-lens"),
+            "commit": now["commit"] or "no git checkout",
+            "uncommitted changes": "yes" if now["uncommitted_changes"] else "no",
+        },
+        "machine": now["machine"] | {"cores": os.cpu_count(), "instructions": _instructions()},
+        "torch": _torch(),
+        "settings": _settings(),
+        "versions": {name: _version(**found) for name, found in now["versions"].items()},
+        **_files(),
+    }
+    lines = []
+    for heading, facts in sections.items():
+        lines += ["", heading, *(f"  {name}: {value}" for name, value in facts.items())]
+    return "\n".join(["```text", *lines[1:], "```"])
+
+
+def _version(tested: str, installed: str | None) -> str:
+    if installed is None:
+        return f"not installed (tested: {tested})"
+    # A build's own suffix, as in 2.13.0+cpu, is no other version.
+    return installed if installed.split("+")[0] == tested else f"{installed} (tested: {tested})"
+
+
+def _instructions() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "not known on this system"
+    flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return ", ".join(name for name in _INSTRUCTIONS if name in flags) or "none of " + ", ".join(_INSTRUCTIONS)
+
+
+def _torch() -> dict[str, Any]:
+    """How torch was built, by the lines of its own summary that name libraries, and what it finds here."""
+    import torch
+
+    summary = [line.strip(" -") for line in torch.__config__.show().splitlines()]
+    told = [line for line in summary if any(name in line for name in _LIBRARIES) and not line.startswith("Build")]
+    return {
+        "threads unless told otherwise": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        **{f"build, {i}": line for i, line in enumerate(told, start=1)},
+    }
+
+
+def _settings() -> dict[str, str]:
+    shown = {name: os.environ.get(name, "not set") for name in SETTINGS}
+    return shown | {name: "set" if name in os.environ else "not set" for name in PRIVATE_SETTINGS}
+
+
+def _files() -> dict[str, dict[str, str]]:
+    """SHA-256 of the files of every model that has been verified below the working directory."""
+    found = {}
+    for stamp in sorted(Path().glob(VERIFIED.format(model="*"))):
+        found[f"files of {stamp.parent.name}"] = read_json(stamp)["sha256"]
+    return found

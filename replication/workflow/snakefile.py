@@ -1,0 +1,130 @@
+"""What the Snakefile needs while it is parsed; works where Snakemake stands alone (pyyaml, jsonschema)."""
+
+import json
+import shlex
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from replication.base import paths
+from replication.base.errors import UserError
+from replication.base.paths import PACKAGE, REPOSITORY, SCHEMA
+from replication.base.strict_yaml import read_yaml
+
+
+def check(config: dict[str, Any], files: Iterable[Path]) -> None:
+    """Checks the merged configuration of a Snakemake run, and the files it came from.
+
+    With pydantic at hand the package's whole validation runs; where Snakemake stands alone (as in the
+    workflow catalogue's linter), the committed JSON schema made from it.
+
+    Raises:
+        UserError: One sentence: key, value, what would be right.
+    """
+    if set("{}") & set(str(PACKAGE)):
+        raise UserError(f"{REPOSITORY}: Snakemake takes braces in a folder's name for wildcards; rename it")
+    for file in files:
+        read_yaml(file)
+    if find_spec("pydantic"):
+        from replication.base.config import checked
+
+        checked(config)
+        return
+    import jsonschema
+
+    try:
+        fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(config))
+    except TypeError:  # jsonschema knows JSON, in which every key is text
+        raise UserError("configuration: a key is no text, such as 1 or no; put it in quotes") from None
+    if fault is not None:
+        message = fault.message if len(fault.message) <= 500 else f"{fault.message[:497]}..."
+        raise UserError(f"{'.'.join(map(str, fault.path)) or 'configuration'}: {message}")
+
+
+def complete(config: dict[str, Any]) -> None:
+    """Adds the keys that were left out on top and in `controls`, with their defaults."""
+    whole = _schema()
+    for values, part in ((config, whole), (config.setdefault("controls", {}), whole["$defs"]["Controls"])):
+        for key, entry in part["properties"].items():
+            if "default" in entry:
+                values.setdefault(key, entry["default"])
+
+
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    return schema
+
+
+def shell_prefix(interpreters: Path, repository: Path) -> str:
+    """What every job's shell line begins with, whatever characters the folders have.
+
+    Args:
+        interpreters: Folder of the Python that runs Snakemake.
+        repository: Folder of the package to run.
+    """
+    return f'export PATH={shlex.quote(str(interpreters))}:"$PATH" PYTHONPATH={shlex.quote(str(repository))}; '
+
+
+def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:
+    """Checks that files asked for on the command line are of models and experiments that there are.
+
+    Raises:
+        UserError: One of them is not; the sentence names those there are.
+    """
+    for target in targets:
+        folder, *parts = Path(target).parts or (target,)  # `.` has no parts
+        if folder not in ("results", "figures", "report", "resources") or len(parts) < 2:
+            continue
+        if parts[0] not in config["models"]:
+            raise UserError(f"{target}: no model is called {parts[0]!r}; the models are {', '.join(config['models'])}")
+        if folder == "results" and len(parts) > 2 and parts[1] not in config["experiments"]:
+            known = ", ".join(config["experiments"])
+            raise UserError(f"{target}: no experiment is called {parts[1]!r}; the experiments are {known}")
+
+
+def as_json(part: Any) -> str:
+    """The part of the configuration that decides a job's numbers, for its command line and its rerun trigger."""
+    return json.dumps(part, ensure_ascii=False, sort_keys=True)
+
+
+def memory(wildcards: Any, attempt: int) -> int:
+    """Megabytes to ask a cluster for where a job loads a model; more at each attempt.
+
+    GPT-2 XL takes 2.3 GB of its own and maps 6.4 GB of weights (docs/first-run.md), which some clusters count too.
+    """
+    return 10_000 * attempt
+
+
+def control_tables(config: dict[str, Any]) -> list[str]:
+    """Which of the controls the configuration switches on, by the names of their tables."""
+    switches = {"random_vectors": "random_vectors", "prompts": "more_prompts", "sweep": "sweep"}
+    return [name for name, switch in switches.items() if config["controls"][switch]]
+
+
+def control_kinds(config: dict[str, Any], name: str) -> list[str]:
+    """Which of the controls an experiment has something to show of."""
+    experiment = config["experiments"][name]
+    prompts = experiment.get("more_prompts") or {}
+    there = {
+        "random_vectors": experiment.get("key_tokens"),
+        "prompts": prompts.get("paraphrases") or prompts.get("neutral"),
+        "sweep": experiment.get("key_tokens"),
+    }
+    return [control for control in control_tables(config) if there[control]]
+
+
+def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:
+    """Pins that have been recorded: inputs of the job that compares with them."""
+    patterns = [paths.path(pattern, model, name) for name in experiments for pattern in (paths.PINS, paths.PIN_RECORD)]
+    return [str(REPOSITORY / pin) for pin in patterns if (REPOSITORY / pin).exists()]
+
+
+def local_files(config: dict[str, Any], model: str) -> list[str]:
+    """Files of a model given by local folders: inputs of the job that verifies them.
+
+    Only files that exist are named: the job itself says in one sentence which one is missing.
+    """
+    entry = config["models"][model]
+    folders = [REPOSITORY / entry[key] for key in ("folder", "lens_folder") if entry.get(key)]
+    return [str(path) for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]

@@ -1,0 +1,183 @@
+"""The workflow's steps on tables: verdicts, figures, report, and what is remembered of a run.
+
+Every step reads and writes the files of replication/base/paths.py, relative to the working directory.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from replication.base import tables
+from replication.base.errors import UserError
+from replication.base.files import read_json, write_json, write_text
+from replication.base.paths import (
+    CLAIMS,
+    CONTROL_TABLES,
+    CONTROLS,
+    LOSSES,
+    PIN_PROVENANCE,
+    PIN_RECORD,
+    PINS,
+    PROVENANCE,
+    RECORD,
+    REPORT,
+    REPORT_PAGE,
+    REPOSITORY,
+    SUMMARY,
+    SWEEP,
+    SWEEP_PART,
+    TOP10,
+    VERDICT,
+    VERIFICATION,
+    VERIFIED,
+    path,
+    token_table,
+)
+from replication.workflow.arguments import ExperimentName, ExperimentNames, Formats, ModelName, Parts, Tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the steps to the command line."""
+    for step in (
+        join_sweep, judge_controls, claims, verification, verdict, figures, draw, report, provenance, crate, pin,
+    ):  # fmt: skip
+        app.command(name=step.__name__)(step)
+
+
+def join_sweep(model: ModelName, experiment: ExperimentName, parts: Parts) -> None:
+    """Puts the parts of a sweep together, in the order of the layers."""
+    import pandas as pd
+
+    files = [SWEEP_PART.format(model=model, experiment=experiment, part=part, parts=parts) for part in range(parts)]
+    joined = pd.concat([tables.read(Path(file), tables.SWEEP) for file in files])
+    tables.write(joined, tables.SWEEP, path(SWEEP, model, experiment))
+
+
+def judge_controls(model: ModelName, experiments: ExperimentNames, table: Tables = []) -> None:  # noqa: B006
+    """Says by the controls' tables how far the post's cases go beyond chance, one prompt and one layer."""
+    from replication.verification import chance
+
+    judges = {"random_vectors": chance.random_vectors, "prompts": chance.prompts, "sweep": chance.sweep}
+    verdicts: dict[str, Any] = {}
+    for experiment in experiments:
+        record = read_json(path(RECORD, model, experiment))
+        measured = {
+            name: tables.read(path(CONTROL_TABLES[name], model, experiment), tables.CONTROLS[name]) for name in table
+        }
+        verdicts[experiment] = {name: judges[name](measured[name], record) for name in table}
+    write_json(path(CONTROLS, model), verdicts)
+
+
+def claims(model: ModelName, experiments: ExperimentNames) -> None:
+    """Judges the post's statements by the tables."""
+    from replication.verification.claims import claims as judged
+
+    verdicts = {}
+    for experiment in experiments:
+        losses, record = _measured(model, experiment)
+        top10 = tables.read(path(TOP10, model, experiment), tables.TOP10)
+        verdicts[experiment] = judged(losses, top10, record)
+    write_json(path(CLAIMS, model), verdicts)
+
+
+def verification(model: ModelName, experiments: ExperimentNames) -> None:
+    """Compares the numbers with the pins, with tuned-lens' own and with published ones; writes the verdicts."""
+    from replication.verification.verdicts import verification as compared
+
+    write_json(path(VERIFICATION, model), compared(model, experiments))
+
+
+def verdict(model: ModelName) -> None:
+    """Prints the verdicts of `verification`, and fails where something differs."""
+    from replication.verification.verdicts import off_table, verdict_lines
+
+    verdicts = read_json(path(VERIFICATION, model))
+    print(verdict_lines(verdicts))
+    if not verdicts["passed"]:
+        print(off_table(verdicts))
+        raise UserError(f"{path(VERIFICATION, model)}: measured numbers differ from what they are compared with")
+    write_text(path(VERDICT, model), verdict_lines(verdicts) + "\n")
+
+
+def figures(model: ModelName, experiment: ExperimentName) -> None:
+    """Draws the figures of one experiment and its interactive page, and writes its tables to read."""
+    from replication.figures import interactive
+    from replication.figures.draw import draw as draw_all
+    from replication.report.latex_table import latex_table
+    from replication.report.token_tables import markdown_table
+    from replication.report.token_tables import token_table as contents
+    from replication.verification.summary import summary
+
+    losses, record = _measured(model, experiment)
+    by_token = summary(losses, record)
+    tables.write(by_token, tables.SUMMARY, path(SUMMARY, model, experiment))
+    note = read_json(path(VERIFIED, model))["note"]
+    for protocol in tables.PROTOCOLS:
+        table = contents(by_token, record, experiment, protocol, note)
+        write_text(path(token_table(protocol, "md"), model, experiment), markdown_table(table))
+        write_text(path(token_table(protocol, "tex"), model, experiment), latex_table(table))
+    draw_all(model, experiment)
+    interactive.draw(model, experiment)
+
+
+def draw(
+    model: ModelName,
+    names: Annotated[list[str], typer.Argument(help="EXPERIMENT/KIND")],
+    format: Formats,
+) -> None:
+    """Draws single figures, each named by experiment and kind."""
+    from replication.figures.draw import draw_one
+
+    for name in names:
+        experiment, kind = name.split("/")
+        draw_one(kind, model, experiment, format)
+
+
+def report(model: ModelName, experiments: ExperimentNames) -> None:
+    """Compiles the report from tables and verdicts, as Markdown and as one HTML page."""
+    from replication.report.compile import markdown
+    from replication.report.html_page import page
+
+    text = markdown(model, experiments)
+    write_text(path(REPORT, model), text)
+    write_text(path(REPORT_PAGE, model), page(text, path(REPORT, model).parent))
+
+
+def provenance(model: ModelName, experiments: ExperimentNames) -> None:
+    """Writes what varies by run: machine, time, commit, installed versions, hashes of the results."""
+    from replication.workflow.provenance import provenance as gathered
+
+    write_json(path(PROVENANCE, model), gathered(model, experiments))
+
+
+def crate(model: ModelName, experiments: ExperimentNames) -> None:
+    """Describes the run as a Provenance Run RO-Crate: inputs, steps, outputs, hashes, versions, times."""
+    from replication.workflow.crate import write_crate
+
+    write_crate(model, experiments)
+
+
+def pin(model: ModelName, experiments: ExperimentNames) -> None:
+    """Records the measured numbers as the model's pins, if nothing differs; packs one archive to send."""
+    from replication.verification.pins import pin_record, pinned_cells
+    from replication.workflow.archive import write_archive
+
+    if not read_json(path(VERIFICATION, model))["passed"]:
+        raise UserError(f"{path(VERIFICATION, model)}: something differs, so nothing is pinned")
+    for experiment in experiments:
+        losses, record = _measured(model, experiment)
+        tables.write(pinned_cells(losses, record), tables.PIN, REPOSITORY / path(PINS, model, experiment))
+        write_json(REPOSITORY / path(PIN_RECORD, model, experiment), pin_record(record))
+        print(f"recorded {path(PINS, model, experiment)}")
+    write_json(REPOSITORY / path(PIN_PROVENANCE, model), read_json(path(PROVENANCE, model)))
+    print(f"packed {write_archive(model, experiments)}")
+
+
+def _measured(model: str, experiment: str) -> tuple["pd.DataFrame", dict[str, Any]]:
+    """The table and the record of an experiment."""
+    losses = tables.read(path(LOSSES, model, experiment), tables.LOSSES)
+    return losses, read_json(path(RECORD, model, experiment))

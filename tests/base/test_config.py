@@ -1,0 +1,194 @@
+"""The configuration: what is accepted, and the sentence for what is not."""
+
+import copy
+import json
+import math
+from typing import Annotated, Any
+
+import jsonschema
+import pytest
+from pydantic import TypeAdapter
+
+from replication.base import config as config_module
+from replication.base.config import Controls, checked, schema
+from replication.base.errors import UserError
+from replication.base.paths import REPOSITORY
+from replication.base.strict_yaml import read_yaml
+from replication.workflow.options import options
+from replication.workflow.snakefile import check, check_targets, complete
+
+SHIPPED = read_yaml(REPOSITORY / "config.yaml")
+
+# The post's four x-vectors, from the text of the post (facts of 2023-07-01): layer, coefficient, added, subtracted.
+POST = {
+    "love_hate": (1, 6, 5, "Love", "Hate"),
+    "intent_to_praise": (2, 6, 15, "Intent to praise", "Intent to hurt"),
+    "conspiracy": (3, 23, 1, "Bush did 9/11 because", "      "),
+    "anger": (5, 20, 10, "Anger", "Calm"),
+}
+
+
+def changed(path: str, value: object) -> dict:
+    """The shipped configuration with one value replaced; keys of `path` are separated by slashes."""
+    config = copy.deepcopy(SHIPPED)
+    *parents, last = path.split("/")
+    part = config
+    for key in parents:
+        part = part[key]
+    part[last] = value
+    return config
+
+
+def test_the_shipped_experiments_are_the_posts():
+    config = checked(SHIPPED)
+    assert config.model == "gpt2-xl"
+    for name, (number, layer, coefficient, added, subtracted) in POST.items():
+        experiment = config.experiments[name]
+        assert experiment.number == number
+        steering = experiment.steering
+        assert (steering.layer, steering.coefficient) == (layer, coefficient)
+        assert (steering.added, steering.subtracted) == (added, subtracted)
+    assert list(config.experiments) == list(POST)
+
+
+FAULTS = [
+    ("model", "gpt3", "model: 'gpt3' is unknown; the models are gpt2-xl"),
+    ("modle", "gpt2-xl", "modle: unknown key; check its spelling or remove it"),
+    ("experiments/anger/layer", 3, "experiments.anger.layer: unknown key"),
+    ("experiments/anger/steering/layer", -1, "anger.steering.layer: should be greater than or equal to 0"),
+    ("experiments/anger/steering/layer", "20", "anger.steering.layer: should be a valid integer, found '20'"),
+    ("experiments/anger/steering/layer", 2.5, "anger.steering.layer: should be a valid integer, found 2.5"),
+    ("experiments/anger/steering/layer", True, "anger.steering.layer: should be a valid integer, found True"),
+    ("experiments/anger/steering/coefficient", math.nan, "steering.coefficient: should be a finite number, found nan"),
+    (
+        "experiments/anger/steering/coefficient",
+        -math.inf,
+        "steering.coefficient: should be a finite number, found -inf",
+    ),
+    ("experiments/anger/steering/coefficient", "1e3", "YAML reads 1e3 as text, 1.0e+3 as a number"),
+    ("experiments/anger/steering/coefficient", "-4.5", "found '-4.5'; take off its quotes"),
+    ("experiments/anger/steering/added", False, "should be a valid string, found False; put it in quotes"),
+    ("experiments/anger/title", "a\u202eb", "anger.title: '\\u202e' cannot be shown; leave it out"),
+    ("models/miniature/note", "\x1b[31m", "models.miniature.note: '\\x1b' cannot be shown; leave it out"),
+    ("experiments/anger/prompt", "", "should have at least 1 character, found ''"),
+    ("experiments/anger/key_tokens", [" rude"], "anger: key_tokens: ' rude' does not occur in the prompt"),
+    ("experiments/anger/steering", {"layer": 1, "coefficient": 1}, "anger.steering: needs a text in 'added'"),
+    ("experiments/anger/steering", None, "experiments.anger.steering: should be a valid dictionary"),
+    ("experiments/a b", {}, "experiments.a b: String should match pattern"),
+    ("experiments/anger/steering/added", "\ud800", "holds a lone surrogate, which is no valid unicode text"),
+    ("experiments", {}, "experiments: Dictionary should have at least 1 item"),
+    ("models/miniature/folder", None, "models.miniature: needs exactly one of the keys 'weights' (hub) and 'folder'"),
+    ("models/gpt2-xl/weights/revision", "main", "models.gpt2-xl.weights.revision: String should match pattern"),
+    ("models/gpt2-xl/weights/sha256/../../x", "0" * 64, "String should match pattern"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "sentence"), FAULTS, ids=[f"{path}={value}" for path, value, _ in FAULTS])
+def test_a_fault_is_one_sentence_with_key_and_value(path, value, sentence):
+    if "../" in path:
+        config = copy.deepcopy(SHIPPED)
+        config["models"]["gpt2-xl"]["weights"]["sha256"]["../../x"] = value
+    else:
+        config = changed(path, value)
+    with pytest.raises(UserError) as caught:
+        checked(config)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["prompt", "title", "steering"])
+def test_a_missing_key_is_named(key):
+    config = copy.deepcopy(SHIPPED)
+    del config["experiments"]["anger"][key]
+    with pytest.raises(UserError, match=rf"experiments\.anger\.{key}: this key is missing"):
+        checked(config)
+
+
+@pytest.mark.parametrize("coefficient", [0, -3, 2.5])
+def test_zero_negative_and_fractional_coefficients_are_fine(coefficient):
+    config = checked(changed("experiments/anger/steering/coefficient", coefficient))
+    assert config.experiments["anger"].steering.coefficient == coefficient
+
+
+def test_key_tokens_and_one_side_may_be_empty():
+    config = checked(changed("experiments/conspiracy/steering/subtracted", ""))
+    assert config.experiments["conspiracy"].steering.subtracted == ""
+    assert checked(changed("experiments/anger/key_tokens", [])).experiments["anger"].key_tokens == ()
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: a\nexperiments:\n  x: {prompt: a, prompt: b}\n")
+    with pytest.raises(UserError, match="line 3: the key 'prompt' stands twice; keep one of them"):
+        read_yaml(file)
+
+
+def test_broken_yaml_is_one_sentence(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: [a\n")
+    with pytest.raises(UserError, match="not valid YAML") as caught:
+        read_yaml(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_committed_schema_is_current():
+    committed = (REPOSITORY / "replication" / "base" / "config.schema.json").read_text(encoding="utf-8")
+    assert committed == schema(), "write it anew with: python -m replication schema"
+
+
+def test_the_committed_table_of_options_is_current():
+    committed = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert committed == options(), "write it anew with: python -m replication schema"
+
+
+def keys_of_the_schema():
+    whole = json.loads(schema())
+    for name, part in {"Configuration": whole, **whole["$defs"]}.items():
+        for key, value in part["properties"].items():
+            yield pytest.param(name, key, value, key in part.get("required", []), id=f"{name}.{key}")
+
+
+@pytest.mark.parametrize(("part", "key", "value", "required"), list(keys_of_the_schema()))
+def test_every_key_is_described_with_default_and_a_valid_example(part, key, value, required):
+    assert value["description"].endswith(".")
+    assert required or "default" in value
+    # Every example is what the class itself takes; where the choices are listed they are the examples.
+    assert value.get("examples") or "enum" in value
+    field = getattr(config_module, part).model_fields[key]
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    for example in value.get("examples", []):
+        TypeAdapter(kind).validate_python(example)
+
+
+def test_the_editor_finds_the_schema():
+    line = (REPOSITORY / "config.yaml").read_text(encoding="utf-8").splitlines()[0]
+    schema_file = line.removeprefix("# yaml-language-server: $schema=")
+    assert (REPOSITORY / schema_file).read_text(encoding="utf-8") == schema()
+    assert list(jsonschema.Draft202012Validator(json.loads(schema())).iter_errors(SHIPPED)) == []
+
+
+def test_keys_on_top_that_were_left_out_have_their_defaults():
+    config = {key: SHIPPED[key] for key in ("model", "models", "experiments")}
+    complete(config)
+    assert set(config) == {"model", "models", "experiments", "numerics", "device", "controls"}
+    assert checked(config) == checked({key: SHIPPED[key] for key in ("model", "models", "experiments")})
+    partial = {**config, "controls": {"sweep": False}}
+    complete(partial)
+    assert partial["controls"] == Controls(sweep=False).model_dump(mode="json")
+
+
+def test_where_snakemake_stands_alone_the_schema_checks(monkeypatch):
+    monkeypatch.setattr("replication.workflow.snakefile.find_spec", lambda name: None)
+    check(json.loads(json.dumps(SHIPPED)), [])
+    for path, value in (("modle", "x"), ("experiments/anger/steering/layer", -1), ("experiments/anger/prompt", "")):
+        with pytest.raises(UserError):
+            check(changed(path, value), [])
+
+
+def test_files_of_unknown_models_and_experiments_are_refused():
+    check_targets(SHIPPED, ["results/miniature/anger/losses.csv", "verify", "report/gpt2-xl/report.md"])
+    check_targets(SHIPPED, ["--directory", ".", "/", ""])  # what stands on a command line beside targets
+    with pytest.raises(UserError, match="no model is called 'gpt9'; the models are gpt2-xl"):
+        check_targets(SHIPPED, ["results/gpt9/anger/losses.csv"])
+    with pytest.raises(UserError, match="no experiment is called 'joy'; the experiments are love_hate"):
+        check_targets(SHIPPED, ["results/miniature/joy/losses.csv"])

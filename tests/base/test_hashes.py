@@ -1,0 +1,160 @@
+"""SHA-256 of files, and the memory that saves hashing them again."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from replication.base import hashes
+from replication.base.hashes import sha256
+from replication.base.paths import REPOSITORY
+
+CONTENT = b"weights" * 1000
+
+
+class Counter:
+    """How many files were really read."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def digest_of(self, path: Path) -> str:
+        self.count += 1
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    counter = Counter()
+    monkeypatch.setattr(hashes, "digest_of", counter.digest_of)
+    return counter
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "weights").write_bytes(CONTENT)
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Path:
+    return tmp_path / "resources" / "hashes.json"
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
+def test_the_hash_is_sha256_at_every_chunk_boundary(path: Path, memory: Path, size: int) -> None:
+    path.write_bytes(b"x" * size)
+    assert sha256(path, memory) == digest(b"x" * size)
+
+
+def test_the_git_blob_id_is_git_s(path: Path) -> None:
+    path.write_bytes(b"test content\n")
+    # `echo 'test content' | git hash-object --stdin`, printed in Pro Git, 2nd edition, section 10.2.
+    assert hashes.git_blob_id(path) == "d670460b4b4aece5915caf5c68d12f560a9fe3e4"
+
+
+def test_an_unchanged_file_is_hashed_once(path: Path, memory: Path, counter: Counter) -> None:
+    assert [sha256(path, memory) for _ in range(3)] == [digest(CONTENT)] * 3
+    assert counter.count == 1
+
+
+def test_a_link_and_its_file_share_a_memory(path: Path, memory: Path, counter: Counter, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(path)
+    assert sha256(path, memory) == sha256(tmp_path / "link", memory) == digest(CONTENT)
+    assert counter.count == 1
+
+
+def test_same_size_and_times_set_back_is_still_noticed(path: Path, memory: Path) -> None:
+    sha256(path, memory)
+    before = path.stat()
+    other = b"W" + CONTENT[1:]
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # The clock of a file system ticks every few milliseconds.
+        path.write_bytes(other)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert sha256(path, memory) == digest(other)
+
+
+@pytest.mark.parametrize("key", ["size", "mtime_ns", "ctime_ns", "inode"])
+def test_each_part_of_the_state_counts(path: Path, memory: Path, counter: Counter, key: str) -> None:
+    sha256(path, memory)
+    entries = json.loads(memory.read_text())
+    entries[str(path)][key] += 1
+    memory.write_text(json.dumps(entries))
+    sha256(path, memory)
+    assert counter.count == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '"x"', "null", '{"PATH": 1}', '{"PATH": {"sha256": "x"}}', "\udcff", '{"PATH": []}'],
+)
+def test_a_torn_memory_is_ignored_and_mended(path: Path, memory: Path, counter: Counter, text: str) -> None:
+    memory.parent.mkdir()
+    memory.write_bytes(text.replace("PATH", str(path)).encode(errors="surrogateescape"))
+    assert [sha256(path, memory) for _ in range(2)] == [digest(CONTENT)] * 2
+    assert counter.count == 1
+
+
+def test_a_remembered_hash_that_is_none_is_not_believed(path: Path, memory: Path) -> None:
+    sha256(path, memory)
+    memory.write_text(memory.read_text().replace(digest(CONTENT), "right, I promise"))
+    assert sha256(path, memory) == digest(CONTENT)
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(
+    path: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest_while_it_grows(path: Path) -> str:
+        path.write_bytes(CONTENT + b"more")
+        return digest(CONTENT)
+
+    monkeypatch.setattr(hashes, "digest_of", digest_while_it_grows)
+    sha256(path, memory)
+    assert not memory.exists()
+
+
+def test_a_memory_that_cannot_be_written_does_no_harm(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "resources").write_text("no folder")
+    assert sha256(path, tmp_path / "resources" / "hashes.json") == digest(CONTENT)
+
+
+def test_other_files_stay_remembered(path: Path, memory: Path, counter: Counter, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"other")
+    for _ in range(2):
+        sha256(path, memory)
+        sha256(tmp_path / "other", memory)
+    assert counter.count == 2
+
+
+def test_processes_at_once_leave_a_memory_that_is_whole(path: Path, memory: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from replication.base.hashes import remember\n"
+        "for i in range(15): remember(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), digit * 64, str(memory)], cwd=REPOSITORY)
+        for digit in "ab"
+    ]
+    while any(writer.poll() is None for writer in writers):
+        assert not memory.exists() or json.loads(memory.read_text())[str(path)]["sha256"][0] in "ab"
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert [path.name for path in memory.parent.iterdir()] == ["hashes.json"]
+
+
+def test_a_missing_file_is_the_caller_s_business(tmp_path: Path, memory: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        sha256(tmp_path / "none", memory)
+
+
+def test_hashing_imports_no_torch() -> None:
+    code = "import sys, replication.base.hashes; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0

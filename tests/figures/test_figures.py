@@ -1,0 +1,511 @@
+"""What the figures show: checked against the tables, and against a description of every artist kept beside this file.
+
+The descriptions (test_figures/*.txt, by pytest-regressions) hold numbers, texts, colours and places instead of pixels:
+they don't depend on fonts or the renderer, and a change of content shows as a readable difference.
+Renew them with `pytest tests/test_figures.py --force-regen` after looking at the figures.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from drawn_tables import BOS, Tables, control_tables, controls_of, figures_of, made_up, written
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+from pytest_regressions.file_regression import FileRegressionFixture
+
+from replication.base import paths
+from replication.base.visible import shortened, visible
+from replication.figures import against_chance as controls
+from replication.figures import canvas as page
+from replication.figures import curves, overview, post
+from replication.figures.alt_text import alt_text, control_alt_text
+from replication.figures.cell_texts import CellTexts, text_width
+from replication.figures.draw import draw, draw_one
+from replication.figures.grid import draw_cells
+from replication.verification import chance as control_verdicts
+
+CONTROL_FILES = tuple(paths.control_figures({"{experiment}": list(paths.CONTROL_KINDS)}))
+
+ODD = (
+    "\n",
+    "\t",
+    "\x07",
+    "日本",
+    "🎉",
+    "\u202e$x_1$",
+    "</script>",
+    '"',
+    " null",
+    "é",
+    " $$",
+    "\\xe6",
+    "אב",
+    "\u0301",
+)
+
+
+@pytest.fixture(scope="module")
+def made() -> Tables:
+    return made_up()
+
+
+def panels(figure: Figure) -> list[Axes]:
+    """The heat maps of a figure, without colour bars."""
+    return [axes for axes in figure.axes if cells(axes)]
+
+
+def cells(axes: Axes) -> list[CellTexts]:
+    return [artist for artist in axes.get_children() if isinstance(artist, CellTexts)]
+
+
+def values(axes: Axes) -> np.ndarray:
+    return np.asarray(axes.images[0].get_array())
+
+
+def tick_texts(axes: Axes, axis: str) -> list[str]:
+    return [label.get_text() for label in getattr(axes, f"get_{axis}ticklabels")()]
+
+
+def bold(axes: Axes) -> list[str]:
+    return [label.get_text() for label in axes.get_xticklabels() if label.get_fontweight() == "bold"]
+
+
+def column(table, name: str, layer: str, **wanted: str) -> list:
+    """One row of a lens table, by position, read off with nothing but comparisons."""
+    rows = table[table["layer"] == layer]
+    for key, value in wanted.items():
+        rows = rows[rows[key] == value]
+    return [rows.loc[rows["position"] == i, name].item() for i in range(len(rows))]
+
+
+def lens_table(table, name: str, layers: list[str], **wanted: str) -> np.ndarray:
+    return np.array([column(table, name, layer, **wanted) for layer in layers])
+
+
+ALL = ["0", "1", "2", "3", "4", "output"]
+
+
+@pytest.mark.parametrize("protocol", ["raw", "centred"])
+def test_post_draws_every_second_layer_and_the_output(made: Tables, protocol: str) -> None:
+    figure = post.post(made.losses, made.record, protocol)
+    above, below = panels(figure)
+    assert above.get_position().y0 > below.get_position().y1
+    for axes, condition in ((above, "unsteered"), (below, "steered")):
+        drawn = {"protocol": protocol, "condition": condition}
+        assert axes.get_title(loc="left") == condition
+        assert tick_texts(axes, "y") == ["input", "2", "4", "output"]
+        assert tick_texts(axes, "x") == ["_hate", "_you", "_wonde…", "<|endo…"]
+        np.testing.assert_array_equal(values(axes), lens_table(made.losses, "loss", ["0", "2", "4", "output"], **drawn))
+        tops = lens_table(made.losses, "top_token", ["0", "2", "4", "output"], **drawn)
+        expected = {" wonderful": "_wonde…", "ate": "ate", "\n": "\\n", " $x$": "_$x$", "</script>": "</scri…",
+                    "\u202etxt": "\\u202e…", " null": "_null", "é": "é", " extraordinary": "_extra…"}  # fmt: skip
+        assert cells(axes)[0].texts.tolist() == [[expected[top] for top in row] for row in tops]
+
+
+def test_post_has_one_scale_whose_limits_are_those_of_all_layers_of_both_runs(made: Tables) -> None:
+    losses = made.losses.copy()
+    # The extremes lie in layers that are not drawn, one in each run.
+    for layer, condition, loss in (("1", "unsteered", 0.0625), ("3", "steered", 99.5)):
+        at = (losses["layer"] == layer) & (losses["condition"] == condition) & (losses["position"] == 1)
+        losses.loc[at & (losses["protocol"] == "raw"), "loss"] = loss
+    for axes in panels(post.post(losses, made.record, "raw")):
+        assert axes.images[0].get_clim() == (0.0625, 99.5)
+
+
+def test_post_has_the_colours_of_plotlys_rdbu_r() -> None:
+    from plotly.colors import get_colorscale
+
+    for place, colour in get_colorscale("rdbu_r"):
+        expected = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+        np.testing.assert_allclose(matplotlib.colormaps["RdBu_r"](float(place))[:3], expected, atol=0.01)
+
+
+def test_lens_draws_all_layers_and_the_change_on_a_symmetric_scale(made: Tables) -> None:
+    unsteered, steered, change = panels(overview.lens(made.losses, made.record))
+    before, after = (
+        lens_table(made.losses, "loss", ALL, protocol="raw", condition=c) for c in ("unsteered", "steered")
+    )
+    np.testing.assert_array_equal(values(unsteered), before)
+    np.testing.assert_array_equal(values(steered), after)
+    np.testing.assert_array_equal(values(change), after - before)
+    low, high = change.images[0].get_clim()
+    assert -low == high == np.abs(after - before).max()
+    assert (
+        unsteered.images[0].get_clim()
+        == steered.images[0].get_clim()
+        == (min(before.min(), after.min()), max(before.max(), after.max()))
+    )
+    assert (cells(change)[0].texts == "").tolist() == (before == after).tolist()
+    assert tick_texts(unsteered, "y") == ALL
+    for axes in (unsteered, steered, change):
+        assert tick_texts(axes, "x") == [BOS, "_hate", "_you", "_wonderful"]
+        (above,) = axes.child_axes
+        assert tick_texts(above, "x") == ["_hate", "_you", "_wonderful", BOS]
+        assert bold(above) == ["_wonderful"]
+
+
+def test_the_injection_is_framed_where_the_vector_is_not_zero(made: Tables) -> None:
+    for axes in panels(overview.lens(made.losses, made.record)) + panels(overview.kl(made.effect, made.record)):
+        frames = {patch.get_bbox().bounds for patch in axes.patches if isinstance(patch, Rectangle)}
+        # positions 1 and 2, row 2: position 0 is bos - bos
+        assert frames == {(0.5, 1.5, 2.0, 1.0)}
+
+
+def test_nothing_is_framed_and_nothing_changes_with_coefficient_0() -> None:
+    nothing = made_up(coefficient=0)
+    axes = panels(overview.lens(nothing.losses, nothing.record))[2]
+    assert not axes.patches
+    assert not values(axes).any()
+    assert set(cells(axes)[0].texts.flat) == {""}
+    # white, not one end of the scale
+    assert to_hex(axes.images[0].to_rgba(0.0)) == to_hex(matplotlib.colormaps["RdBu_r"](0.5))
+    assert values(panels(overview.kl(nothing.effect, nothing.record))[0]).max() == 0
+
+
+def test_kl_draws_the_effect_and_leaves_zeros_empty(made: Tables) -> None:
+    (axes,) = panels(overview.kl(made.effect, made.record))
+    expected = lens_table(made.effect, "kl_to_unsteered", ALL, protocol="raw")
+    np.testing.assert_array_equal(values(axes), expected)
+    assert axes.images[0].get_clim() == (0, expected.max())
+    assert cells(axes)[0].texts.tolist() == [[f"{value:.2f}" if value else "" for value in row] for row in expected]
+
+
+def test_output_draws_the_losses_of_the_last_row_and_the_change_of_key_tokens(made: Tables) -> None:
+    (axes,) = curves.output(made.losses, made.record).axes
+    before, after = (
+        column(made.losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered")
+    )
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+    assert drawn == {"unsteered": before, "steered": after}
+    change = f"{after[2] - before[2]:+.2f}".replace("-", "−")
+    assert [text.get_text() for text in axes.texts] == [change]
+    assert bold(axes) == ["_wonderful"]
+    assert [patch.get_bbox().intervalx.tolist() for patch in axes.patches] == [[0.5, 2.5]]
+
+
+def test_layers_draws_each_key_token_in_both_conditions_and_lenses() -> None:
+    made = made_up(key_positions=(0, 2))
+    figure = curves.layers(made.losses, made.logit_lens, made.record)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "_hate (position 0)",
+        "_wonderful (position 2)",
+    ]
+    for axes, position in zip(figure.axes, (0, 2), strict=True):
+        drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+        for condition in ("unsteered", "steered"):
+            tuned = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition=condition)[:, position]
+            logit = lens_table(made.logit_lens, "loss", ALL[:-1], condition=condition)[:, position]
+            np.testing.assert_array_equal(drawn[f"{condition}, tuned lens"], tuned)
+            np.testing.assert_array_equal(drawn[f"{condition}, logit lens"], logit)
+        outputs = [line.get_ydata()[0] for line in axes.lines if line.get_marker() in ("o", "D")]
+        expected = [
+            column(made.losses, "loss", "output", protocol="raw", condition=c)[position]
+            for c in ("unsteered", "steered")
+        ]
+        assert outputs == expected
+
+
+def test_layers_without_key_tokens_draws_the_mean_away_from_the_injection() -> None:
+    made = made_up(key_positions=())
+    (axes,) = curves.layers(made.losses, made.logit_lens, made.record).axes
+    drawn = next(line for line in axes.lines if line.get_label() == "steered, tuned lens").get_ydata()
+    expected = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition="steered")[:, [0, 3]].mean(axis=1)
+    np.testing.assert_allclose(drawn, expected, rtol=1e-6)
+
+
+def contrast(one: str, other: tuple[float, ...]) -> float:
+    """WCAG 2 contrast ratio."""
+
+    def luminance(colour: tuple[float, ...]) -> float:
+        parts = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    low, high = sorted((luminance(to_rgb(one)), luminance(other[:3])))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_cell_text_is_legible_on_every_colour(made: Tables) -> None:
+    for figure in figures_of(made).values():
+        for axes in panels(figure):
+            image, texts = axes.images[0], cells(axes)[0]
+            for cell, text in np.ndenumerate(texts.texts):
+                if text:
+                    background = tuple(image.cmap(image.norm(values(axes)[cell])))
+                    assert contrast(texts.colours[cell], background) >= 4.5
+
+
+@pytest.mark.parametrize(("layers", "positions"), [(12, 41), (48, 10), (48, 41)])
+def test_cell_texts_fit_their_cells_at_any_size(layers: int, positions: int) -> None:
+    made = made_up(tuple(f" mmmmmmmm{i}" for i in range(positions - 1)), layers=layers, key_positions=())
+    losses = made.losses.assign(top_token=" wonderful thing")
+    for figure in (post.post(losses, made.record, "raw"), overview.lens(losses, made.record)):
+        width, height = figure.get_size_inches()
+        for axes in panels(figure):
+            box, texts = axes.get_position(), cells(axes)[0]
+            for text in set(texts.texts.flat):
+                assert text_width(text, texts.weight) * texts.size / 72 <= box.width * width / positions
+            assert texts.size / 72 <= box.height * height / texts.texts.shape[0]
+
+
+def test_panels_of_long_prompts_stand_above_each_other() -> None:
+    made = made_up(tuple("abcdefghijklmnopqrst"), key_positions=())
+    boxes = [axes.get_position() for axes in panels(overview.lens(made.losses, made.record))]
+    assert [box.x0 for box in boxes] == [boxes[0].x0] * 3
+    assert boxes[0].y0 > boxes[1].y1 > boxes[1].y0 > boxes[2].y1
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [(" a", "_a"), ("\n", "\\n"), ("\t", "\\t"), ("\x07", "\\x07"), ("\u202e", "\\u202e"), ("\u200b", "\\u200b"),
+     ("\U000e0041", "\\U000e0041"), ("\u0301", "\\u0301"), ("\ue000", "\\ue000"), ("日", "日"), ("$x$", "$x$"),
+     ("a\u00a0b", "a\\xa0b"), ("\\n", "\\n"), ("", "")],
+)  # fmt: skip
+def test_visible(token: str, expected: str) -> None:
+    assert visible(token) == expected
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        ("seventy", "seventy"),
+        (" seventy", "_seven…"),
+        ("\u202eab", "\\u202e…"),
+        ("a\u202eb", "a…"),
+        ("abc\u202e", "abc…"),
+        ("ab\n\n\n", "ab\\n\\n…"),
+    ],
+)
+def test_shortened_cuts_no_escape(token: str, expected: str) -> None:
+    assert shortened(token, 7) == expected
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("suffix", paths.FORMATS)
+def test_odd_tokens_are_drawn_without_missing_glyphs_or_formulas(suffix: str, tmp_path: Path) -> None:
+    made = made_up(ODD, key_positions=(5,), title="Odd $\\frac{a}$ 日本 \u202etitle")
+    for kind, figure in figures_of(made).items():
+        if suffix == "pdf" and kind not in ("lens", "output"):
+            continue  # the slowest format; these two hold every text
+        target = tmp_path / f"{kind}.{suffix}"
+        page.save(figure, target)
+        if suffix == "svg":
+            svg = target.read_text(encoding="utf-8")
+            assert "Odd $\\frac{a}$ \\u65e5\\u672c \\u202etitle" in svg
+            assert "\u202e" not in svg
+            # These show key tokens only, or none.
+            assert ("\\n" in svg) == (kind not in ("layers", "lenses"))
+
+
+def test_drawing_writes_exactly_the_files_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(made_up(layers=3), "m", "e")
+    draw("m", "e")
+    for kind in paths.CONTROL_KINDS:
+        draw_one(kind, "m", "e", paths.FORMATS)
+    files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
+    assert files == sorted(pattern.format(model="m", experiment="e") for pattern in paths.FIGURE_FILES + CONTROL_FILES)
+
+
+@pytest.mark.parametrize("suffix", paths.FORMATS)
+def test_drawing_again_gives_the_same_bytes(
+    made: Tables, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
+    page.save(overview.lens(made.losses, made.record), first)
+    # At another time, and with a user's own settings.
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "savefig.dpi": 50, "axes.edgecolor": "red"}):
+        page.save(overview.lens(made.losses, made.record), again)
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_png_has_200_dpi_and_the_colours_of_the_table(made: Tables, tmp_path: Path) -> None:
+    figure = post.post(made.losses, made.record, "raw")
+    page.save(figure, tmp_path / "post.png")
+    image = Image.open(tmp_path / "post.png")
+    assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+    losses = made.losses[made.losses["protocol"] == "raw"]["loss"]
+    scale = Normalize(losses.min(), losses.max())
+    width, height = image.size
+    for axes, condition in zip(panels(figure), ("unsteered", "steered"), strict=True):
+        box = axes.get_position()
+        for row, layer in enumerate(["0", "2", "4", "output"]):
+            for position, loss in enumerate(column(made.losses, "loss", layer, protocol="raw", condition=condition)):
+                # near the corner of the cell, where no text is
+                x = (box.x0 + box.width * (position + 0.08) / 4) * width
+                y = (1 - box.y0 - box.height * (row + 0.1) / 4) * height
+                expected = np.array(matplotlib.colormaps["RdBu_r"](scale(loss))[:3]) * 255
+                assert np.abs(np.array(image.getpixel((int(x), int(y)))) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("backend", ["png", "svg"])
+def test_text_stands_in_the_middle_of_its_cell(backend: str, tmp_path: Path) -> None:
+    texts = np.full((3, 4), "", dtype=object)
+    texts[2, 1] = "HHHH"
+    with page.style():
+        figure = Figure((4, 3))
+        axes = figure.add_axes((0, 0, 1, 1))
+        draw_cells(axes, np.zeros((3, 4)), texts, Normalize(0, 1), "Blues", 10)
+    target = tmp_path / f"cell.{backend}"
+    page.save(figure, target)
+    if backend == "png":
+        rows, columns = np.nonzero(np.asarray(Image.open(target).convert("L")) < 100)
+        width, height = Image.open(target).size
+        middle = (columns.min() + columns.max()) / 2 / width, (rows.min() + rows.max()) / 2 / height
+    else:
+        place = r'text-anchor: middle[^>]* x="([\d.]+)" y="([\d.]+)"[^>]*>HHHH</text>'
+        (text,) = re.findall(place, target.read_text())
+        # In points; the base line is half a capital's height below the middle.
+        middle = float(text[0]) / (4 * 72), (float(text[1]) - 10 * 0.73 / 2) / (3 * 72)
+    # column 1 of 4, row 2 of 3 from below
+    assert middle == pytest.approx((1.5 / 4, 0.5 / 3), abs=0.003)
+
+
+@pytest.mark.parametrize("kind", paths.KINDS)
+def test_alt_text_says_the_numbers_that_matter(made: Tables, kind: str) -> None:
+    losses = made.losses.copy()
+    # The largest change is a fall.
+    steered = (losses["condition"] == "steered") & (losses["layer"] == "output") & (losses["position"] == 1)
+    losses.loc[losses["position"] == 1, "loss"] = 40.0
+    losses.loc[steered, "loss"] = 2.5
+    text = alt_text(kind, losses, made.effect, made.record)
+    assert text.startswith("Love - Hate, made-up. ")
+    assert "\n" not in text
+    protocol = losses[losses["protocol"] == ("centred" if kind == "post_centred" else "raw")]
+    if kind in ("post_raw", "post_centred", "lens"):
+        assert f"{protocol['loss'].min():.2f}" in text
+        assert "40.00 nats" in text
+    before, after = (column(losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered"))
+    if kind in ("post_raw", "post_centred", "lens", "output"):
+        assert "changes most at “_you” from 40.00 to 2.50 nats" in text
+        assert f"“_wonderful” from {before[2]:.2f} to {after[2]:.2f} nats" in text
+    if kind == "lens":
+        assert "-37.50 nats, at the output, at “_you”" in text
+    if kind == "layers":
+        # The key token's largest change is a fall at layer 3.
+        key = (losses["position"] == 2) & (losses["layer"] == "3")
+        losses.loc[key, "loss"] = [60.0 if name == "unsteered" else 1.0 for name in losses.loc[key, "condition"]]
+        text = alt_text(kind, losses, made.effect, made.record)
+        assert "“_wonderful” steering changes the tuned lens' loss most at layer 3: from 60.00 to 1.00 nats" in text
+    if kind == "lenses":
+        row = column(losses, "kl_to_output", "0", protocol="raw", condition="steered")
+        assert f"steered from {sum(row) / 4:.3g} to" in text
+    if kind == "kl":
+        effect = made.effect[made.effect["protocol"] == "raw"]["kl_to_unsteered"]
+        assert f"{effect.max():.2f} nats" in text
+        assert f"{(effect == 0).sum()} of 24 cells" in text
+
+
+def test_alt_text_of_controls_says_the_numbers_that_matter(made: Tables) -> None:
+    found = {
+        kind: control_alt_text(kind, getattr(control_verdicts, kind)(table, made.record), made.record)
+        for kind, table in control_tables(made).items()
+    }
+    assert "by -2.00 nats, by random vectors +0.00 to +3.00" in found["random_vectors"]
+    assert "by 1.00 nats in size, by random vectors 0.00 to 1.50" in found["random_vectors"]
+    assert "own prompt they change by +2.00 nats, after 2 others by -0.50 to +3.00; 1 go against" in found["prompts"]
+    assert "layer 2 and coefficient 5, is framed: -3.75 and 1.25 nats" in found["sweep"]
+    assert "Lowest is layer 4 with 5: -6.25 and 1.25 nats" in found["sweep"]
+
+
+def test_random_vectors_marks_the_steering_vector_among_the_draws(made: Tables) -> None:
+    key, other = controls_of(made)["random_vectors"].axes
+    for axes, steering, draws in ((key, -2, [0, 1, 2, 3]), (other, 1, [0, 0.5, 1, 1.5])):
+        (line,) = (line for line in axes.lines if line.get_label() == "the steering vector")
+        assert list(line.get_xdata()) == [steering, steering]
+        bars = [patch for patch in axes.patches if patch.get_height()]
+        assert [bars[0].get_x(), bars[-1].get_x() + bars[-1].get_width()] == [min(draws), max(draws)]
+        assert sum(bar.get_height() for bar in bars) == 4
+
+
+def test_prompts_are_sorted_and_those_against_named(made: Tables) -> None:
+    (axes,) = controls_of(made)["prompts"].axes
+    labels = axes.get_yticklabels()
+    assert [label.get_text() for label in labels] == [
+        "It (neutral)",
+        "I (the experiment's own)",
+        "You, $x$ | <b> (paraphrase)",
+    ]
+    assert [label.get_fontweight() for label in labels] == ["normal", "bold", "normal"]
+    assert [text.get_text() for text in axes.texts] == ["−0.50 against", "+2.00", "+3.00"]
+    drawn = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
+    assert (drawn["unsteered"], drawn["steered"]) == ([1, 0, -1], [0.5, 2, 2])
+
+
+def test_sweep_is_centred_on_0_cut_at_the_largest_fall_and_frames_the_own_choice(made: Tables) -> None:
+    figure = controls_of(made)["sweep"]
+    key, other = panels(figure)
+    assert key.images[0].get_clim() == (-6.25, 6.25)
+    assert values(key).max() == 90
+    assert cells(key)[0].texts[2].tolist() == ["+3.8", "", "−3.8", "+90.0"]
+    assert values(other)[0].tolist() == [1.25, 0, 1.25, 5]
+    for axes in (key, other):
+        assert {patch.get_bbox().bounds for patch in axes.patches} == {(1.5, 1.5, 1.0, 1.0)}
+        assert tick_texts(axes, "x") == ["−5", "0", "5", "20"]
+
+
+def test_small_changes_of_a_sweep_keep_their_digits(made: Tables) -> None:
+    table = control_tables(made)["sweep"]
+    small = table.assign(change=np.where(table["coefficient"] > 5, 0, table["change"] / 10))
+    figure = controls.sweep(small, made.record)
+    key, other = panels(figure)
+    assert cells(key)[0].texts[2].tolist() == ["+0.38", "", "−0.38", ""]
+    assert cells(other)[0].texts[2].tolist() == ["0.12", "", "0.12", ""]
+    assert "arrow" not in figure.texts[-1].get_text(), "nothing is cut"
+
+
+@pytest.mark.parametrize("kind", ["post_raw", "lens", "output", "layers", "kl", "lenses", *paths.CONTROL_KINDS])
+def test_figures_are_what_they_were(made: Tables, kind: str, file_regression: FileRegressionFixture) -> None:
+    file_regression.check(described((figures_of(made) | controls_of(made))[kind]), encoding="utf-8")
+
+
+def described(figure: Figure) -> str:
+    """Everything a figure shows, but fonts and pixels: size, texts, ticks, numbers, colours and places."""
+    lines = [f"size {figure.get_size_inches().round(2).tolist()}"]
+    lines += [f"text {text.get_text()!r}" for text in figure.texts]
+    lines += [f"legend {[text.get_text() for text in legend.get_texts()]}" for legend in figure.legends]
+    for axes in figure.axes:
+        lines += [f"axes {axes.get_label()!r} at {np.round(axes.get_position().bounds, 3).tolist()}"]
+        lines += [f"  title {axes.get_title(loc='left')!r}, x {axes.get_xlabel()!r}, y {axes.get_ylabel()!r}"]
+        lines += [f"  limits {np.round([*axes.get_xlim(), *axes.get_ylim()], 3).tolist()}"]
+        lines += [f"  {axis} ticks {tick_texts(axes, axis)}" for axis in "xy"]
+        lines += [f"  text {text.get_text()!r} at {np.round(text.get_position(), 3).tolist()}" for text in axes.texts]
+        lines += [f"  above {tick_texts(above, 'x')}, bold {bold(above)}" for above in axes.child_axes]
+        for image in axes.images:
+            lines += [f"  image {image.cmap.name}, {type(image.norm).__name__} {image.get_clim()}"]
+            lines += [f"    {np.round(row.astype(float), 3).tolist()}" for row in values(axes)]
+        for texts in cells(axes):
+            lines += [f"  texts of {texts.size} points, {texts.weight}"]
+            lines += [
+                f"    {list(zip(*row, strict=True))}"
+                for row in zip(texts.texts.tolist(), texts.colours.tolist(), strict=True)
+            ]
+        for line in axes.lines:
+            look = f"{to_hex(line.get_color())} {line.get_linestyle()!r} {line.get_marker()}"
+            lines += [f"  line {line.get_label()!r} {look} {np.round(line.get_xydata(), 3).tolist()}"]
+        for patch in axes.patches:
+            # A colour bar's arrow is no rectangle.
+            box = patch.get_bbox() if isinstance(patch, Rectangle) else patch.get_path().get_extents()
+            lines += [f"  patch {np.round(box.bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"]
+    return "\n".join(lines) + "\n"
+
+
+def test_drawing_needs_no_torch_and_naming_the_files_no_matplotlib() -> None:
+    script = (
+        "import sys\n"
+        "import replication.figure_files\n"
+        "assert not {'matplotlib', 'pandas', 'numpy'} & set(sys.modules), 'heavy'\n"
+        "import replication.figures, replication.interactive\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "import replication.figures.post, replication.figures.overview, replication.figures.curves\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,45 @@
+"""What is cited: BibTeX and references against CITATION.cff, the one place they are written."""
+
+import re
+
+import pytest
+import yaml
+
+from replication.base.paths import REPOSITORY
+from replication.report import citation
+
+CFF = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+
+
+def entries(text: str) -> dict[str, dict[str, str]]:
+    """Fields by key, read as BibTeX has them: one entry from `@misc{` to a lone `}`."""
+    found = {}
+    for key, body in re.findall(r"^@misc\{([^,\s]+),\n(.*?)^\}$", text, re.DOTALL | re.MULTILINE):
+        found[key] = dict(re.findall(r"^  (\w+) = \{(.*)\},$", body, re.MULTILINE))
+    return found
+
+
+def test_package_post_actadd_and_tuned_lens_have_an_entry_each():
+    found = entries(citation.bibtex())
+    assert list(found) == ["gpt2-steering-tuned-lens", "mini2023asot", "turner2023steering", "belrose2023eliciting"]
+    assert found["turner2023steering"]["eprint"] == "2308.10248"
+    assert found["belrose2023eliciting"]["doi"] == "10.48550/arXiv.2303.08112"
+    assert found["mini2023asot"]["howpublished"] == "LessWrong"
+    assert "eprint" not in found["mini2023asot"]
+    for entry, written in zip(found.values(), [CFF, *CFF["references"]], strict=True):
+        assert entry["title"] == "{" + written["title"].replace("&", r"\&") + "}"
+        assert len(entry["author"].split(" and ")) == len(written["authors"])
+        assert entry.get("url", "") == written.get("url", "")
+    assert found["gpt2-steering-tuned-lens"]["author"] == "{" + CFF["authors"][0]["name"] + "}"
+    assert found["belrose2023eliciting"]["author"].startswith("Nora Belrose and Igor Ostrovsky and ")
+
+
+def test_braces_are_balanced_and_specials_escaped():
+    text = citation.bibtex()
+    assert text.count("{") == text.count("}")
+    assert re.findall(r"(?<!\\)[&%$#]", text) == []
+
+
+@pytest.mark.parametrize("character", "&%$#_{}")
+def test_what_tex_would_act_on_is_escaped(character):
+    assert citation._escaped(f"a{character}b") == f"a\\{character}b"

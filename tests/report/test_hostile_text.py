@@ -1,0 +1,73 @@
+"""An experiment whose every text tries to break out goes through the whole workflow, and does no harm anywhere."""
+
+import unicodedata
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from repository_copy import copied
+from run_snakemake import snakemake
+
+from replication.base import tables
+from replication.base.files import read_json
+
+HOSTILE = (
+    '"it\'s" </script><img src=x onerror=alert(1)> $(touch pwned) `x` \\input{x} |a| '
+    "\u202egnp \x07\x1b\n# null\r\n<|endoftext|>&amp; %s\x85"
+)
+UNSEEN = {character for character in HOSTILE if unicodedata.category(character) in ("Cc", "Cf")} - {"\n"}
+LABEL = "".join(character for character in HOSTILE if character not in UNSEEN)
+"""What the configuration accepts of it for a title or a note."""
+
+STEERING = {"layer": 3, "coefficient": 2, "added": "\u202e'\"</script>\x07", "subtracted": ""}
+READ = (".html", ".md", ".tex", ".svg")
+"""What a browser, a Markdown viewer or LaTeX reads."""
+
+
+class Tags(HTMLParser):
+    """Every start tag and attribute of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attributes
+
+
+@pytest.mark.slow
+def test_hostile_text_through_the_whole_workflow(tmp_path: Path, random_folders: tuple[Path, Path]):
+    repository, work = copied(tmp_path / "repository"), tmp_path / "work"
+    experiment = {"title": LABEL, "prompt": HOSTILE, "steering": STEERING, "key_tokens": [" null"]}
+    folders = dict(zip(("folder", "lens_folder"), map(str, random_folders), strict=True))
+    config = {
+        "model": "mine",
+        "models": {"mine": {"note": LABEL, **folders}},
+        "experiments": {"hostile": experiment},
+        "controls": {"random_vectors": 2, "sweep": False},
+    }
+    (repository / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    work.mkdir()
+    snakemake(work, repository=repository)
+    assert not list(tmp_path.rglob("pwned"))
+
+    record = read_json(work / "results/mine/hostile/record.json")
+    assert record["experiment"]["prompt"] == HOSTILE
+    assert record["experiment"]["title"] == LABEL
+    losses = tables.read(work / "results/mine/hostile/losses.csv", tables.LOSSES)
+    assert "<|endoftext|>" in list(losses["context_token"])[1:]
+
+    shown = [file for file in work.rglob("*") if file.suffix in READ and ".snakemake" not in file.parts]
+    assert {file.suffix for file in shown} == set(READ)
+    for file in shown:
+        text = file.read_text(encoding="utf-8")
+        odd = UNSEEN & set(text)
+        assert not odd, f"{file}: {odd}"
+        if file.suffix == ".html":
+            tags = Tags(text)
+            assert not [name for name, value in tags.attributes if name.startswith("on") and "alert" in str(value)]
+            assert ("src", "x") not in tags.attributes, file

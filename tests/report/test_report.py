@@ -1,0 +1,291 @@
+"""The report as Markdown: its numbers against the tables, its links, and text of others that stays text."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from copy import deepcopy
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from drawn_tables import Tables, made_up
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from report_setup import written_run
+from typer.testing import CliRunner
+
+from replication.base import tables
+from replication.base.files import read_json, write_json, write_text
+from replication.base.paths import CONTROLS, INDEX, INDEX_PAGE, REPORT, REPORT_PAGE, REPOSITORY, VERIFICATION, path
+from replication.base.steered_layer import scaled_layer
+from replication.report import citation
+from replication.report.compile import markdown, procedure
+from replication.report.experiment import predictions, x_vector_table
+from replication.report.index import index
+from replication.report.markdown import cell, code, plain
+from replication.report.numbering import Numbering
+from replication.workflow import snakefile as steps
+from replication.workflow.cli import app
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+TOKENS = (" hate", HOSTILE, " a|b", " `tick`", "\u202e_*x*_", " wonderful", "\n")
+MADE = {
+    "love_hate": made_up(TOKENS, key_positions=(2, 5), title=f"Love | {HOSTILE} *x* $y$"),
+    "mine": made_up((" a", " b", " c"), layers=5, key_positions=(), title="Mine"),
+}
+MADE["mine"].record["experiment"]["number"] = None
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working folder with a whole run in it, which is the working directory meanwhile."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        written_run("m", MADE, note="A <b>note</b>")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def text(run: Path) -> str:
+    return markdown("m", list(MADE))
+
+
+def rows(text: str, anchor: str) -> list[list[str]]:
+    """Cells of the rows of the table after the caption with this anchor; code spans and bars as they are read."""
+    parser = MarkdownIt("commonmark").enable("table")
+    tokens = parser.parse(text[text.index(f'<a id="{anchor}"></a>*Table') :])
+    end = next(i for i, token in enumerate(tokens) if token.type == "table_close")
+    found: list[list[str]] = []
+    for token, inline in pairwise(tokens[: end + 1]):
+        if token.type == "tr_open":
+            found.append([])
+        if token.type in ("td_open", "th_open"):
+            found[-1].append("".join(c.content for c in inline.children or [] if c.type in ("text", "code_inline")))
+    return found[1:]
+
+
+def loss(made: Tables, layer: str, position: int, condition: str) -> float:
+    table = made.losses
+    here = (table["protocol"] == "raw") & (table["layer"] == layer) & (table["position"] == position)
+    return float(table.loc[here & (table["condition"] == condition), "loss"].item())
+
+
+def test_losses_at_the_output_are_those_of_the_table(text: str) -> None:
+    for name, made in MADE.items():
+        found = rows(text, f"{name}-losses")
+        assert [row[0] for row in found] == [str(i) for i in range(len(made.record["prompt"]["ids"]))]
+        for position, row in enumerate(found):
+            before, after = (loss(made, tables.OUTPUT, position, c) for c in tables.CONDITIONS)
+            assert row[2:] == [f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
+
+
+def test_changes_by_layer_are_those_of_the_table(text: str) -> None:
+    made = MADE["love_hate"]
+    for position, row in enumerate(rows(text, "love_hate-layers")):
+        for layer, shown in zip(["0", "1", "2", "3", tables.OUTPUT], row[2:], strict=True):
+            change = loss(made, layer, position, "steered") - loss(made, layer, position, "unsteered")
+            assert shown == f"{change:+.4f}"
+
+
+def test_controls_stand_in_the_report_with_their_numbers(text: str) -> None:
+    vector, others = rows(text, "random-vectors")
+    # Two key tokens: -4 against 0, 2, 4 and 6, whose mean is 3 and deviation the root of 20 / 3.
+    assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000 ± 2.5820",
+                          "+0.0000 to +6.0000", "0%", "100%", "-2.7"]  # fmt: skip
+    assert others[2:4] == ["other tokens", "1.0000"]
+    (prompts,) = [row for row in rows(text, "more-prompts") if row[0].startswith("Love")]
+    assert prompts[1:] == ["does not hold", " a,  b", "+2.0000", "+1.2500", "-0.5000 to +3.0000", "1 of 2", "1 of 2"]
+    (own,) = rows(text, "sweep")
+    assert own[1:] == ["2, 5", "-7.5000", "1.2500", "4, 5", "-12.5000", "1.2500", "10% of 20"]
+    assert "Not decidable for experiments without key tokens: Mine." in text
+    assert [row[1:] for row in rows(text, "depths")] == [["2", "not scaled", "2", "2", "5"]] * 2
+
+
+def test_a_control_switched_off_is_said_to_be(run: Path) -> None:
+    found = read_json(path(CONTROLS, "m"))
+    write_json(path(CONTROLS, "m"), {name: {"prompts": each["prompts"]} for name, each in found.items()})
+    try:
+        without = markdown("m", list(MADE))
+    finally:
+        write_json(path(CONTROLS, "m"), found)
+    assert without.count("Switched off in the configuration of this run.") == 2
+    assert "figure-sweep" not in without
+    assert "love_hate-figure-prompts" in without
+
+
+def test_a_vector_that_moves_all_tokens_more_than_chance_is_named(run: Path, text: str) -> None:
+    assert "not confined to the key tokens" not in text, "1 nat; a quarter of the draws do more"
+    found = read_json(path(CONTROLS, "m"))
+    changed = deepcopy(found)
+    changed["love_hate"]["random_vectors"]["other"]["share_less"] = 0.95
+    write_json(path(CONTROLS, "m"), changed)
+    try:
+        with_it = markdown("m", list(MADE))
+    finally:
+        write_json(path(CONTROLS, "m"), found)
+    assert f"The effect of {plain(MADE['love_hate'].record['experiment']['title'])} is not confined" in with_it
+
+
+def test_a_scaled_layer_is_printed_as_it_was_steered() -> None:
+    record = MADE["love_hate"].record
+    steering = {"layer": 6, "scaled_from": 48, "coefficient": 5}
+    scaled = record | {"shape": {"layers": 12}, "experiment": {"steering": steering}, "injection": {"block": 2}}
+    assert scaled_layer(scaled) == " (layer 6 of 48, scaled to 12)"
+    assert [row[0] for row in x_vector_table(scaled)[2:]] == ["2", "2"]
+    assert scaled_layer(scaled | {"shape": {"layers": 48}}) == ""
+
+
+def test_predictions_are_the_first_five_of_the_top_ten(text: str) -> None:
+    made = MADE["love_hate"]
+    found = rows(text, "love_hate-predictions")
+    places = [(p, layer, c) for p in (2, 5) for layer in ("3", tables.OUTPUT) for c in tables.CONDITIONS]
+    assert [tuple(row[1:3]) for row in found] == [place[1:] for place in places]
+    for row, (position, layer, condition) in zip(found, places, strict=True):
+        table = made.top10
+        here = (table["protocol"] == "raw") & (table["layer"] == layer) & (table["position"] == position)
+        top = table[here & (table["condition"] == condition)].sort_values("place").head(5)
+        for shown, token, probability in zip(row[4:], top["token"], top["probability"], strict=True):
+            assert shown.endswith(f"{probability:.3f}")
+            assert shown.split("\xa0")[0] == token.replace("\n", "\\n").replace("\u202e", "\\u202e")
+
+
+def test_without_key_tokens_the_most_changed_position_is_shown() -> None:
+    made = MADE["mine"]
+    changes = {i: abs(loss(made, "output", i, "steered") - loss(made, "output", i, "unsteered")) for i in range(4)}
+    found = predictions(made.losses, made.top10, made.record)
+    assert {row["position"] for row in found} == {max(changes, key=lambda i: changes[i])}
+
+
+def test_text_of_others_never_becomes_markup(text: str) -> None:
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    html = [c.content for t in tokens for c in t.children or [] if c.type == "html_inline"]
+    assert {piece for piece in html if not re.fullmatch(r'<a id="[\w.-]+">', piece)} == {"</a>"}
+    assert [t for t in tokens if t.type == "html_block"] == []
+    heading = next(t for t in tokens if "Love" in t.content and t.map and text.splitlines()[t.map[0]].startswith("###"))
+    assert [child.type for child in heading.children or []] == ["text"]
+    assert HOSTILE in heading.children[0].content if heading.children else False
+    assert "\u202e" not in text
+
+
+def test_no_token_breaks_a_table(text: str) -> None:
+    for name, made in MADE.items():
+        shown = [row[1] for row in rows(text, f"{name}-losses")]
+        targets = [*made.record["prompt"]["tokens"][1:], "<|endoftext|>"]
+        wanted = [token.replace("\n", "\\n").replace("\u202e", "\\u202e") for token in targets]
+        keys = made.record["key_positions"]
+        assert shown == [token + (" key" if i in keys else "") for i, token in enumerate(wanted)]
+    assert rows(text, "checks")[0][:3] == ["love_hate", "pins", "not run"]
+    assert [len(row) for row in rows(text, "claims")] == [4, 4]
+
+
+AWKWARD = st.sampled_from("` |\\*_<&$[\n")
+"""What Markdown acts on, so that it is tried often."""
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(AWKWARD | st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_code_spans_read_back_in_text_and_in_tables(token: str) -> None:
+    seen = [c.isprintable() and unicodedata.category(c) != "Cf" for c in token]
+    shown = [c if s else c.encode("unicode_escape").decode() for c, s in zip(token, seen, strict=True)]
+    wanted = "".join(shown)
+    parser = MarkdownIt("commonmark").enable("table")
+    spans = [c.content for t in parser.parse(f"x {code(token)} y") for c in t.children or [] if c.type == "code_inline"]
+    assert spans == [wanted]
+    table = parser.parse(f"| a | b |\n|---|---|\n| {cell(token)} | end |")
+    spans = [c.content for t in table for c in t.children or [] if c.type == "code_inline"]
+    assert spans == [wanted.replace("\\|", "\\x7c")]
+    assert [t.content for t in table if t.type == "inline"][-1] == "end"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(AWKWARD | st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_plain_text_reads_back(title: str) -> None:
+    inline = MarkdownIt("commonmark").enable("table").parse(f"### 1. {plain(title)}")[1]
+    assert {child.type for child in inline.children or []} == {"text"}
+    shown = "".join(child.content for child in inline.children or [])
+    assert shown.removeprefix("1.").strip() == " ".join(title.split())
+
+
+def test_every_link_leads_somewhere(run: Path, text: str) -> None:
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    children = [c for t in tokens for c in t.children or []]
+    links = [str(c.attrs.get("href") or c.attrs.get("src")) for c in children if c.type in ("link_open", "image")]
+    anchors = re.findall(r'<a id="([^"]+)"></a>', text)
+    assert len(anchors) == len(set(anchors))
+    headings = {re.sub(r"\W+", "-", line[3:].lower()) for line in text.splitlines() if line.startswith("## ")}
+    assert {link[1:] for link in links if link.startswith("#")} <= {*anchors, *headings}
+    files = [link for link in links if not link.startswith(("#", "https://"))]
+    assert len(files) > 20
+    assert [link for link in files if not Path(os.path.normpath(run / "report/m" / link)).exists()] == []
+    assert {"love_hate-token-2", "love_hate-claim-key-tokens", "love_hate-figure-lens", "mine"} <= set(anchors)
+
+
+def test_captions_are_numbered_and_pictures_described(text: str) -> None:
+    figures = re.findall(r"^\*(Figure \S+)\. ", text, re.MULTILINE)
+    # Five of each experiment; the lenses and three controls, of which one without key tokens has the prompts alone.
+    wanted = [f"Figure {place}.{i}" for place, count in (("1", 9), ("mine", 7)) for i in range(1, count + 1)]
+    assert sorted(figures) == sorted(wanted)
+    letters = re.findall(r"\*Table ([A-Z]+)\. ", text)
+    assert letters == [chr(65 + i) for i in range(len(letters))]
+    assert all(len(alt) > 80 for alt in re.findall(r"!\[(.*?)\]\(", text))
+    number = Numbering()
+    captions = [number.table("a", "t") for _ in range(28)]
+    assert "Table AB. t" in captions[27]
+
+
+def test_method_and_references_have_one_source(text: str) -> None:
+    method = (REPOSITORY / "docs/method.md").read_text(encoding="utf-8")
+    said = procedure(method)
+    assert said in text
+    assert said in method
+    assert "**Injection.**" in said
+    assert "## " not in said
+    assert f"```bibtex\n{citation.bibtex()}```" in text
+    for reference in citation.references():
+        assert reference.doi in text
+        assert reference.url in text
+
+
+def test_the_same_tables_give_the_same_report(text: str) -> None:
+    assert markdown("m", list(MADE)) == text
+
+
+def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
+    write_text(path(REPORT, "m"), text)
+    written_run("second", {"mine": MADE["mine"]})
+    assert "`second`" not in index(), "it has no report yet"
+    write_text(path(REPORT, "second"), "a report")
+    verdicts = read_json(path(VERIFICATION, "second"))
+    write_json(path(VERIFICATION, "second"), verdicts | {"passed": False})
+    found = rows(index(), "models")
+    assert [row[0] for row in found] == ["m", "second"]
+    assert [row[3] for row in found] == ["nothing differs", "something differs"]
+    assert f"- `m`: **{plain('A <b>note</b>')}**" in index()
+    losses = rows(index(), "key-tokens")
+    assert [row[1:5] for row in losses] == [[" a|b", "m", "5", "2"], [" wonderful", "m", "5", "2"]]
+    made = MADE["love_hate"]
+    for row, position in zip(losses, (2, 5), strict=True):
+        before, after = (loss(made, tables.OUTPUT, position, c) for c in tables.CONDITIONS)
+        assert row[5:] == [f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
+
+
+def test_commands_write_report_and_index_whole(run: Path) -> None:
+    runner = CliRunner()
+    assert runner.invoke(app, ["report", "m", *MADE]).exit_code == 0
+    assert path(REPORT, "m").read_text(encoding="utf-8") == markdown("m", list(MADE))
+    assert '<h3 id="love_hate">' in path(REPORT_PAGE, "m").read_text(encoding="utf-8")
+    assert runner.invoke(app, ["index"]).exit_code == 0
+    assert path(INDEX).read_text(encoding="utf-8") == index()
+    assert "<h1" in path(INDEX_PAGE).read_text(encoding="utf-8")
+
+
+def test_whatever_the_report_reads_makes_it_anew() -> None:
+    names = {str(Path(file).relative_to(REPOSITORY)) for file in steps.code("report")}
+    read = {"CITATION.cff", "docs/method.md", "pyproject.toml", "replication/captions/kl.rst"}
+    read |= {"replication/page.py", "replication/templates/page.css"}
+    sections = {str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "replication/report/sections").iterdir()}
+    assert read | sections <= names
+    assert "replication/captions/kl.rst" not in str(steps.code("measure"))

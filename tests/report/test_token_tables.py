@@ -1,0 +1,195 @@
+"""The tables of a paper: their numbers are those of losses.csv, their tokens read back, and they compile."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_tables import made_up
+
+from replication.base.tables import CONDITIONS, PROTOCOLS
+from replication.engine.measure import Measurement
+from replication.report import latex
+from replication.report.latex_table import FLOATING, latex_table
+from replication.report.token_tables import TokenTable, markdown_table, token_table
+from replication.verification.summary import chosen_layers, summary
+
+REQUIRED = "REPLICATION_REQUIRE_TEX"
+PACKAGES = ("booktabs", "siunitx", "longtable", "multirow", "caption")
+EXPERIMENTS = ("love_hate", "intent_to_praise", "conspiracy", "anger")
+
+# Every printable ASCII character, alone and in company, then what pdflatex cannot set.
+ASCII = [chr(code) for code in range(32, 127)]
+HOSTILE = [
+    "--",
+    ",,",
+    "``",
+    "''",
+    "<<",
+    ">>",
+    "?`",
+    "!`",
+    "  ",
+    "\\\\",
+    "\\end{table}",
+    "%%",
+    "[x]",
+    "*",
+    "~^",
+    " & ",
+    "^^M",
+]
+STRANGE = {
+    "\n": r"\n",
+    "\t": r"\t",
+    "\x00": r"\x00",
+    "\u202e": r"\u202e",
+    "中": r"\u4e2d",
+    "😀": r"\U0001f600",
+    "þ": r"\xfe",
+}
+STRANGE |= {"\ufffd": r"\ufffd", "ħ": r"\u0127", "\xa0": r"\xa0", "\u0301": r"\u0301"}
+LATIN = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿß"
+
+
+def table_of(measured: Measurement, name: str, protocol: str) -> TokenTable:
+    return token_table(summary(measured.losses, measured.record), measured.record, name, protocol, "A test bed.")
+
+
+def table_with(tokens: list[str]) -> TokenTable:
+    made = made_up(tokens=tuple(tokens), title="Title & <hostile> 100% _$#~^\\{}", key_positions=(0,))
+    return token_table(summary(made.losses, made.record), made.record, "hostile", "raw", "A note: 5 % of $1 & #2.")
+
+
+def read_latex_token(text: str) -> str:
+    """Token text out of LaTeX, by the meaning of its commands."""
+    text = re.sub(r"^\\underline\{(.*)\}$", r"\1", text, flags=re.DOTALL)
+    text = re.fullmatch(r"\\texttt\{(.*)\}", text, re.DOTALL)[1]
+    meanings = {r"\textvisiblespace\allowbreak{}": " ", r"\textquotesingle{}": "'", r"\textasciigrave{}": "`"}
+    units = re.findall(r"\{\\char\d+\}|\\text\w+(?:\\allowbreak)?\{\}|\\[$&#%]|[-,]\{\}|[^\\{}$&#%_^~\"<>|'`, -]", text)
+    assert "".join(units) == text, "every unit is known"
+    return "".join(
+        chr(int(unit[6:-1])) if unit.startswith(r"{\char") else meanings.get(unit, unit.strip("\\").removesuffix("{}"))
+        for unit in units
+    )
+
+
+def read_latex(text: str) -> list[list[str]]:
+    """Rows of the table as position, token, row, numbers; names are given once for three rows."""
+    body = text.split(r"\midrule")[-1].split(r"\end{")[0]
+    lines = [line for line in body.splitlines() if line.endswith((r"\\", r"\\*"))]
+    rows = [re.split(r" ?(?<!\\)& ", line.removesuffix("*").removesuffix(r" \\")) for line in lines]
+    names = [[re.fullmatch(r"\\multirow\{3\}\{\*\}\{(.*)\}", cell)[1] for cell in row[:2]] for row in rows[::3]]
+    read = [[position, read_latex_token(token)] for position, token in names]
+    return [[*read[place // 3], *row[2:]] for place, row in enumerate(rows)]
+
+
+def read_markdown(text: str) -> list[list[str]]:
+    lines = text.split("\n\n")[0].splitlines()[2:]
+    rows = [[cell[1:-1] for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    names = [[row[0], row[1].strip("*").removeprefix("`").removesuffix("`").replace("\\|", "|")] for row in rows[::3]]
+    return [[*names[place // 3], *row[2:]] for place, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(("written", "read"), [(latex_table, read_latex), (markdown_table, read_markdown)])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_numbers_read_back_are_those_of_the_losses(miniature_measured, name, protocol, written, read):
+    measured = miniature_measured[name]
+    rows = read(written(table_of(measured, name, protocol)))
+    losses = measured.losses[measured.losses["protocol"] == protocol].set_index(["condition", "layer", "position"])
+    layers, prompt = chosen_layers(measured.record), measured.record["prompt"]["tokens"]
+    assert len(rows) == 3 * len(prompt)
+    for position, token, row, *cells in rows:
+        assert token == [*prompt[1:], "<|endoftext|>"][int(position)]
+        assert len(cells) == len(layers)
+        for layer, cell in zip(layers, cells, strict=True):
+            loss = {each: np.float64(losses.loc[(each, layer, int(position)), "loss"]) for each in CONDITIONS}
+            exact = loss["steered"] - loss["unsteered"] if row == "change" else loss[row]
+            assert abs(float(cell) - exact) <= 0.0005 + 1e-6, (position, row, layer)
+            assert (cell == "0") == (row == "change" and exact == 0)
+            assert cell == "0" or len(cell.split(".")[1]) == 3
+            assert cell.startswith(("+", "-")) == (row == "change" and float(cell) != 0)
+
+
+@pytest.mark.parametrize("written", [latex_table, markdown_table])
+def test_the_caption_states_units_and_conditions(miniature_measured, written):
+    text = written(table_of(miniature_measured["conspiracy"], "conspiracy", "centred"))
+    for words in ("Conspiracy", "model miniature", "nats", "centred protocol", "Steered: 1 times", "layer 23"):
+        assert words in text
+    assert "positions 0 to 6" in text
+    assert "A test bed." in text
+    assert (r"\label{tab:miniature:conspiracy:centred}" in text) == (written is latex_table)
+    assert text.count(r"\underline" if written is latex_table else "**` ") == 3, "three key tokens"
+
+
+@pytest.mark.parametrize("written", [latex_table, markdown_table])
+def test_the_caption_names_the_layer_that_was_steered(written):
+    made = made_up(layers=12, layer=2)
+    made.record["experiment"]["steering"] |= {"layer": 6, "scaled_from": 48}
+    table = token_table(summary(made.losses, made.record), made.record, "e", "raw", None)
+    assert "entering layer 2 (layer 6 of 48, scaled to 12), positions 0 to 2" in written(table)
+
+
+def test_every_ascii_text_reads_back_from_latex():
+    for text in [*ASCII, "".join(ASCII), *HOSTILE]:
+        assert read_latex_token(latex.token(text)) == text
+
+
+def test_what_pdflatex_cannot_set_becomes_an_escape():
+    for text, escape in STRANGE.items():
+        assert read_latex_token(latex.token(text)) == escape
+    assert read_latex_token(latex.token(LATIN)) == LATIN
+
+
+def test_every_table_compiles_with_the_named_packages_alone(miniature_measured, tmp_path):
+    tables = [table_of(miniature_measured[name], name, protocol) for name in EXPERIMENTS for protocol in PROTOCOLS]
+    log = compiled(tmp_path, [latex_table(table) for table in tables])
+    assert "Overfull" not in log, "each fits the text width of the article class"
+
+
+CHARACTERS = "".join([*ASCII, *STRANGE, *LATIN])
+LONG = [*HOSTILE, *(CHARACTERS[start : start + 8] for start in range(0, len(CHARACTERS), 8))]
+
+
+@pytest.mark.parametrize("tokens", [LONG, HOSTILE[:5]], ids=["long", "short"])
+def test_hostile_tokens_compile_short_and_long(tmp_path, tokens):
+    text = latex_table(table_with(tokens))
+    assert (r"\begin{longtable}" in text) == (len(tokens) + 1 > FLOATING)
+    log = compiled(tmp_path, [text])
+    assert "Missing character" not in log
+    assert "Font Warning" not in log
+
+
+def test_a_prompt_of_forty_tokens_fits_the_page(tmp_path):
+    log = compiled(tmp_path, [latex_table(table_with([" hate", " you", " because", " wonderful"] * 10))])
+    assert "Overfull" not in log
+
+
+def compiled(folder: Path, tables: list[str]) -> str:
+    """The log of pdflatex on a document of these tables, each a file of its own, and nothing but their packages."""
+    lacking = "pdflatex" if shutil.which("pdflatex") is None else _lacking_packages()
+    if lacking:
+        assert os.environ.get(REQUIRED) != "1", f"{REQUIRED}=1, but {lacking} is missing"
+        pytest.skip(f"no {lacking} here: apt-get install texlive-latex-extra texlive-science")
+    for number, table in enumerate(tables):
+        (folder / f"{number}.tex").write_text(table, encoding="utf-8")
+    inputs = "\n".join(rf"\input{{{number}}}" for number in range(len(tables)))
+    document = (
+        rf"\documentclass{{article}}\usepackage{{{','.join(PACKAGES)}}}\begin{{document}}{inputs}\end{{document}}"
+    )
+    (folder / "document.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "document.tex"]
+    for _ in range(2):  # the second run has the first's labels and column widths
+        result = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        assert result.returncode == 0, result.stdout.decode("utf-8", "replace")[-2000:]
+    return (folder / "document.log").read_text(encoding="utf-8", errors="replace")
+
+
+def _lacking_packages() -> str:
+    files = [f"{name}.sty" for name in PACKAGES]
+    found = subprocess.run(["kpsewhich", *files], capture_output=True, text=True, check=False).stdout
+    return ", ".join(file for file in files if file not in found)

@@ -1,0 +1,212 @@
+"""The workflow as its user runs it: targets, reruns, and errors on screen."""
+
+import html
+import json
+import re
+import shutil
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from loopback_hub import LoopbackHub
+from random_model import write_hub
+from report_setup import write_pictures
+from run_snakemake import snakemake
+from validators import crate_faults
+
+from replication.base.paths import KINDS, REPOSITORY
+from replication.base.strict_yaml import read_yaml
+from replication.figures.captions import caption
+from replication.workflow.snakemake_records import STORE, jobs
+
+TARGET = "results/mine/my_vector/losses.csv"
+
+MINE = """
+models:
+  mine: {{folder: "{0}", lens_folder: "{1}"}}
+experiments:
+  my_vector:
+    title: My vector
+    prompt: I went up to my friend and said hello
+    steering: {{layer: 3, coefficient: 4, added: I talk about weddings, subtracted: ""}}
+    key_tokens: [" hello"]
+"""
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory, random_folders: tuple[Path, Path]) -> Path:
+    """A working folder, spaces in its name, with a user's configuration in it."""
+    folder = tmp_path_factory.mktemp("a working folder")
+    (folder / "mine.yaml").write_text(MINE.format(*random_folders))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(mine: Path) -> Path:
+    """The same folder after the user's vector has been measured."""
+    snakemake(mine, TARGET, "--configfile", str(mine / "mine.yaml"))
+    return mine
+
+
+def test_the_default_plan_needs_no_network_and_no_weights(tmp_path):
+    plan = snakemake(tmp_path, "-n").stdout
+    assert "Measuring conspiracy on gpt2-xl" in plan
+    assert not (tmp_path / "resources").exists()
+
+
+def test_lint_is_clean(tmp_path):
+    assert "Congratulations, your workflow is in a good condition!" in snakemake(tmp_path, "--lint").stderr
+
+
+def test_a_users_vector_on_a_users_model_by_the_name_of_its_file(measured):
+    """Beside experiments that this 7-layer model could not run: only what is asked for is checked."""
+    made = {file.name for file in (measured / "results/mine/my_vector").iterdir()}
+    assert made == {"losses.csv", "top10.csv", "effect.csv", "logit_lens.csv", "record.json"}
+    record = json.loads((measured / "results/mine/my_vector/record.json").read_text())
+    assert record["experiment"]["steering"]["added"] == "I talk about weddings"
+    stamp = json.loads((measured / "resources/mine/verified.json").read_text())
+    assert set(stamp["sha256"]) == {
+        "model/config.json",
+        "model/model.safetensors",
+        "model/tokenizer.json",
+        "lens/config.json",
+        "lens/params.pt",
+    }
+
+
+def test_snakemakes_own_records_tell_what_made_a_table(measured):
+    outputs = [TARGET, "results/mine/my_vector/record.json"]
+    (job,) = jobs(outputs, measured / STORE)
+    assert (job.rule, job.outputs) == ("measure", outputs)
+    assert "resources/mine/verified.json" in job.inputs
+    assert job.command.startswith("python -m replication --log logs/mine/my_vector/measure.log measure mine my_vector")
+    written = datetime.fromtimestamp((measured / TARGET).stat().st_mtime, UTC)
+    assert job.started < written <= job.ended
+
+
+def test_a_second_run_does_nothing_and_a_changed_value_reruns(measured, tmp_path):
+    config = measured / "mine.yaml"
+    assert "Nothing to be done" in snakemake(measured, TARGET, "-n", "--configfile", str(config)).stdout
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(config.read_text().replace("coefficient: 4", "coefficient: 5"))
+    plan = snakemake(measured, TARGET, "-n", "--configfile", str(changed))
+    assert "Measuring my_vector on mine" in plan.stdout
+    assert "Params have changed" in plan.stdout
+    assert "Getting and checking" not in plan.stdout
+
+
+def test_new_code_reruns_what_it_touches(measured, tmp_path):
+    """A copy of the repository, one module changed: the measuring job is planned again, the files' check is not."""
+    repository = tmp_path / "repository"
+    shutil.copytree(
+        REPOSITORY / "replication", repository / "replication", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy2(REPOSITORY / name, repository / name)
+    config = ("--configfile", str(measured / "mine.yaml"))
+    snakemake(measured, TARGET, "--touch", *config, repository=repository)
+    assert "Nothing to be done" in snakemake(measured, TARGET, "-n", *config, repository=repository).stdout
+    with (repository / "replication" / "lens.py").open("a") as file:
+        file.write("\n# another formula\n")
+    plan = snakemake(measured, TARGET, "-n", *config, repository=repository)
+    assert "Measuring my_vector on mine" in plan.stdout
+    assert "Getting and checking" not in plan.stdout
+
+
+def test_snakemakes_own_report_holds_figures_with_captions(measured):
+    """With stand-ins for the figures: what is looked at is the report around them."""
+    config = ("--configfile", str(measured / "mine.yaml"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(measured)
+        write_pictures("mine", "my_vector")
+    figures = "figures/mine/my_vector/post_raw.png"
+    snakemake(measured, figures, "--touch", *config)
+    snakemake(measured, figures, "--report", str(measured / "report.zip"), *config)
+    with zipfile.ZipFile(measured / "report.zip") as archive:
+        files = {name.rpartition("/")[2] for name in archive.namelist()}
+        text = archive.read("report/report.html").decode("utf-8")
+    assert {f"{kind}.png" for kind in KINDS} | {"my_vector.html"} <= files
+    for kind in KINDS:
+        shown = shown_in_report(text, f"figures/mine/my_vector/{kind}.png")
+        words = html.unescape(re.sub("<[^>]+>", "", shown["caption"]))
+        assert " ".join(words.split()) == caption(kind).replace("``", "")
+        assert shown["labels"]["experiment"] == "my_vector"
+    posted = [shown_in_report(text, f"figures/mine/my_vector/post_{name}.png") for name in ("raw", "centred")]
+    assert [shown["labels"]["residuals"] for shown in posted] == ["raw", "centred"]
+
+
+def shown_in_report(page: str, file: str) -> dict:
+    """What Snakemake's report knows of a file: the object after its name in the page's script."""
+    start = page.index(f'"{file}": ') + len(file) + 4
+    return json.JSONDecoder().raw_decode(page, start)[0]
+
+
+BAD = [
+    ("model: mine\nmodel: mine\n", [], "the key 'model' stands twice; keep one of them"),
+    ("modle: mine\n", [], "modle: unknown key; check its spelling or remove it"),
+    ("model: gpt9\n", [], "model: 'gpt9' is unknown; the models are gpt2-xl"),
+    ("{}", ["results/gpt9/anger/losses.csv"], "no model is called 'gpt9'; the models are gpt2-xl"),
+    ("{}", ["results/miniature/joy/losses.csv"], "no experiment is called 'joy'; the experiments are love_hate"),
+    ("experiments: {anger: {prompt: ''}}", [], "experiments.anger.prompt: "),
+    ("experiments: {anger: {steering: {coefficient: .nan}}}", [], "experiments.anger.steering.coefficient: "),
+]
+
+
+@pytest.mark.parametrize(("text", "targets", "sentence"), BAD, ids=[sentence[:40] for *_, sentence in BAD])
+def test_bad_configuration_is_one_sentence_before_anything_runs(tmp_path, text, targets, sentence):
+    (tmp_path / "bad.yaml").write_text(text)
+    result = snakemake(tmp_path, *targets, "--configfile", str(tmp_path / "bad.yaml"), fails=True)
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def small_hub(folder: Path, layers: int) -> dict:
+    """Random weights where gpt2-xl's repositories have theirs; returns its pins, hashes changed."""
+    shape = {"layers": layers, "name": "gpt2-xl"}
+    shipped = read_yaml(REPOSITORY / "config.yaml")["models"]["gpt2-xl"]
+    pins = write_hub(folder / "hub", shipped, model=shape, lens=shape)
+    (folder / "hashes.yaml").write_text(json.dumps({"models": {"gpt2-xl": pins}}))
+    return pins
+
+
+def run_on_hub(folder: Path, *targets: str) -> set[str]:
+    """Runs the default model by the production path, only HF_ENDPOINT and hashes changed; names what was asked for."""
+    with LoopbackHub(folder / "hub") as hub:
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0"}
+        snakemake(folder, *targets, "--configfile", str(folder / "hashes.yaml"), environment=environment)
+        return {request.name for request in hub.requests}
+
+
+def test_the_default_model_from_a_hub_one_experiment(tmp_path):
+    pins = small_hub(tmp_path, layers=8)
+    asked = run_on_hub(tmp_path, "results/gpt2-xl/love_hate/losses.csv", "results/gpt2-xl/published.csv")
+    assert asked == {*pins["weights"]["sha256"], *pins["lens"]["sha256"]}, "only the named files are fetched"
+    published = (tmp_path / "results/gpt2-xl/published.csv").read_text()
+    assert "not run" in published
+    assert "agrees" not in published
+
+
+@pytest.mark.slow
+def test_the_default_model_from_a_hub_the_whole_workflow(tmp_path, tmp_path_factory):
+    small_hub(tmp_path, layers=48)
+    run_on_hub(tmp_path)
+    verdicts = json.loads((tmp_path / "results/gpt2-xl/verification.json").read_text())
+    assert verdicts["passed"]
+    assert verdicts["published"]["status"] == "not run"
+    assert {checks["pins"]["status"] for checks in verdicts["experiments"].values()} == {"not run"}
+    assert {checks["second_opinion"]["status"] for checks in verdicts["experiments"].values()} == {"agrees"}
+    assert "GPT-2 steering through the tuned lens: `gpt2-xl`" in (tmp_path / "report/gpt2-xl/report.md").read_text()
+    assert "#step-second_opinion" in (tmp_path / "results/gpt2-xl/ro-crate-metadata.json").read_text()
+    assert crate_faults(tmp_path / "results/gpt2-xl", tmp_path_factory.mktemp("scratch")) == []
+
+
+def test_what_only_the_model_can_tell_is_one_sentence_on_screen_and_in_the_log(mine):
+    text = (mine / "mine.yaml").read_text()
+    (mine / "bad.yaml").write_text(text.replace("layer: 3", "layer: 7"))
+    result = snakemake(mine, TARGET, "--configfile", str(mine / "bad.yaml"), fails=True)
+    sentence = "steering.layer: 7 is too large; this model has layers 0 to 6"
+    assert sentence in result.stderr
+    assert (mine / "logs/mine/my_vector/measure.log").read_text() == sentence + "\n"
+    assert "Traceback" not in result.stdout + result.stderr
