@@ -21,7 +21,7 @@ from replication.base import paths
 from replication.base.errors import UserError
 from replication.figures.captions import caption_file
 from replication.workflow import locks, snakefile
-from replication.workflow.code_digest import digest
+from replication.workflow.snakefile import step
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -35,17 +35,13 @@ container: "docker://python:3.11-slim"
 
 
 try:
-    snakefile.check(config, [Path(file) for file in workflow.configfiles])
-    # While this is parsed, Snakemake does not yet say which files are asked for.
-    snakefile.check_targets(config, sys.argv[1:])
-    snakefile.complete(config)
+    # While this is parsed, Snakemake does not yet say which files are asked for: the command line does.
+    snakefile.prepare(config, [Path(file) for file in workflow.configfiles], sys.argv[1:])
 except UserError as error:
     raise WorkflowError(str(error))
 
 # The interpreter that runs Snakemake, and the package of this checkout, run the steps.
-shell.prefix(
-    snakefile.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir))
-)
+shell.prefix(snakefile.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir)))
 
 # Snakemake's own lock outlives a kill; what a dead run left is removed before this one looks at it.
 locks.remove_stale()
@@ -57,39 +53,36 @@ onstart:
 
 MODEL = config["model"]
 EXPERIMENTS = list(config["experiments"])
-ARITHMETIC = ["--numerics", config["numerics"], "--device", config["device"]]
+# One thread whatever --cores says: the thread count is part of what the numbers were measured under.
+ARITHMETIC = ["--numerics", config["numerics"], "--device", config["device"], "--threads", "1"]
 
 CONTROLS = snakefile.control_tables(config)
 CONTROL_TABLES = [paths.CONTROL_TABLES[name] for name in CONTROLS]
 CONTROL_OPTIONS = ["--control-settings", snakefile.as_json(config["controls"])]
-CONTROL_OPTIONS += ARITHMETIC
 CONTROL_KINDS = {name: snakefile.control_kinds(config, name) for name in EXPERIMENTS}
 SWEEP_JOBS = config["controls"]["sweep_jobs"]
 # A sweep in one piece shares a process with the other controls; one that is split, or not in the report, has its own.
 SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
-CONTROL_FIGURES = [
-    f"{name}/{kind}" for name in EXPERIMENTS for kind in CONTROL_KINDS[name]
-]
-TOGETHER = ["random_vectors", "prompts"] + ([] if SWEEP_ALONE else ["sweep"])
+CONTROL_PAIRS = [(name, kind) for name in EXPERIMENTS for kind in CONTROL_KINDS[name]]
+TABLES_TOGETHER = ["random_vectors", "prompts"] + ([] if SWEEP_ALONE else ["sweep"])
 
 
 def of_every_experiment(*patterns):
     return expand(patterns, experiment=EXPERIMENTS, model="{model}")
 
 
-def settings_of_experiment(wildcards):
-    return snakefile.as_json(config["experiments"][wildcards.experiment])
+def experiment(wildcards):
+    """Name and settings of an experiment, for a step that measures it."""
+    return [wildcards.experiment, "--settings", snakefile.as_json(config["experiments"][wildcards.experiment])]
 
 
-def in_report(file, caption, category, **labels):
+def part_of_sweep(wildcards):
+    return ["--part", wildcards.part, "--parts", wildcards.parts]
+
+
+def in_report(file, caption, category="Tables", **labels):
     """A file that `snakemake --report` shows; of labels with two values it makes a switch."""
-    return report(
-        file,
-        caption=caption_file(caption),
-        category=category,
-        subcategory="{model}",
-        labels=labels,
-    )
+    return report(file, caption=caption_file(caption), category=category, subcategory="{model}", labels=labels)
 
 
 def figure_in_report(kind, experiment="{experiment}", category="Figures"):
@@ -138,17 +131,12 @@ rule sweep:
 
 rule pdf:
     input:
-        expand(
-            paths.figure("{kind}", paths.PRINT),
-            model=MODEL,
-            experiment=EXPERIMENTS,
-            kind=paths.KINDS,
-        ),
+        expand(paths.figure("{kind}", paths.PRINT), model=MODEL, experiment=EXPERIMENTS, kind=paths.KINDS),
         expand(paths.control_figures(CONTROL_KINDS, [paths.PRINT]), model=MODEL),
     localrule: True
 
 
-# Every step is named like its rule. Its code enters as a digest, for Snakemake sees only the command line.
+# `step` gives a job its arguments, and a digest of its code: Snakemake sees only the command line.
 
 
 rule weights:
@@ -160,19 +148,35 @@ rule weights:
         "logs/{model}/weights.log",
     benchmark:
         "logs/{model}/weights.benchmark.tsv"
+    threads: 1
     resources:
         mem_mb=snakefile.memory,
         runtime=240,
     params:
-        code=digest("weights"),
-        settings=lambda w: snakefile.as_json(config["models"][w.model]),
+        **step("weights", lambda w: ["--settings", snakefile.as_json(config["models"][w.model])]),
     message:
-        "Getting and checking the files of {wildcards.model}"
+        "{rule} of {wildcards}"
     shell:
-        "python -m replication step --log {log:q} {rule} {wildcards.model:q} --settings {params.settings:q}"
+        "python -m replication step --log {log:q} {params.arguments:q}"
 
 
-rule measure:
+# The steps on tables; they load no model.
+rule claims:
+    input:
+        tables=of_every_experiment(paths.LOSSES, paths.TOP10, paths.RECORD),
+    output:
+        claims=in_report(paths.CLAIMS, "claims", table="what the post says"),
+    log:
+        "logs/{model}/claims.log",
+    params:
+        **step("claims", EXPERIMENTS),
+    message:
+        "{rule} of {wildcards}"
+    shell:
+        "python -m replication step --log {log:q} {params.arguments:q}"
+
+
+use rule weights as measure with:
     input:
         verified=paths.VERIFIED,
     output:
@@ -185,35 +189,19 @@ rule measure:
         "logs/{model}/{experiment}/measure.log",
     benchmark:
         "logs/{model}/{experiment}/measure.benchmark.tsv"
-    # One thread whatever --cores says: the thread count is part of what the numbers were measured under.
-    threads: 1
-    resources:
-        mem_mb=snakefile.memory,
-        runtime=240,
     params:
-        code=digest("measure"),
-        settings=settings_of_experiment,
-        options=ARITHMETIC,
-    message:
-        "Measuring {wildcards.experiment} on {wildcards.model}"
-    shell:
-        "python -m replication step --log {log:q} {rule} {wildcards.model:q} {wildcards.experiment:q}"
-        " --settings {params.settings:q} {params.options:q} --threads {threads}"
+        **step("measure", experiment, ARITHMETIC),
 
 
 use rule measure as controls with:
     output:
-        [paths.CONTROL_TABLES[name] for name in TOGETHER],
+        [paths.CONTROL_TABLES[name] for name in TABLES_TOGETHER],
     log:
         "logs/{model}/{experiment}/controls.log",
     benchmark:
         "logs/{model}/{experiment}/controls.benchmark.tsv"
     params:
-        code=digest("controls"),
-        settings=settings_of_experiment,
-        options=CONTROL_OPTIONS + [f"--table={name}" for name in TOGETHER],
-    message:
-        "Steering {wildcards.experiment} on {wildcards.model} beyond the post"
+        **step("controls", experiment, CONTROL_OPTIONS, [f"--table={t}" for t in TABLES_TOGETHER], ARITHMETIC),
 
 
 if SWEEP_ALONE:
@@ -226,33 +214,20 @@ if SWEEP_ALONE:
         benchmark:
             "logs/{model}/{experiment}/sweep-{part}-of-{parts}.benchmark.tsv"
         params:
-            code=digest("sweep_part"),
-            settings=settings_of_experiment,
-            options=lambda w: [*CONTROL_OPTIONS, "--part", w.part, "--parts", w.parts],
-        message:
-            "Sweeping {wildcards.experiment} on {wildcards.model}: part {wildcards.part} of {wildcards.parts}"
+            **step("sweep_part", experiment, CONTROL_OPTIONS, part_of_sweep, ARITHMETIC),
 
-    rule join_sweep:
+    use rule claims as join_sweep with:
         input:
-            parts=expand(
-                paths.SWEEP_PART,
-                part=range(SWEEP_JOBS),
-                parts=SWEEP_JOBS,
-                allow_missing=True,
-            ),
+            parts=expand(paths.SWEEP_PART, part=range(SWEEP_JOBS), parts=SWEEP_JOBS, allow_missing=True),
         output:
             sweep=paths.SWEEP,
         log:
             "logs/{model}/{experiment}/join_sweep.log",
         params:
-            code=digest("join_sweep"),
-            parts=SWEEP_JOBS,
-        shell:
-            "python -m replication step --log {log:q} {rule} {wildcards.model:q} {wildcards.experiment:q}"
-            " --parts {params.parts:q}"
+            **step("join_sweep", lambda w: [w.experiment, "--parts", SWEEP_JOBS]),
 
 
-rule second_opinion:
+use rule weights as second_opinion with:
     input:
         verified=paths.VERIFIED,
         records=of_every_experiment(paths.RECORD),
@@ -262,20 +237,11 @@ rule second_opinion:
         "logs/{model}/second_opinion.log",
     benchmark:
         "logs/{model}/second_opinion.benchmark.tsv"
-    threads: 1
-    resources:
-        mem_mb=snakefile.memory,
-        runtime=240,
     params:
-        code=digest("second_opinion"),
-        experiments=EXPERIMENTS,
-        options=ARITHMETIC,
-    shell:
-        "python -m replication step --log {log:q} {rule} {wildcards.model:q} {params.experiments:q}"
-        " {params.options:q} --threads {threads}"
+        **step("second_opinion", EXPERIMENTS, ARITHMETIC),
 
 
-use rule second_opinion as published_values with:
+use rule weights as published_values with:
     input:
         verified=paths.VERIFIED,
     output:
@@ -285,12 +251,10 @@ use rule second_opinion as published_values with:
     benchmark:
         "logs/{model}/published_values.benchmark.tsv"
     params:
-        code=digest("published_values"),
-        experiments=[],
-        options=ARITHMETIC,
+        **step("published_values", ARITHMETIC),
 
 
-rule figures:
+use rule claims as figures with:
     input:
         verified=paths.VERIFIED,
         losses=paths.LOSSES,
@@ -299,88 +263,43 @@ rule figures:
         logit_lens=paths.LOGIT_LENS,
         record=paths.RECORD,
     output:
-        summary=in_report(
-            paths.SUMMARY,
-            "summary",
-            "Tables",
-            table="loss by token",
-            experiment="{experiment}",
-        ),
+        summary=in_report(paths.SUMMARY, "summary", table="loss by token", experiment="{experiment}"),
         token_tables=paths.TOKEN_TABLES,
         figures=[figure_in_report(kind) for kind in paths.KINDS],
         vector_graphics=[paths.figure(kind, "svg") for kind in paths.KINDS],
-        interactive=in_report(
-            paths.INTERACTIVE,
-            "interactive",
-            "Interactive pages",
-            experiment="{experiment}",
-        ),
+        interactive=in_report(paths.INTERACTIVE, "interactive", "Interactive pages", experiment="{experiment}"),
     log:
         "logs/{model}/{experiment}/figures.log",
     params:
-        code=digest("figures"),
-    message:
-        "Drawing {wildcards.experiment} on {wildcards.model}"
-    shell:
-        "python -m replication step --log {log:q} {rule} {wildcards.model:q} {wildcards.experiment:q}"
+        **step("figures", lambda w: [w.experiment]),
 
 
-rule figure_for_print:
+use rule claims as figure_for_print with:
     input:
-        lambda w: (paths.REPORTED | paths.BEYOND | {"post_centred": paths.LOSSES})[
-            w.kind
-        ],
+        lambda w: (paths.REPORTED | paths.BEYOND | {"post_centred": paths.LOSSES})[w.kind],
         record=paths.RECORD,
     output:
         paths.figure("{kind}", paths.PRINT),
     log:
         "logs/{model}/{experiment}/{kind}_for_print.log",
     params:
-        code=digest("draw"),
-        figures=lambda w: [f"{w.experiment}/{w.kind}"],
-        formats=f"--format={paths.PRINT}",
-    shell:
-        "python -m replication step --log {log:q} draw {wildcards.model:q} {params.figures:q} {params.formats:q}"
+        **step("figure_for_print", lambda w: [w.experiment, w.kind]),
 
 
 # An experiment has only those that the configuration asks for, and that it has key tokens or prompts for.
 if any(CONTROL_KINDS.values()):
 
-    rule control_figures:
+    use rule claims as control_figures with:
         input:
             records=of_every_experiment(paths.RECORD),
             tables=of_every_experiment(*CONTROL_TABLES),
         output:
-            figures=[
-                figure_in_report(kind, name, "Beyond the post")
-                for name, kinds in CONTROL_KINDS.items()
-                for kind in kinds
-            ],
+            figures=[figure_in_report(kind, name, "Beyond the post") for name, kind in CONTROL_PAIRS],
             vector_graphics=paths.control_figures(CONTROL_KINDS, ["svg"]),
         log:
             "logs/{model}/control_figures.log",
         params:
-            code=digest("draw"),
-            figures=CONTROL_FIGURES,
-            formats=[f"--format={name}" for name in paths.FORMATS],
-        message:
-            "Drawing the controls of {wildcards.model}"
-        shell:
-            "python -m replication step --log {log:q} draw {wildcards.model:q} {params.figures:q} {params.formats:q}"
-
-
-rule claims:
-    input:
-        tables=of_every_experiment(paths.LOSSES, paths.TOP10, paths.RECORD),
-    output:
-        claims=in_report(paths.CLAIMS, "claims", "Tables", table="what the post says"),
-    log:
-        "logs/{model}/claims.log",
-    params:
-        code=digest("claims"),
-        arguments=EXPERIMENTS,
-    shell:
-        "python -m replication step --log {log:q} {rule} {wildcards.model:q} {params.arguments:q}"
+            **step("control_figures", [f"{name}/{kind}" for name, kind in CONTROL_PAIRS]),
 
 
 use rule claims as judge_controls with:
@@ -388,14 +307,11 @@ use rule claims as judge_controls with:
         records=of_every_experiment(paths.RECORD),
         tables=of_every_experiment(*CONTROL_TABLES),
     output:
-        controls=in_report(
-            paths.CONTROLS, "controls", "Tables", table="beyond the post"
-        ),
+        controls=in_report(paths.CONTROLS, "controls", table="beyond the post"),
     log:
         "logs/{model}/judge_controls.log",
     params:
-        code=digest("judge_controls"),
-        arguments=EXPERIMENTS + [f"--table={name}" for name in CONTROLS],
+        **step("judge_controls", EXPERIMENTS, [f"--table={name}" for name in CONTROLS]),
 
 
 use rule claims as verification with:
@@ -405,14 +321,11 @@ use rule claims as verification with:
         published=paths.PUBLISHED,
         pins=lambda w: snakefile.existing_pins(w.model, EXPERIMENTS),
     output:
-        verification=in_report(
-            paths.VERIFICATION, "verification", "Tables", table="verification"
-        ),
+        verification=in_report(paths.VERIFICATION, "verification", table="verification"),
     log:
         "logs/{model}/verification.log",
     params:
-        code=digest("verification"),
-        arguments=EXPERIMENTS,
+        **step("verification", EXPERIMENTS),
 
 
 use rule claims as report with:
@@ -430,8 +343,7 @@ use rule claims as report with:
     log:
         "logs/{model}/report.log",
     params:
-        code=digest("report"),
-        arguments=EXPERIMENTS,
+        **step("report", EXPERIMENTS),
 
 
 use rule claims as verdict with:
@@ -444,8 +356,7 @@ use rule claims as verdict with:
     log:
         "logs/{model}/verdict.log",
     params:
-        code=digest("verdict"),
-        arguments=[],
+        **step("verdict"),
 
 
 use rule claims as provenance with:
@@ -458,8 +369,7 @@ use rule claims as provenance with:
     log:
         "logs/{model}/provenance.log",
     params:
-        code=digest("provenance"),
-        arguments=EXPERIMENTS,
+        **step("provenance", EXPERIMENTS),
 
 
 use rule claims as crate with:
@@ -474,8 +384,7 @@ use rule claims as crate with:
     log:
         "logs/{model}/crate.log",
     params:
-        code=digest("crate"),
-        arguments=EXPERIMENTS,
+        **step("crate", EXPERIMENTS),
 
 
 rule pin:
@@ -490,7 +399,7 @@ rule pin:
     params:
         arguments=[MODEL, *EXPERIMENTS],
     shell:
-        "python -m replication step --log {log:q} {rule} {params.arguments:q}"
+        "python -m replication step --log {log:q} pin {params.arguments:q}"
 
 
 rule index:

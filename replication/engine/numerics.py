@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import sys
+from typing import Any
 
 from replication.base.config import FAST, PORTABLE
 
@@ -13,6 +14,10 @@ SETTINGS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CB
 MULTIPLE = 16
 """Rows of a product are padded to a multiple of this. With fewer or other numbers of rows, kernels treat rows at the
 edge otherwise, and a row's last bits depend on where it stands; with up to four threads, 16 is the least that helps."""
+
+
+_LIBRARIES = ("Math Kernel", "MKL-DNN", "oneDNN", "OpenMP", "LAPACK", "CPU capability", "CUDA Runtime", "CuDNN", "HIP")
+"""What a line of torch's summary names if it is about a library."""
 
 
 def prepare(mode: str, threads: int) -> None:
@@ -68,3 +73,16 @@ def build() -> str:
     found = {name: re.search(pattern, told) for name, pattern in libraries.items()}
     versions = [f"{name} {match[1]} ({match[2]})" for name, match in found.items() if match]
     return ", ".join([f"torch {torch.__version__} ({str(torch.version.git_version)[:10]})", *versions])
+
+
+def torch_facts() -> dict[str, Any]:
+    """Threads, accelerator, and how torch was built, by the lines of its own summary that name libraries."""
+    import torch
+
+    lines = [line.strip(" -") for line in torch.__config__.show().splitlines()]
+    named = [line for line in lines if any(name in line for name in _LIBRARIES) and not line.startswith("Build")]
+    return {
+        "threads unless told otherwise": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        **{f"build, {i}": line for i, line in enumerate(named, start=1)},
+    }

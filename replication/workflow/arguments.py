@@ -15,4 +15,3 @@ ControlSettings = Annotated[str, typer.Option(help="The configuration's `control
 Tables = Annotated[list[str], typer.Option("--table", help="random_vectors, prompts or sweep; repeatable.")]
 Part = Annotated[int, typer.Option(min=0, help="Which part of the sweep, from 0 on.")]
 Parts = Annotated[int, typer.Option(min=1, help="Number of parts.")]
-Formats = Annotated[list[str], typer.Option("--format", help="png, svg or pdf; repeatable.")]

@@ -34,21 +34,27 @@ def digest(step: str) -> str:
     Args:
         step: Name of its function in `STEPS`.
     """
-    module = next(name for name in STEPS if step in _module(name).definitions)
-    reached: set[Target] = set()
-    waiting: list[Target] = [(module, step)]
-    while waiting:
-        target = waiting.pop()
-        if target not in reached:
-            reached.add(target)
-            waiting += [_origin(found) for found in _reached_from(target)]
+    targets = reached(step)
     total = hashlib.sha256()
-    data = {file for target in reached for file in _data(target)}
-    for target in sorted(reached):
+    data = {file for target in targets for file in _data(target)}
+    for target in sorted(targets):
         total.update(f"{target} {_form(target)}\n".encode())
     for file in sorted(data):
         total.update(f"{file.relative_to(REPOSITORY)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def reached(step: str) -> set[Target]:
+    """Every definition that a step's function reaches by name, itself among them."""
+    module = next(name for name in STEPS if step in _module(name).definitions)
+    targets: set[Target] = set()
+    waiting: list[Target] = [(module, step)]
+    while waiting:
+        target = waiting.pop()
+        if target not in targets:
+            targets.add(target)
+            waiting += [_origin(each) for each in _reached_from(target)]
+    return targets
 
 
 class _Module(NamedTuple):
@@ -149,7 +155,9 @@ def _data(target: Target) -> frozenset[Path]:
         beside = module.path.parent / text
         if beside.is_dir():
             found |= {file for file in beside.iterdir() if file.is_file()}
-        found |= {file for file in (beside, REPOSITORY / text) if file.is_file()}
+        # Of the repository only its top folder and docs: what a run makes below the others is no code.
+        above = REPOSITORY / text if text.rpartition("/")[0] in ("", "docs") else beside
+        found |= {file for file in (beside, above) if file.is_file()}
     return frozenset(found)
 
 

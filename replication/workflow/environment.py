@@ -3,7 +3,6 @@
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from replication.base.files import read_json
 from replication.base.paths import VERIFIED
@@ -19,8 +18,6 @@ PRIVATE_SETTINGS = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE")
 _INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile")
 """Instruction sets, as Linux names them, that decide which kernels run."""
 
-_LIBRARIES = ("Math Kernel", "MKL-DNN", "oneDNN", "OpenMP", "LAPACK", "CPU capability", "CUDA Runtime", "CuDNN", "HIP")
-
 
 def environment() -> str:
     """The environment as a fenced block of Markdown, one fact a line."""
@@ -32,7 +29,7 @@ def environment() -> str:
             "uncommitted changes": "yes" if now["uncommitted_changes"] else "no",
         },
         "machine": now["machine"] | {"cores": os.cpu_count(), "instructions": _instructions()},
-        "torch": _torch(),
+        "torch": numerics.torch_facts(),
         "settings": _settings(),
         "versions": {name: _version(**found) for name, found in now["versions"].items()},
         **_files(),
@@ -57,19 +54,6 @@ def _instructions() -> str:
         return "not known on this system"
     flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features"))), [])
     return ", ".join(name for name in _INSTRUCTIONS if name in flags) or "none of " + ", ".join(_INSTRUCTIONS)
-
-
-def _torch() -> dict[str, Any]:
-    """How torch was built, by the lines of its own summary that name libraries, and what it finds here."""
-    import torch
-
-    summary = [line.strip(" -") for line in torch.__config__.show().splitlines()]
-    told = [line for line in summary if any(name in line for name in _LIBRARIES) and not line.startswith("Build")]
-    return {
-        "threads unless told otherwise": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        **{f"build, {i}": line for i, line in enumerate(told, start=1)},
-    }
 
 
 def _settings() -> dict[str, str]:

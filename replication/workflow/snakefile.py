@@ -11,6 +11,18 @@ from replication.base import paths
 from replication.base.errors import UserError
 from replication.base.paths import PACKAGE, REPOSITORY, SCHEMA
 from replication.base.strict_yaml import read_yaml
+from replication.workflow.code_digest import digest
+
+
+def prepare(config: dict[str, Any], files: Iterable[Path], targets: Iterable[str]) -> None:
+    """Checks the configuration of a Snakemake run and what it is asked for, and adds the defaults.
+
+    Raises:
+        UserError: One sentence: key, value, what would be right.
+    """
+    check(config, files)
+    check_targets(config, targets)
+    complete(config)
 
 
 def check(config: dict[str, Any], files: Iterable[Path]) -> None:
@@ -30,6 +42,7 @@ def check(config: dict[str, Any], files: Iterable[Path]) -> None:
         from replication.base.config import checked
 
         checked(config)
+        _check_installed()
         return
     import jsonschema
 
@@ -40,6 +53,15 @@ def check(config: dict[str, Any], files: Iterable[Path]) -> None:
     if fault is not None:
         message = fault.message if len(fault.message) <= 500 else f"{fault.message[:497]}..."
         raise UserError(f"{'.'.join(map(str, fault.path)) or 'configuration'}: {message}")
+
+
+def _check_installed() -> None:
+    """A run ends before it starts where the second opinion could not be asked."""
+    if find_spec("torch") and not (find_spec("tuned_lens") and find_spec("transformers")):
+        raise UserError(
+            "every run asks tuned-lens for a second opinion, and it is not installed: "
+            "type `make env`, or python -m pip install 'gpt2-steering-tuned-lens[second-opinion]'"
+        )
 
 
 def complete(config: dict[str, Any]) -> None:
@@ -81,6 +103,21 @@ def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:
         if folder == "results" and len(parts) > 2 and parts[1] not in config["experiments"]:
             known = ", ".join(config["experiments"])
             raise UserError(f"{target}: no experiment is called {parts[1]!r}; the experiments are {known}")
+
+
+def step(name: str, *given: Any) -> dict[str, Any]:
+    """The parameters of a job's rule: `arguments` on its command line, and `code`, the digest of what it runs.
+
+    Args:
+        name: Name of the step.
+        given: Lists of what follows the step and its model, or functions of the wildcards that give such a list.
+    """
+
+    def arguments(wildcards: Any) -> list[str]:
+        parts = (part(wildcards) if callable(part) else part for part in given)
+        return [name, wildcards.model, *(str(each) for part in parts for each in part)]
+
+    return {"code": digest(name), "arguments": arguments}
 
 
 def as_json(part: Any) -> str:

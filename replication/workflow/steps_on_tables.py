@@ -15,10 +15,12 @@ from replication.base.paths import (
     CLAIMS,
     CONTROL_TABLES,
     CONTROLS,
+    FORMATS,
     LOSSES,
     PIN_PROVENANCE,
     PIN_RECORD,
     PINS,
+    PRINT,
     PROVENANCE,
     RECORD,
     REPORT,
@@ -34,7 +36,7 @@ from replication.base.paths import (
     path,
     token_table,
 )
-from replication.workflow.arguments import ExperimentName, ExperimentNames, Formats, ModelName, Parts, Tables
+from replication.workflow.arguments import ExperimentName, ExperimentNames, ModelName, Parts, Tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,8 +45,9 @@ if TYPE_CHECKING:
 def add_to(app: typer.Typer) -> None:
     """Adds the steps to the command line."""
     for step in (
-        join_sweep, judge_controls, claims, verification, verdict, figures, draw, report, provenance, crate, pin,
-    ):  # fmt: skip
+        *(join_sweep, judge_controls, claims, verification, verdict),
+        *(figures, figure_for_print, control_figures, report, provenance, crate, pin),
+    ):
         app.command(name=step.__name__)(step)
 
 
@@ -124,17 +127,22 @@ def figures(model: ModelName, experiment: ExperimentName) -> None:
     interactive.draw(model, experiment)
 
 
-def draw(
-    model: ModelName,
-    names: Annotated[list[str], typer.Argument(help="EXPERIMENT/KIND")],
-    format: Formats,
+def figure_for_print(
+    model: ModelName, experiment: ExperimentName, kind: Annotated[str, typer.Argument(help="Kind of figure.")]
 ) -> None:
-    """Draws single figures, each named by experiment and kind."""
+    """Draws one figure of an experiment as PDF."""
+    from replication.figures.draw import draw_one
+
+    draw_one(kind, model, experiment, (PRINT,))
+
+
+def control_figures(model: ModelName, names: Annotated[list[str], typer.Argument(help="EXPERIMENT/KIND")]) -> None:
+    """Draws the controls' figures, each named by experiment and kind."""
     from replication.figures.draw import draw_one
 
     for name in names:
         experiment, kind = name.split("/")
-        draw_one(kind, model, experiment, format)
+        draw_one(kind, model, experiment, FORMATS)
 
 
 def report(model: ModelName, experiments: ExperimentNames) -> None:

@@ -66,9 +66,7 @@ def test_every_token_of_gpt2_survives(tmp_path, random_loaded: Loaded):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_number_that_is_not_finite_is_refused_with_its_cell(tmp_path, value):
     table = opinion(np.float32([1, value, 2]))
-    with pytest.raises(
-        UserError, match=r"column loss is -?(nan|inf) at condition steered, layer output, position 1;"
-    ):
+    with pytest.raises(UserError, match=r"column loss is -?(nan|inf) at condition steered, layer output, position 1;"):
         tables.write(table, tables.SECOND_OPINION, tmp_path / "opinion.csv")
     assert list(tmp_path.iterdir()) == []
 

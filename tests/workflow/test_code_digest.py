@@ -1,0 +1,208 @@
+"""The digest of a step's code: what moves it, what does not, and that it covers what a step really runs."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from repository_copy import copied
+
+from replication.base.paths import REPOSITORY
+from replication.workflow import code_digest
+from replication.workflow.code_digest import digest
+
+ENGINE = {"measure", "controls", "sweep_part", "published_values"}
+STEPS = ENGINE | {
+    *("weights", "second_opinion", "join_sweep", "judge_controls", "claims", "verification", "verdict"),
+    *("figures", "figure_for_print", "control_figures", "report", "provenance", "crate"),
+}
+DRAWING = {"figures", "figure_for_print", "control_figures"}
+
+CHANGES = [
+    ("engine/lens.py", "entropy=-(p * log_p)", "entropy=-2 * (p * log_p)", {"measure", "published_values"}),
+    ("engine/gpt2.py", "0.044715", "0.044716", ENGINE),
+    ("engine/steering.py", 'PADDING = " "', 'PADDING = "."', ENGINE),
+    ("engine/numerics.py", '"COMPATIBLE"', '"AVX2"', ENGINE | {"second_opinion"}),
+    ("engine/controls.py", "directions / directions", "2 * directions / directions", {"controls"}),
+    ("engine/second_opinion.py", "entering[0] - entering[1]", "entering[1] - entering[0]", {"second_opinion"}),
+    ("engine/fit_checks.py", "names, shapes, float32", "names and shapes, float32", {"weights"}),
+    ("verification/claims.py", "FALL = 0.5", "FALL = 0.6", {"claims", "report"}),
+    ("verification/published_numbers/gpt2.json", "{", " {", {"published_values"}),
+    ("figures/style.mplstyle", "svg", "svg", set()),
+    ("figures/style.mplstyle", "\n", "\n\n", DRAWING),
+    ("report/sections/claims.md.jinja", "\n", "\n\n", {"report"}),
+    ("report/page_template/page.css", "\n", "\n\n", {"report"}),
+    ("figures/interactive_page/address.js", "\n", "\n\n", {"figures"}),
+    ("figures/caption_texts/kl.rst", "\n", "\n\n", {"report"}),
+    ("../docs/method.md", "\n", "\n\n", {"report"}),
+    ("../CITATION.cff", "\n", "\n\n", {"report"}),
+    ("base/paths.py", "{experiment}/top10.csv", "{experiment}/top.csv", None),
+    # What is said to people moves nothing.
+    ("engine/measure.py", "is too large; this model has layers", "is beyond the last; this model has layers", set()),
+    ("engine/steering.py", "it must stay below", "keep it below", set()),
+    ("engine/published_values.py", 'desc="published values"', 'desc="values of others"', set()),
+    ("workflow/arguments.py", "Name of the model in config.yaml.", "The model's name in config.yaml.", set()),
+    ("engine/lens.py", '"""Residual stream ->', '"""From the residual stream ->', set()),
+    ("engine/lens.py", "\n\ndef centred", "\n\n# A remark.\n\n\ndef centred", set()),
+    ("base/config.py", '"""SHA-256, 64 hexadecimal digits, of', '"""The SHA-256 of', set()),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture
+def digests(copy: Path, monkeypatch: pytest.MonkeyPatch):
+    """A function that gives the digests of all steps of the copy as it is now."""
+    monkeypatch.setattr(code_digest, "PACKAGE", copy / "replication")
+    monkeypatch.setattr(code_digest, "REPOSITORY", copy)
+
+    def forget() -> None:
+        for cached in ("_module", "_reached_from", "_form", "_data"):
+            getattr(code_digest, cached).cache_clear()
+
+    def now() -> dict[str, str]:
+        forget()
+        return {step: digest(step) for step in STEPS}
+
+    yield now
+    forget()
+
+
+def test_a_copy_elsewhere_has_the_same_digests(digests):
+    there = digests()
+    command = "import sys; from replication.workflow.code_digest import digest; print(*map(digest, sys.argv[1:]))"
+    here = subprocess.check_output([sys.executable, "-c", command, *STEPS], cwd=REPOSITORY, text=True).split()
+    assert there == dict(zip(STEPS, here, strict=True))
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), CHANGES, ids=[f"{f}:{o[:20]}" for f, o, *_ in CHANGES])
+def test_a_change_moves_the_steps_that_it_reaches_and_no_other(copy, digests, file, old, new, expected):
+    path = copy / "replication" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    before = digests()
+    try:
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        after = digests()
+    finally:
+        path.write_text(text, encoding="utf-8")
+    moved = {step for step in STEPS if before[step] != after[step]}
+    if expected is None:  # a path that many use
+        assert {"measure", "claims"} <= moved
+        assert not moved & {"weights", "verdict", "second_opinion"}
+    else:
+        assert moved == expected
+
+
+SAMPLE = '''
+"""A docstring."""
+from math import pi
+@decorated(1, key="a")
+def f(x: int, /, y=2.5, *rest, z: "str" = 'it\\'s', **more) -> None:
+    """Another."""
+    text = f"{x!r:>{y}} and {z['a']} {{}} {x + 1:.3f}" "joined"
+    if (n := len(rest)) > 1e-5 and not y or x is None:
+        raise ValueError(f"{x} is wrong") from None
+    match x:
+        case {"a": [1, *_], **others} if n: pass
+        case C(k=v) | None: pass
+    with open("a") as one, (yield): return [*(i for i in rest if i), lambda a: -a ** 2, b"\\x00", ..., 1j, True]
+    try: x @= y[1:, ::2]
+    except* OSError as error: del x
+async def g(): return await g()
+'''
+
+
+EXPECTED = "75dec37a432bb34a"
+
+
+def test_the_form_is_the_same_on_every_python():
+    """The number was made with Python 3.11; 3.12, 3.13 and 3.14 give it too."""
+    tree = code_digest._Silent().visit(ast.parse(SAMPLE))
+    assert "wrong" not in code_digest._shape(tree)
+    assert "docstring" not in code_digest._shape(tree)
+    assert code_digest.hashlib.sha256(code_digest._shape(tree).encode()).hexdigest()[:16] == EXPECTED
+
+
+WATCHED = """
+import json, sys
+ran = set()
+def watch(frame, event, _):
+    module = frame.f_globals.get("__name__", "")
+    # A class is made when its module is imported, whether or not it is used: only functions count (CO_OPTIMIZED).
+    if event == "call" and module.startswith("replication.") and frame.f_code.co_flags & 1:
+        name = frame.f_code.co_qualname.split(".")[0]
+        if not name.startswith(("<", "__")):
+            ran.add((module, name))
+from replication.workflow.cli import app
+sys.setprofile(watch)
+try:
+    app(sys.argv[2:], standalone_mode=False)
+finally:
+    sys.setprofile(None)
+    with open(sys.argv[1], "w") as file:
+        json.dump(sorted(ran), file)
+"""
+
+
+def ran(folder: Path, *arguments: str) -> set[tuple[str, str]]:
+    """Definitions of the package that a step called, by module and name, watched while it ran."""
+    command = [sys.executable, "-c", WATCHED, str(folder / "ran.json"), "step", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    return {tuple(each) for each in json.loads((folder / "ran.json").read_text())}
+
+
+ARITHMETIC = ["--numerics", "portable", "--device", "cpu", "--threads", "1"]
+MODEL = {"folder": "replication/miniature/model", "lens_folder": "replication/miniature/lens"}
+EXPERIMENT = {
+    "title": "E",
+    "prompt": "I think you're a cunt",
+    "steering": {"layer": 20, "coefficient": 10, "added": "Anger", "subtracted": "Calm"},
+    "key_tokens": [" cunt"],
+    "more_prompts": {"target": " cunt", "contrast": " genius", "neutral": ["My neighbor is a"]},
+}
+CONTROLS = {"random_vectors": 2, "sweep_multiples": [0, 1], "sweep_jobs": 24}
+CONTROL_SETTINGS = ["--settings", json.dumps(EXPERIMENT), "--control-settings", json.dumps(CONTROLS)]
+
+RUN = [
+    ["weights", "m", "--settings", json.dumps(MODEL)],
+    ["measure", "m", "e", "--settings", json.dumps(EXPERIMENT), *ARITHMETIC],
+    ["controls", "m", "e", *CONTROL_SETTINGS, "--table=random_vectors", "--table=prompts", *ARITHMETIC],
+    ["second_opinion", "m", "e", *ARITHMETIC],
+    ["published_values", "m", *ARITHMETIC],
+    ["figures", "m", "e"],
+    ["control_figures", "m", "e/random_vectors", "e/prompts"],
+    ["claims", "m", "e"],
+    ["judge_controls", "m", "e", "--table=random_vectors", "--table=prompts"],
+    ["verification", "m", "e"],
+    ["report", "m", "e"],
+    ["verdict", "m"],
+    ["provenance", "m", "e"],
+    ["crate", "m", "e"],
+]
+
+UNTOUCHED = ("replication.workflow.cli", "replication.base.progress")
+"""Modules that a step runs and that no result depends on."""
+
+
+def uncovered(folder: Path, arguments: list[str]) -> set[tuple[str, str]]:
+    reached = code_digest.reached(arguments[0])
+    return {each for each in ran(folder, *arguments) if each[0] not in UNTOUCHED and each not in reached}
+
+
+def test_measuring_runs_no_definition_that_its_digest_does_not_cover(tmp_path):
+    for arguments in RUN[:2]:
+        assert uncovered(tmp_path, arguments) == set()
+
+
+@pytest.mark.slow
+def test_no_step_runs_a_definition_that_its_digest_does_not_cover(tmp_path):
+    for arguments in RUN:
+        assert uncovered(tmp_path, arguments) == set(), arguments[0]
