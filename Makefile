@@ -22,7 +22,7 @@ help:
 	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
 	@echo "make true-size  the workflow on random weights of GPT-2 XL's size: time and memory"
 	@echo "make compare    time and memory against a plain loop of the same work, on such weights (SCRATCH=folder)"
-	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint"
+	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint, import-linter, deptry"
 
 # The stamp is made last, so an interrupted installation is repeated.
 env: $(VENV)/installed
@@ -32,7 +32,7 @@ $(VENV)/installed: pyproject.toml requirements.lock
 	@echo "Making the environment in $(VENV) (once; a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --require-hashes --no-deps --requirement requirements.lock
-	@$(PIP) --no-build-isolation --editable '.[test,dev]'
+	@$(PIP) --no-build-isolation --editable '.[second-opinion,test,dev]'
 	@touch $@
 
 # Only torch's builds for a GPU ask for these; pip takes them with torch, from the same index.
@@ -42,7 +42,7 @@ GPU_ONLY := triton cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparsel
 lock:
 	@test -x $(BIN)/uv || $(MAKE) env
 	@printf '%s\n' $(GPU_ONLY) | UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --no-config --quiet \
-		pyproject.toml --extra test --extra dev --no-emit-package torch --excludes /dev/stdin \
+		pyproject.toml --extra second-opinion --extra test --extra dev --no-emit-package torch --excludes /dev/stdin \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --output-file requirements.lock
 
 demo: env
@@ -57,7 +57,7 @@ test-all: env
 	@$(BIN)/python -m pytest --quiet
 
 portability: env
-	@$(BIN)/python -m pytest --quiet --capture=no tests/test_portability.py
+	@$(BIN)/python -m pytest --quiet --capture=no tests/engine/test_portability.py
 
 # Apart from the environment, whose versions they would change.
 validators: .validators/installed
@@ -85,3 +85,4 @@ compare: env
 lint: env
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check Snakefile
 	@$(BIN)/snakemake --lint
+	@$(BIN)/lint-imports && $(BIN)/deptry replication

@@ -11,6 +11,7 @@
 The steps are the workflow's own functions, so that its tables are these, bit for bit.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,8 +119,11 @@ def load(
         UserError: A file is missing or damaged, model and lens do not fit, or there is no such device.
     """
     numerics.prepare(PORTABLE, threads=1)
-    from replication.engine import fit_checks, loaded
-    from replication.weights.obtain import obtain
+    with warnings.catch_warnings():
+        # huggingface_hub's progress bars would like ipywidgets; we show none.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from replication.engine import fit_checks, loaded
+        from replication.weights.obtain import obtain
 
     folders = {"folder": str(Path(folder).resolve()), "lens_folder": str(Path(lens_folder).resolve())}
     name = name or Path(folders["folder"]).name

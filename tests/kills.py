@@ -39,10 +39,10 @@ COMMIT = "0" * 40
 STAGES = {
     "start": "",
     "download": "",
-    "measuring": "Measuring love_hate|Measuring anger",
-    "judging": "Asking tuned-lens|what others published|random vectors",
-    "drawing": "Drawing",
-    "report": "Compiling the report",
+    "measuring": "measure of",
+    "judging": "second_opinion of|published_values of|controls of",
+    "drawing": "figures of",
+    "report": "report of",
 }
 """A run's stages and the lines by which Snakemake announces them: a start has none, a download is seen at the hub."""
 

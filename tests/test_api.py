@@ -48,12 +48,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     steps = [
         ["weights", "miniature", "--settings", as_json(config["models"]["miniature"])],
         ["measure", "miniature", "love_hate", *measured, "--numerics", PORTABLE],
-        ["summary", "miniature", "love_hate"],
+        ["figures", "miniature", "love_hate"],
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for step in steps:
-            assert CliRunner().invoke(app, step, catch_exceptions=False).exit_code == 0
+            assert CliRunner().invoke(app, ["step", *step], catch_exceptions=False).exit_code == 0
     return folder
 
 

@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from replication.base.paths import REPOSITORY
+from replication.base.versions import tested_versions
 
 LOCK = (REPOSITORY / "requirements.lock").read_text()
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -35,7 +36,7 @@ def entries() -> list[tuple[Requirement, list[str]]]:
 def asked_for() -> list[Requirement]:
     """What pyproject.toml pins for the tested environment."""
     project = PROJECT["project"]
-    extras = [line for extra in ("test", "dev") for line in project["optional-dependencies"][extra]]
+    extras = [line for extra in ("second-opinion", "test", "dev") for line in project["optional-dependencies"][extra]]
     return requirements([*project["dependencies"], *extras])
 
 
@@ -57,12 +58,24 @@ def warn_of_other_versions(tested: dict[str, str]) -> None:
             warnings.warn(f"{name}: tested with {wanted}, here {installed}; make env installs the former", stacklevel=2)
 
 
-def test_every_pin_is_locked_as_pinned():
-    locked = {str(requirement.name): str(requirement.specifier) for requirement, _ in entries()}
-    pinned = {str(requirement.name): str(requirement.specifier) for requirement in asked_for()}
-    assert all(specifier.startswith("==") for specifier in pinned.values())
-    differ = {name for name in pinned if name not in UNLOCKED and locked.get(name) != pinned[name]}
-    assert not differ, "pyproject.toml and requirements.lock differ; run: make lock"
+def test_every_requirement_is_locked_within_its_range():
+    locked = {str(requirement.name): str(requirement.specifier).removeprefix("==") for requirement, _ in entries()}
+    asked = {str(requirement.name): requirement.specifier for requirement in asked_for()}
+    assert all(asked.values()), "a requirement without a range"
+    beyond = {name for name in asked if name not in UNLOCKED and not asked[name].contains(locked.get(name, "0"))}
+    assert not beyond, "pyproject.toml and requirements.lock differ; run: make lock"
+
+
+def test_torch_is_asked_for_by_one_version():
+    (torch,) = (requirement for requirement in asked_for() if requirement.name == "torch")
+    assert re.fullmatch(r"==[\d.]+", str(torch.specifier))
+
+
+def test_the_versions_that_a_report_names_are_the_locked_ones():
+    locked = {str(r.name): str(r.specifier).removeprefix("==") for r, _ in entries()} | {"torch": "2.13.0"}
+    tested = tested_versions()
+    assert {"torch", "tuned-lens", "transformers", "snakemake", "huggingface_hub"} <= set(tested)
+    assert all(locked[canonicalize_name(name)] == version for name, version in tested.items())
 
 
 def test_what_builds_the_package_is_locked():

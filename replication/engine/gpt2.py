@@ -49,7 +49,7 @@ class GPT2:
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
-        return self.tensors["wte.weight"].device
+        return self.unembedding.device
 
     def embedding(self, tokens: Tensor) -> Tensor:
         """What enters block 0 for token ids (b, t): token plus position embedding, (b, t, d)."""

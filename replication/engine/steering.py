@@ -1,6 +1,6 @@
 """Prompts -> tokens -> steering vector, and what it does to the residual stream.
 
-Residuals are those of the raw Hugging Face GPT-2. "Entering block i" is TransformerLens' blocks.i.hook_resid_pre.
+"Entering block i" is TransformerLens' blocks.i.hook_resid_pre, but with the mean over d_model left in.
 """
 
 import math

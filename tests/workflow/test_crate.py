@@ -36,7 +36,7 @@ from replication.workflow.snakemake_records import STORE, jobs
 MODEL, EXPERIMENT = "made-up", "love hate #1"
 WEIGHTS = {"model/model.safetensors": hashlib.sha256(b"weights").hexdigest()}
 
-OF_CONTROLS = (RANDOM_VECTORS, SWEEP, *(figure("random_vectors", name) for name in ("png", "svg", "pdf")))
+OF_CONTROLS = (RANDOM_VECTORS, SWEEP, *(figure("random_vectors", name) for name in ("png", "svg")))
 
 
 def remember(output: Path, rule: str, command: str, inputs: list[str], started: float, ended: float) -> None:

@@ -9,6 +9,7 @@ from run_snakemake import snakemake
 from replication.base.config import Configuration, Model, checked
 from replication.base.paths import REPOSITORY
 from replication.base.strict_yaml import read_yaml
+from replication.engine.gpt2_config import Config
 from replication.engine.loaded import load
 from replication.engine.measure import check, measure
 from replication.engine.tokenizer import Tokenizer
@@ -82,7 +83,7 @@ def test_numbers_stand_once_since_the_report_numbers_figures_by_them(configurati
 def test_they_come_beside_the_four(tmp_path):
     plan = snakemake(tmp_path, "-n", "--configfile", str(REPOSITORY / "more.yaml")).stdout
     for name in [*FOUR["experiments"], *MORE]:
-        assert f"Measuring {name} on gpt2-xl" in plan
+        assert f"measure of experiment={name},model=gpt2-xl" in plan
 
 
 def test_every_vector_fits_its_prompt_by_gpt2s_tokens(configuration, tmp_path):
@@ -91,7 +92,7 @@ def test_every_vector_fits_its_prompt_by_gpt2s_tokens(configuration, tmp_path):
     lengths = {}
     for name in MORE:
         experiment = configuration.experiments[name]
-        sides = check(tokenizer, 48, 1024, experiment)
+        sides = check(tokenizer, Config(n_layer=48), experiment)
         lengths[name] = len(sides.added), len(tokenizer.with_bos(experiment.prompt))
     assert all(vector <= prompt for vector, prompt in lengths.values())
     # The tightest two, of equal length as the notebook's shapes have them.

@@ -49,7 +49,7 @@ def test_a_file_that_a_full_disk_stops_is_named_and_leaves_the_old_one(tmp_path:
 def test_a_step_in_a_read_only_folder_ends_in_one_sentence(tmp_path: Path, log: str):
     run = privately(
         "mount --bind $PLACE $PLACE && mount -o remount,ro,bind $PLACE && cd $PLACE && "
-        f"$PYTHON -m replication --log {log} summary miniature anger",
+        f"$PYTHON -m replication step --log {log} figures miniature anger",
         PLACE=tmp_path,
     )
     place = log.partition("/")[0]

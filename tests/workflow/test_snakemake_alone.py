@@ -40,5 +40,5 @@ def test_the_default_configuration_lints_and_plans_with_snakemake_alone(alone, t
     assert not any(name in listed for name in ("torch", "numpy", "pandas", "typer", "transformers"))
     assert "Congratulations, your workflow is in a good condition!" in said(alone, tmp_path, "--lint")
     plan = said(alone, tmp_path, "--dry-run")
-    assert "Measuring conspiracy on gpt2-xl" in plan
+    assert "measure of experiment=conspiracy,model=gpt2-xl" in plan
     assert "total" in plan

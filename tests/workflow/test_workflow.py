@@ -15,6 +15,8 @@ from report_setup import write_pictures
 from run_snakemake import snakemake
 from validators import crate_faults
 
+from replication.base import paths
+from replication.base.files import write_text
 from replication.base.paths import KINDS, REPOSITORY
 from replication.base.strict_yaml import read_yaml
 from replication.figures.captions import caption
@@ -51,7 +53,7 @@ def measured(mine: Path) -> Path:
 
 def test_the_default_plan_needs_no_network_and_no_weights(tmp_path):
     plan = snakemake(tmp_path, "-n").stdout
-    assert "Measuring conspiracy on gpt2-xl" in plan
+    assert "measure of experiment=conspiracy,model=gpt2-xl" in plan
     assert not (tmp_path / "resources").exists()
 
 
@@ -80,7 +82,9 @@ def test_snakemakes_own_records_tell_what_made_a_table(measured):
     (job,) = jobs(outputs, measured / STORE)
     assert (job.rule, job.outputs) == ("measure", outputs)
     assert "resources/mine/verified.json" in job.inputs
-    assert job.command.startswith("python -m replication --log logs/mine/my_vector/measure.log measure mine my_vector")
+    assert job.command.startswith(
+        "python -m replication step --log logs/mine/my_vector/measure.log measure mine my_vector"
+    )
     written = datetime.fromtimestamp((measured / TARGET).stat().st_mtime, UTC)
     assert job.started < written <= job.ended
 
@@ -91,9 +95,9 @@ def test_a_second_run_does_nothing_and_a_changed_value_reruns(measured, tmp_path
     changed = tmp_path / "changed.yaml"
     changed.write_text(config.read_text().replace("coefficient: 4", "coefficient: 5"))
     plan = snakemake(measured, TARGET, "-n", "--configfile", str(changed))
-    assert "Measuring my_vector on mine" in plan.stdout
+    assert "measure of experiment=my_vector,model=mine" in plan.stdout
     assert "Params have changed" in plan.stdout
-    assert "Getting and checking" not in plan.stdout
+    assert "weights of model=mine" not in plan.stdout
 
 
 def test_new_code_reruns_what_it_touches(measured, tmp_path):
@@ -107,11 +111,14 @@ def test_new_code_reruns_what_it_touches(measured, tmp_path):
     config = ("--configfile", str(measured / "mine.yaml"))
     snakemake(measured, TARGET, "--touch", *config, repository=repository)
     assert "Nothing to be done" in snakemake(measured, TARGET, "-n", *config, repository=repository).stdout
-    with (repository / "replication" / "lens.py").open("a") as file:
-        file.write("\n# another formula\n")
+    lens = repository / "replication" / "engine" / "lens.py"
+    formula = lens.read_text()
+    lens.write_text(formula.replace("# Counted in", "# Another remark: counted in"))
+    assert "Nothing to be done" in snakemake(measured, TARGET, "-n", *config, repository=repository).stdout
+    lens.write_text(formula.replace("-(p * log_p)", "-2 * (p * log_p)"))
     plan = snakemake(measured, TARGET, "-n", *config, repository=repository)
-    assert "Measuring my_vector on mine" in plan.stdout
-    assert "Getting and checking" not in plan.stdout
+    assert "measure of experiment=my_vector,model=mine" in plan.stdout
+    assert "weights of model=mine" not in plan.stdout
 
 
 def test_snakemakes_own_report_holds_figures_with_captions(measured):
@@ -120,6 +127,8 @@ def test_snakemakes_own_report_holds_figures_with_captions(measured):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(measured)
         write_pictures("mine", "my_vector")
+        for pattern in (paths.SUMMARY, *paths.TOKEN_TABLES):
+            write_text(paths.path(pattern, "mine", "my_vector"), "a stand-in")
     figures = "figures/mine/my_vector/post_raw.png"
     snakemake(measured, figures, "--touch", *config)
     snakemake(measured, figures, "--report", str(measured / "report.zip"), *config)
