@@ -1,7 +1,7 @@
 """GPT-2's forward pass (Radford et al. 2019), one formula a line, in float32.
 
-    h_0 = E[tokens] + P[0 .. positions - 1]
-    h'  = h + attention(norm_1(h))              within block i, TransformerLens' hook_resid_mid
+    h_0     = E[tokens] + P[0 .. positions - 1]
+    h'      = h + attention(norm_1(h))              within block i, TransformerLens' hook_resid_mid
     h_{i+1} = h' + mlp(norm_2(h'))              what leaves block i and enters block i + 1
     logits  = U norm_f(h_L)
 

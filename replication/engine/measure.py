@@ -53,10 +53,9 @@ def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> Sides
     Raises:
         UserError: One sentence: key, value, what would be right.
     """
-    steering, prompt = experiment.steering, tokenizer.with_bos(experiment.prompt)
-    if steering.layer_of(config.n_layer) >= config.n_layer:
-        last = config.n_layer - 1
-        raise UserError(f"steering.layer: {steering.layer} is too large; this model has layers 0 to {last}")
+    steering, layers, prompt = experiment.steering, config.n_layer, tokenizer.with_bos(experiment.prompt)
+    if steering.layer_of(layers) >= layers:
+        raise UserError(f"steering.layer: {steering.layer} is too large; this model has layers 0 to {layers - 1}")
     if len(prompt) > config.n_positions:
         raise UserError(f"prompt: {len(prompt)} tokens with {BOS}; this model's context is {config.n_positions}")
     sides = padded_sides(tokenizer, steering)
