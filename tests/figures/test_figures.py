@@ -501,9 +501,9 @@ def described(figure: Figure) -> str:
 def test_drawing_needs_no_torch_and_naming_the_files_no_matplotlib() -> None:
     script = (
         "import sys\n"
-        "import replication.figure_files\n"
+        "import replication.base.paths\n"
         "assert not {'matplotlib', 'pandas', 'numpy'} & set(sys.modules), 'heavy'\n"
-        "import replication.figures, replication.interactive\n"
+        "import replication.figures.draw, replication.figures.interactive\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import replication.figures.post, replication.figures.overview, replication.figures.curves\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
