@@ -100,7 +100,7 @@ def drawable_text(text: str) -> str:
 def vector_text(record: Record) -> str:
     """The steering vector in words: 5 × (“Love” − “Hate”)."""
     steering = record["experiment"]["steering"]
-    coefficient = f"{steering['coefficient']:g}".replace("-", "−")
+    coefficient = with_minus(f"{steering['coefficient']:g}")
     added, subtracted = (f"“{token_label(steering[side], 36)}”" for side in ("added", "subtracted"))
     return f"{coefficient} × ({added} − {subtracted})"
 
@@ -134,10 +134,9 @@ def legend_line(figure: Figure, axes: Axes) -> None:
     )
 
 
-def signed(value: float, digits: int) -> str:
-    """A change with its sign, a real minus included; what rounds to zero has none."""
-    text = f"{value:+.{digits}f}".replace("-", "−")
-    return text if float(text[1:]) else text[1:]
+def with_minus(number: str) -> str:
+    """A number as it is printed, with a minus sign instead of a hyphen."""
+    return number.replace("-", "−")
 
 
 def changed_positions(record: Record) -> list[int]:

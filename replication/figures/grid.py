@@ -15,7 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from replication.base import tables
-from replication.figures.canvas import Record, changed_positions, token_label
+from replication.base.numbers import fixed
+from replication.figures.canvas import Record, changed_positions, token_label, with_minus
 from replication.figures.cell_texts import CellTexts
 
 Grid = NDArray[Any]
@@ -143,5 +144,5 @@ def colour_bar(
     low, high = float(scale.vmin or 0), float(scale.vmax or 0)
     between = [tick for tick in MaxNLocator(5).tick_values(low, high) if 0.12 < scale(tick) < 0.86]
     ticks = [low, *between, high]
-    names = [f"{low:.2f}", *(f"{tick:g}" for tick in between), f"{high:.2f}"]
-    axes.set_xticks(ticks, [name.replace("-", "−") for name in names])
+    names = [fixed(low, 2), *(f"{tick:zg}" for tick in between), fixed(high, 2)]
+    axes.set_xticks(ticks, [with_minus(name) for name in names])

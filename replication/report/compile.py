@@ -6,12 +6,14 @@ an experiment, `replication.page` makes HTML of the Markdown. A section more is 
 """
 
 import re
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from replication.base.files import read_json
+from replication.base.numbers import fixed, signed
 from replication.base.paths import CLAIMS, PROVENANCE, PUBLISHED, REPOSITORY, VERIFICATION, VERIFIED, path
 from replication.base.versions import tested_versions
 from replication.report.beyond_post import beyond
@@ -45,7 +47,8 @@ def sections(template: str, **contents: Any) -> str:
         "cell": cell,
         "plain": plain,
         "anchor": anchor,
-        "signed": lambda value: f"{value:+.4f}",
+        "signed": partial(signed, digits=4),
+        "fixed": partial(fixed, digits=4),
     }
     text = environment.get_template(template).render(number=Numbering(), **contents)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from replication.base.numbers import fixed, signed
 from replication.base.steered_layer import steered_layer
 from replication.report import markdown
 from replication.verification.summary import chosen_layers
@@ -127,6 +128,4 @@ def _cell(value: float, row: str) -> str:
     """A number of the table; a change that is none at all is 0 without decimals."""
     if row == "change" and value == 0:
         return "0"
-    text = f"{value:+.{DIGITS}f}" if row == "change" else f"{value:.{DIGITS}f}"
-    # The sign of what rounds to zero would say more than the digits do.
-    return text.lstrip("+-") if float(text) == 0 else text
+    return signed(value, DIGITS) if row == "change" else fixed(value, DIGITS)

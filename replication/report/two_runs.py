@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from replication.base.numbers import fixed, signed
 from replication.base.paths import PROVENANCE
 from replication.base.visible import visible
 from replication.report.html_page import page
@@ -217,8 +218,8 @@ def _place(row: "pd.Series[Any]") -> list[str]:
 
 
 def _number(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.6f}"
+    return "" if pd.isna(value) else fixed(value, 6)
 
 
 def _signed(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:+.2g}"
+    return "" if pd.isna(value) else signed(value, 2, "g")
