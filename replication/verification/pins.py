@@ -1,4 +1,4 @@
-"""Pinned values: what was measured once, for which inputs, and whether it still comes out.
+"""Pinned values: what was measured once, for which inputs, and whether it is still measured.
 
 A pin belongs to an experiment by its contents and to weights by SHA-256, never by name.
 """

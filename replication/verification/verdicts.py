@@ -72,10 +72,10 @@ def _second_opinion(losses: pd.DataFrame, opinion: pd.DataFrame) -> dict[str, An
 _BITS = {
     (True, True): ", same bits in all",
     (True, False): ", but other bits than the pin's in the whole table",
-    (False, True): ", same bits in all (not demanded: other arithmetic or build of torch than the pin's)",
+    (False, True): ", same bits in all (not required: other arithmetic or build of torch than the pin's)",
     (False, False): ", within tolerance (other arithmetic or build of torch than the pin's)",
 }
-"""What a fingerprint adds to the verdict on pins, by whether equal bits were demanded and found."""
+"""What a fingerprint adds to the verdict on pins, by whether equal bits were required and whether they are equal."""
 
 
 def verdict_lines(verdicts: dict[str, Any]) -> str:

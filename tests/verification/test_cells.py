@@ -164,8 +164,8 @@ def test_a_tie_in_one_run_alone_is_no_tie(tmp_path: Path, b: Path) -> None:
 def test_account_on_the_terminal(a: Path, b: Path) -> None:
     text = account.terminal(compared(a, b))
     assert text.startswith(
-        "Different (by more than 2e-05 nats, or in what there is): 16 cells compared, 8 equal, 4 different, "
-        "3 within tolerance, 1 only in A."
+        "Different (by more than 2e-05 nats, or in cells, ranks or tokens): 16 cells compared, 8 equal, "
+        "4 different, 3 within tolerance, 1 only in A."
     )
     lines = [line.split() for line in text.splitlines()]
     assert ["anger", "8", "3", "5", "0.5", "0.25", "0", "2", "(1)", "2", "(1)"] in lines
@@ -253,7 +253,7 @@ def test_tokens_of_different_tokenizers_are_compared_by_their_text(a: Path, tmp_
 
 def test_other_prompts_have_no_cell_in_common(a: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "other", tokens=(" love", HOSTILE))
-    with pytest.raises(UserError, match=r"have no cell in common\. anger: the prompts are different tokens"):
+    with pytest.raises(UserError, match=r"have no cell in common\. anger: the prompts have different tokens"):
         compared(a, other)
 
 
@@ -270,7 +270,7 @@ def test_a_run_without_provenance_is_said_to_have_none(a: Path, tmp_path: Path) 
     bare = write_run(tmp_path / "bare", TIED)
     (bare / "provenance.json").unlink()
     text = account.terminal(compared(a, bare))
-    assert "B has no provenance.json: machine, commit and versions are not known." in text
+    assert "B has no provenance.json: machine, commit and versions are unknown." in text
     assert "not recorded" not in text
     assert "no provenance.json" not in account.terminal(compared(a, a))
 
