@@ -15,7 +15,6 @@ from replication.figures.canvas import (
     GREY,
     STEERED,
     UNSTEERED,
-    Record,
     drawable_text,
     legend_line,
     style,
@@ -24,6 +23,7 @@ from replication.figures.canvas import (
     with_minus,
 )
 from replication.figures.grid import Grid, cell_texts, colour_bar, draw_cells, framed
+from replication.figures.positions import Record
 from replication.verification.chance import collateral, key_change
 
 _OUTPUT = "the model's own output"

@@ -8,8 +8,7 @@ import pandas as pd
 from replication.base import tables
 from replication.base.numbers import fixed, signed
 from replication.base.visible import visible
-
-Record = dict[str, Any]
+from replication.figures.positions import Record, tokens
 
 
 def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Record) -> str:
@@ -141,7 +140,7 @@ def _kl(effect: pd.DataFrame, record: Record) -> str:
     raw = effect[effect["protocol"] == "raw"]
     most = raw.loc[raw["kl_to_unsteered"].idxmax()]
     same = int((raw["kl_to_unsteered"] == 0).sum())
-    targets = [*record["prompt"]["tokens"][1:], record["bos"]["token"]]
+    _, targets = tokens(record)
     return (
         "Heat map of the KL divergence of the steered from the unsteered prediction, by layer and token. It is largest "
         f"{_row(most['layer'])}, at {_quoted(targets[most['position']])}: {most['kl_to_unsteered']:.2f} nats. "

@@ -18,6 +18,7 @@ from replication.base.files import written_whole
 from replication.base.steered_layer import steered_layer
 from replication.base.visible import shortened, visible
 from replication.figures.cell_texts import FONTS, glyphs, text_width
+from replication.figures.positions import Record
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 
@@ -25,10 +26,6 @@ UNSTEERED, STEERED = "#0072B2", "#D55E00"
 """Colours of the two conditions (Okabe and Ito's blue and vermilion: told apart by colour-blind readers)."""
 
 GREY = "0.35"
-
-Record = dict[str, Any]
-"""An experiment's record.json."""
-
 
 NOTEBOOK_RESOLUTION = 100
 """Dots per inch in a notebook, which keeps every picture it shows."""
@@ -137,12 +134,6 @@ def legend_line(figure: Figure, axes: Axes) -> None:
 def with_minus(number: str) -> str:
     """A number as it is printed, with a minus sign instead of a hyphen."""
     return number.replace("-", "−")
-
-
-def changed_positions(record: Record) -> list[int]:
-    """Positions where a vector other than zero was added; position 0 is bos - bos = 0."""
-    norms = record["norms"]["vector"]
-    return [position for position, norm in zip(record["injection"]["positions"], norms, strict=True) if norm > 0]
 
 
 def _drawable(character: str) -> bool:

@@ -10,15 +10,14 @@ from replication.figures.canvas import (
     STEERED,
     UNSTEERED,
     Drawing,
-    Record,
-    changed_positions,
     legend_line,
     style,
     titles,
     token_label,
     with_minus,
 )
-from replication.figures.grid import Grid, grid, of_condition, runs, tokens
+from replication.figures.grid import Grid, grid, of_condition, runs
+from replication.figures.positions import Record, changed_positions, tokens
 
 _LEVEL = 11
 """Up to this many tokens their names stand level, beyond it upright."""

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from replication.base import tables
 from replication.base.numbers import fixed
-from replication.figures.canvas import Record, changed_positions, token_label, with_minus
+from replication.figures.canvas import token_label, with_minus
 from replication.figures.cell_texts import CellTexts
+from replication.figures.positions import Record, changed_positions, tokens
 
 Grid = NDArray[Any]
 """(layers + 1, positions): row i is layer i, the last row the output."""
@@ -38,12 +39,6 @@ def grid(table: pd.DataFrame, column: str, layers: int) -> Grid:
 def of_condition(losses: pd.DataFrame, protocol: str, condition: str) -> pd.DataFrame:
     """The rows of one protocol and condition."""
     return losses[(losses["protocol"] == protocol) & (losses["condition"] == condition)]
-
-
-def tokens(record: Record) -> tuple[list[str], list[str]]:
-    """Context tokens by position, `<|endoftext|>` first, and target tokens, `<|endoftext|>` last."""
-    context = record["prompt"]["tokens"]
-    return context, [*context[1:], record["bos"]["token"]]
 
 
 def cell_texts(values: Grid, text: Callable[[Any], str]) -> Grid:

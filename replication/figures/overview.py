@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from replication.base import tables
 from replication.base.numbers import fixed, signed
-from replication.figures.canvas import GREY, Drawing, Record, fitted_label, style, titles, with_minus
+from replication.figures.canvas import GREY, Drawing, fitted_label, style, titles, with_minus
 from replication.figures.grid import (
     Grid,
     cell_texts,
@@ -20,6 +20,7 @@ from replication.figures.grid import (
     mark_injection,
     of_condition,
 )
+from replication.figures.positions import Record
 
 BESIDE = 14
 """Up to this many positions the panels stand side by side, beyond it one above the other."""

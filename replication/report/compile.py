@@ -22,6 +22,7 @@ from replication.report.experiment import experiment
 from replication.report.markdown import anchor, cell, code, plain
 from replication.report.numbering import Numbering
 from replication.verification import published_table
+from replication.verification.cells import DIFFERS
 from replication.verification.claims import FALL
 from replication.verification.pins import TOLERANCE
 from replication.verification.verdicts import SECOND_OPINION_TOLERANCE
@@ -91,6 +92,6 @@ def _published(table: pd.DataFrame) -> list[dict[str, Any]]:
         rows.append(
             worst.to_dict()
             | {"set": name, "values": int(part["values"].sum()), "sources": worst["source"].split("; ")}
-            | {"verdict": "differs" if "differs" in verdicts else worst["verdict"]}
+            | {"verdict": DIFFERS if DIFFERS in verdicts else worst["verdict"]}
         )
     return rows

@@ -21,8 +21,6 @@ DIGITS = 3
 ROWS = {"unsteered": "loss_unsteered", "steered": "loss_steered", "change": "change"}
 """Rows of every token, and the column of `tables.SUMMARY` each is taken from."""
 
-Words = Callable[[str], str]
-
 
 @dataclass(frozen=True)
 class Token:
@@ -75,7 +73,7 @@ def token_table(
     return TokenTable(record["model"], experiment, protocol, record, note, layers, tokens)
 
 
-def caption_of(table: TokenTable, plain: Words, token: Words, marked: str) -> str:
+def caption_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[str], str], marked: str) -> str:
     """Units and conditions.
 
     Args:

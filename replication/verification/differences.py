@@ -7,7 +7,7 @@ import pandas as pd
 from replication.base.errors import UserError
 from replication.base.tables import OUTPUT
 from replication.verification.cells import CELL, DIFFERENT, EQUAL, WITHIN, compared, height
-from replication.verification.pins import IDENTITY, TOLERANCE
+from replication.verification.pins import IDENTITY, TOKENIZER, TOLERANCE
 from replication.verification.runs import Measured, Run
 
 STATUS = {EQUAL: 0, WITHIN: 1, DIFFERENT: 2}
@@ -108,5 +108,5 @@ def _depth(side: Measured) -> str:
 
 def _top_column(a: Measured, b: Measured) -> str:
     """Tokens are compared by their ids, or by their text where the tokenizers differ."""
-    hashes = [side.record["sha256"].get("model/tokenizer.json") for side in (a, b)]
+    hashes = [side.record["sha256"].get(TOKENIZER) for side in (a, b)]
     return "top_id" if hashes[0] == hashes[1] else "top_token"

@@ -24,7 +24,8 @@ PUBLISHED = {
     "source": "str",
 }
 """Columns of the table. A row stands for `values` numbers and shows the one whose difference is largest relative
-to its tolerance; `note` says where that is, or why a set was not run. Where nothing was measured the numbers are missing."""
+to its tolerance; `note` says where that is, or why a set was not run. Numbers that were not measured
+are missing."""
 
 NUMBERS = [name for name, kind in PUBLISHED.items() if kind == "float64"]
 ON_DISK = {name: "str" if name in NUMBERS else kind for name, kind in PUBLISHED.items()}
