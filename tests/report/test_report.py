@@ -8,6 +8,7 @@ from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from drawn_tables import Tables, made_up
 from hypothesis import given, settings
@@ -19,7 +20,17 @@ from typer.testing import CliRunner
 from replication.base import tables
 from replication.base.files import read_json, write_json, write_text
 from replication.base.numbers import signed
-from replication.base.paths import CONTROLS, INDEX, INDEX_PAGE, REPORT, REPORT_PAGE, REPOSITORY, VERIFICATION, path
+from replication.base.paths import (
+    CONTROLS,
+    INDEX,
+    INDEX_PAGE,
+    PUBLISHED,
+    REPORT,
+    REPORT_PAGE,
+    REPOSITORY,
+    VERIFICATION,
+    path,
+)
 from replication.base.steered_layer import scaled_layer
 from replication.report import citation
 from replication.report.compile import markdown, procedure
@@ -27,6 +38,7 @@ from replication.report.experiment import predictions, x_vector_table
 from replication.report.index import index
 from replication.report.markdown import cell, code, plain
 from replication.report.numbering import Numbering
+from replication.verification import published_table
 from replication.workflow import snakefile as steps
 from replication.workflow.cli import app
 
@@ -139,6 +151,15 @@ def test_a_scaled_layer_is_printed_as_it_was_steered() -> None:
     assert scaled_layer(scaled | {"shape": {"layers": 48}}) == ""
 
 
+@pytest.mark.parametrize(
+    ("coefficient", "added", "subtracted"), [(5, "+5", "-5"), (-2.5, "-2.5", "+2.5"), (0, "0", "0")]
+)
+def test_both_sides_of_the_vector_have_opposite_signs(coefficient: float, added: str, subtracted: str) -> None:
+    record = MADE["love_hate"].record
+    steered = record | {"experiment": {"steering": {"layer": 2, "coefficient": coefficient}}}
+    assert [row[1] for row in x_vector_table(steered)[2:]] == [added, subtracted]
+
+
 def test_predictions_are_the_first_five_of_the_top_ten(text: str) -> None:
     made = MADE["love_hate"]
     found = rows(text, "love_hate-predictions")
@@ -248,6 +269,18 @@ def test_method_and_references_have_one_source(text: str) -> None:
     for reference in citation.references():
         assert reference.doi in text
         assert reference.url in text
+
+
+def test_one_published_value_that_differs_makes_its_set_differ(run: Path, text: str) -> None:
+    assert rows(text, "published")[0][2] == "agrees"
+    table = published_table.read(path(PUBLISHED, "m"))
+    # A second row of the set that is not the one printed, whose difference is as large.
+    both = pd.concat([table.iloc[:1], table.iloc[:1].assign(verdict="differs"), table.iloc[1:]], ignore_index=True)
+    published_table.write(both, path(PUBLISHED, "m"))
+    try:
+        assert rows(markdown("m", list(MADE)), "published")[0][2] == "differs"
+    finally:
+        published_table.write(table, path(PUBLISHED, "m"))
 
 
 def test_the_same_tables_give_the_same_report(text: str) -> None:

@@ -18,10 +18,10 @@ from replication.report import two_runs as account
 from replication.verification.cells import DIFFERENT, EQUAL, WITHIN
 from replication.verification.circumstances import circumstances
 from replication.verification.differences import Comparison, compare
-from replication.verification.pins import IDENTITY
 from replication.verification.runs import read_run
 from replication.workflow import cli as __main__
 
+FILES = ("model/model.safetensors", "model/tokenizer.json", "lens/params.pt")
 HOSTILE = "|<script>window.hacked=1</script>`"
 NEAR_TIE = {"p": (0.5, 0.499996)}
 """Two best tokens log(0.5 / 0.499996) = 8e-6 nats apart."""
@@ -71,7 +71,7 @@ def write_run(
     record = {
         "shape": {"layers": layers},
         "experiment": {"prompt": "".join(tokens), "steering": {"layer": 0, "coefficient": 5.0}},
-        "sha256": dict(zip(IDENTITY, (weights, tokenizer, "lens"), strict=True)),
+        "sha256": dict(zip(FILES, (weights, tokenizer, "lens"), strict=True)),
         "numerics": {"threads": threads},
     }
     write_json(folder / experiment / "record.json", record)
@@ -85,7 +85,7 @@ def write_pins(folder: Path, run: Path, tolerance: float, loss: float = 1.0, lay
     """Pins of one row of a run's first experiment, with another loss."""
     losses = tables.read(run / "anger" / "losses.csv", tables.LOSSES)
     tables.write(losses[losses["layer"] == layer].assign(loss=loss), tables.PIN, folder / "anger.csv")
-    sha256 = dict(zip(IDENTITY, ("w", "t", "lens"), strict=True))
+    sha256 = dict(zip(FILES, ("w", "t", "lens"), strict=True))
     record = {"prompt": "p", "steering": {"layer": 0}, "sha256": sha256, "tolerance_nats": tolerance}
     write_json(folder / "anger.json", record)
     return folder
@@ -170,6 +170,7 @@ def test_account_on_the_terminal(a: Path, b: Path) -> None:
     lines = [line.split() for line in text.splitlines()]
     assert ["anger", "8", "3", "5", "0.5", "0.25", "0", "2", "(1)", "2", "(1)"] in lines
     assert ["numerics", "threads", "1", "2"] in lines
+    assert ["1.000000", "1.000010", "+1e-05", "0", "0", "within"] in [line[-6:] for line in lines]
     assert any(line[:4] == ["anger", "raw", "steered", "output"] and line[-1] == "tie" for line in lines if line)
 
 
