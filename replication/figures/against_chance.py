@@ -9,20 +9,21 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from replication.base.numbers import signed
 from replication.base.tables import STEERING
 from replication.figures.canvas import (
     GREY,
     STEERED,
     UNSTEERED,
-    Record,
     drawable_text,
     legend_line,
-    signed,
     style,
     titles,
     token_label,
+    with_minus,
 )
 from replication.figures.grid import Grid, cell_texts, colour_bar, draw_cells, framed
+from replication.figures.positions import Record
 from replication.verification.chance import collateral, key_change
 
 _OUTPUT = "the model's own output"
@@ -37,7 +38,7 @@ def random_vectors(table: pd.DataFrame, record: Record) -> Figure:
     """
     key, other = key_change(table, ["draw"]), collateral(table, ["draw"])
     panels = (
-        ("change of the key tokens' loss (sum, nats)", key, signed(key[STEERING], 2)),
+        ("change of the key tokens' loss (sum, nats)", key, with_minus(signed(key[STEERING], 2))),
         ("absolute change of the other tokens' loss (mean, nats)", other, f"{other[STEERING]:.2f}"),
     )
     width, height = 6.8, 2.6
@@ -109,7 +110,7 @@ def prompts(table: pd.DataFrame, record: Record) -> Figure:
         axes.tick_params("y", length=0)
         for place, change, goes_against in zip(places, rows["change"], against, strict=True):
             # The sign alone could be missed.
-            text = f"{signed(change, 2)}{' against' if goes_against else ''}"
+            text = f"{with_minus(signed(change, 2))}{' against' if goes_against else ''}"
             axes.text(1.015, float(place), text, transform=axes.get_yaxis_transform(), va="center", size=6.5)
         for label, kind in zip(axes.get_yticklabels(), rows["kind"], strict=True):
             label.set_fontweight("bold" if kind == "post" else "normal")
@@ -165,7 +166,7 @@ def sweep(table: pd.DataFrame, record: Record) -> Figure:
             draw_cells(axes, drawn.values, drawn.texts, drawn.scale, drawn.colours, _TEXT)
             framed(axes, own[0], own[0], own[1])
             axes.set_title(drawn.title)
-            axes.set_xticks(range(len(coefficients)), [f"{value:g}".replace("-", "−") for value in coefficients])
+            axes.set_xticks(range(len(coefficients)), [with_minus(f"{value:g}") for value in coefficients])
             axes.set_xlabel("coefficient (steps are uneven)")
             if place:
                 axes.set_yticks([])
@@ -189,7 +190,7 @@ def _key_map(values: Grid) -> _Map:
     # Large coefficients raise the loss by far more than any lowers it: rises share the scale of the falls' size, cut.
     most = max(float(-values.min()), float(np.median(np.abs(values))), 1e-6)
     extend = "max" if values.max() > most else "neither"
-    texts = cell_texts(values, lambda value: signed(value, _digits(most)) if value else "")
+    texts = cell_texts(values, lambda value: with_minus(signed(value, _digits(most))) if value else "")
     return _Map(
         values,
         texts,

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from replication.base import tables
+from replication.base.numbers import fixed, signed
 from replication.base.visible import visible
-
-Record = dict[str, Any]
+from replication.figures.positions import Record, tokens
 
 
 def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Record) -> str:
@@ -35,44 +35,44 @@ def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Reco
     return f"{record['experiment']['title']}, {record['model']}. {words[kind]()}"
 
 
-def control_alt_text(kind: str, found: dict[str, Any], record: Record) -> str:
+def control_alt_text(kind: str, result: dict[str, Any], record: Record) -> str:
     """What is seen in the figure of a control, with the numbers that matter.
 
     Args:
         kind: One of `paths.CONTROL_KINDS`.
-        found: What `control_verdicts` found in its table.
+        result: Its verdict and numbers, as a function of `verification.chance` returns them.
         record: What went in.
     """
     words = {"random_vectors": _random_vectors, "prompts": _prompts, "sweep": _sweep}
-    return f"{record['experiment']['title']}, {record['model']}. {words[kind](found)}"
+    return f"{record['experiment']['title']}, {record['model']}. {words[kind](result)}"
 
 
-def _random_vectors(found: dict[str, Any]) -> str:
-    key, other = found["key"], found["other"]
+def _random_vectors(result: dict[str, Any]) -> str:
+    key, other = result["key"], result["other"]
     return (
-        f"Two histograms of {found['draws']} random vectors with the steering vector as a line. Key tokens: the loss "
-        f"changes by {key['steering']:+.2f} nats, by random vectors {key['least']:+.2f} to {key['greatest']:+.2f}. "
-        f"Other tokens: by {other['steering']:.2f} nats in size, by random vectors {other['least']:.2f} to "
-        f"{other['greatest']:.2f}."
+        f"Two histograms of {result['draws']} random vectors with the steering vector as a line. Key tokens: the loss "
+        f"changes by {_change(key['steering'])} nats, by random vectors {_change(key['least'])} to "
+        f"{_change(key['greatest'])}. Other tokens: by {other['steering']:.2f} nats in size, by random vectors "
+        f"{other['least']:.2f} to {other['greatest']:.2f}."
     )
 
 
-def _prompts(found: dict[str, Any]) -> str:
+def _prompts(result: dict[str, Any]) -> str:
     return (
-        f"Log-odds of {_quoted(found['target'])} against {_quoted(found['contrast'])} without and with the vector, a "
-        f"line per prompt. After the experiment's own prompt they change by {found['post']:+.2f} nats, after "
-        f"{found['prompts']} others by {found['least']:+.2f} to {found['greatest']:+.2f}; {len(found['against'])} go "
-        "against it."
+        f"Log-odds of {_quoted(result['target'])} against {_quoted(result['contrast'])} without and with the vector, a "
+        f"line per prompt. After the experiment's own prompt they change by {_change(result['post'])} nats, after "
+        f"{result['prompts']} others by {_change(result['least'])} to {_change(result['greatest'])}; "
+        f"{len(result['against'])} change in the other direction."
     )
 
 
-def _sweep(found: dict[str, Any]) -> str:
-    post, best = found["post"], found["best"]
+def _sweep(result: dict[str, Any]) -> str:
+    post, best = result["post"], result["best"]
     return (
         "Two heat maps by injection layer and coefficient: the change of the key tokens' loss, and the mean absolute "
         f"change of the others'. The experiment's own choice, layer {post['layer']} and coefficient "
-        f"{post['coefficient']:g}, is framed: {post['key']:+.2f} and {post['collateral']:.2f} nats. Lowest is layer "
-        f"{best['layer']} with {best['coefficient']:g}: {best['key']:+.2f} and {best['collateral']:.2f} nats."
+        f"{post['coefficient']:g}, is framed: {_change(post['key'])} and {post['collateral']:.2f} nats. The lowest is "
+        f"layer {best['layer']} with {best['coefficient']:g}: {_change(best['key'])} and {best['collateral']:.2f} nats."
     )
 
 
@@ -80,7 +80,7 @@ def _post(losses: pd.DataFrame, record: Record, protocol: str) -> str:
     low, high = _limits(losses, protocol)
     return (
         f"Two heat maps of the loss, unsteered above steered, every second layer by token predicted, {protocol} "
-        f"residuals; blue is low ({low:.2f} nats), red is high ({high:.2f} nats). {_at_output(losses, record)}"
+        f"residuals; blue is low ({fixed(low, 2)} nats), red is high ({high:.2f} nats). {_at_output(losses, record)}"
     )
 
 
@@ -88,13 +88,12 @@ def _lens(losses: pd.DataFrame, record: Record) -> str:
     low, high = _limits(losses, "raw")
     change = _changes(losses)
     if not change["change"].any():
-        return (
-            f"Three heat maps of the loss by layer and token, {low:.2f} to {high:.2f} nats. Steering changes nothing."
-        )
+        limits = f"{fixed(low, 2)} to {high:.2f} nats"
+        return f"Three heat maps of the loss by layer and token, {limits}. Steering changes nothing."
     most = change.loc[change["change"].abs().idxmax()]
     return (
-        f"Three heat maps by layer and token: the loss unsteered and steered ({low:.2f} to {high:.2f} nats), and its "
-        f"change. The largest change of all is {most['change']:+.2f} nats, {_row(most['layer'])}, at "
+        f"Three heat maps by layer and token: the loss unsteered and steered ({fixed(low, 2)} to {high:.2f} nats), "
+        f"and its change. The largest change of all is {_change(most['change'])} nats, {_row(most['layer'])}, at "
         f"{_quoted(most['target_token'])}. {_at_output(losses, record)}"
     )
 
@@ -111,7 +110,7 @@ def _layers(losses: pd.DataFrame, record: Record) -> str:
         most = rows.loc[rows["change"].abs().idxmax()]
         sentences.append(
             f"At {_quoted(most['target_token'])} steering changes the tuned lens' loss most {_row(most['layer'])}: "
-            f"from {most['unsteered']:.2f} to {most['steered']:.2f} nats."
+            f"from {fixed(most['unsteered'], 2)} to {fixed(most['steered'], 2)} nats."
         )
     shown = "for each key token" if sentences else "as the mean over the positions without the vector"
     return " ".join(
@@ -141,7 +140,7 @@ def _kl(effect: pd.DataFrame, record: Record) -> str:
     raw = effect[effect["protocol"] == "raw"]
     most = raw.loc[raw["kl_to_unsteered"].idxmax()]
     same = int((raw["kl_to_unsteered"] == 0).sum())
-    targets = [*record["prompt"]["tokens"][1:], record["bos"]["token"]]
+    _, targets = tokens(record)
     return (
         "Heat map of the KL divergence of the steered from the unsteered prediction, by layer and token. It is largest "
         f"{_row(most['layer'])}, at {_quoted(targets[most['position']])}: {most['kl_to_unsteered']:.2f} nats. "
@@ -172,8 +171,12 @@ def _limits(losses: pd.DataFrame, protocol: str) -> tuple[float, float]:
     return loss.min(), loss.max()
 
 
+def _change(nats: float) -> str:
+    return signed(nats, 2)
+
+
 def _from_to(row: "pd.Series[Any]") -> str:
-    return f"{_quoted(row['target_token'])} from {row['unsteered']:.2f} to {row['steered']:.2f} nats"
+    return f"{_quoted(row['target_token'])} from {fixed(row['unsteered'], 2)} to {fixed(row['steered'], 2)} nats"
 
 
 def _row(layer: str) -> str:

@@ -18,6 +18,7 @@ from replication.base.files import written_whole
 from replication.base.steered_layer import steered_layer
 from replication.base.visible import shortened, visible
 from replication.figures.cell_texts import FONTS, glyphs, text_width
+from replication.figures.positions import Record
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 
@@ -25,10 +26,6 @@ UNSTEERED, STEERED = "#0072B2", "#D55E00"
 """Colours of the two conditions (Okabe and Ito's blue and vermilion: told apart by colour-blind readers)."""
 
 GREY = "0.35"
-
-Record = dict[str, Any]
-"""An experiment's record.json."""
-
 
 NOTEBOOK_RESOLUTION = 100
 """Dots per inch in a notebook, which keeps every picture it shows."""
@@ -100,7 +97,7 @@ def drawable_text(text: str) -> str:
 def vector_text(record: Record) -> str:
     """The steering vector in words: 5 × (“Love” − “Hate”)."""
     steering = record["experiment"]["steering"]
-    coefficient = f"{steering['coefficient']:g}".replace("-", "−")
+    coefficient = with_minus(f"{steering['coefficient']:g}")
     added, subtracted = (f"“{token_label(steering[side], 36)}”" for side in ("added", "subtracted"))
     return f"{coefficient} × ({added} − {subtracted})"
 
@@ -134,16 +131,9 @@ def legend_line(figure: Figure, axes: Axes) -> None:
     )
 
 
-def signed(value: float, digits: int) -> str:
-    """A change with its sign, a real minus included; what rounds to zero has none."""
-    text = f"{value:+.{digits}f}".replace("-", "−")
-    return text if float(text[1:]) else text[1:]
-
-
-def changed_positions(record: Record) -> list[int]:
-    """Positions where a vector other than zero was added; position 0 is bos - bos = 0."""
-    norms = record["norms"]["vector"]
-    return [position for position, norm in zip(record["injection"]["positions"], norms, strict=True) if norm > 0]
+def with_minus(number: str) -> str:
+    """A number as it is printed, with a minus sign instead of a hyphen."""
+    return number.replace("-", "−")
 
 
 def _drawable(character: str) -> bool:

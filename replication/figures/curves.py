@@ -5,19 +5,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from replication.base import tables
+from replication.base.numbers import signed
 from replication.figures.canvas import (
     STEERED,
     UNSTEERED,
     Drawing,
-    Record,
-    changed_positions,
     legend_line,
-    signed,
     style,
     titles,
     token_label,
+    with_minus,
 )
-from replication.figures.grid import Grid, grid, of_condition, runs, tokens
+from replication.figures.grid import Grid, grid, of_condition, runs
+from replication.figures.positions import Record, changed_positions, tokens
 
 _LEVEL = 11
 """Up to this many tokens their names stand level, beyond it upright."""
@@ -71,7 +71,7 @@ def output(losses: pd.DataFrame, record: Record) -> Drawing:
             )
         for position in record["key_positions"]:
             place = position, max(before[position], after[position])
-            text = signed(after[position] - before[position], 2)
+            text = with_minus(signed(after[position] - before[position], 2))
             axes.annotate(text, place, (0, 6), textcoords="offset points", ha="center", weight="bold")
         axes.set_xticks(positions, names, rotation=0 if level else 90)
         for position in record["key_positions"]:

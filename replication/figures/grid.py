@@ -15,8 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from replication.base import tables
-from replication.figures.canvas import Record, changed_positions, token_label
+from replication.base.numbers import fixed
+from replication.figures.canvas import token_label, with_minus
 from replication.figures.cell_texts import CellTexts
+from replication.figures.positions import Record, changed_positions, tokens
 
 Grid = NDArray[Any]
 """(layers + 1, positions): row i is layer i, the last row the output."""
@@ -37,12 +39,6 @@ def grid(table: pd.DataFrame, column: str, layers: int) -> Grid:
 def of_condition(losses: pd.DataFrame, protocol: str, condition: str) -> pd.DataFrame:
     """The rows of one protocol and condition."""
     return losses[(losses["protocol"] == protocol) & (losses["condition"] == condition)]
-
-
-def tokens(record: Record) -> tuple[list[str], list[str]]:
-    """Context tokens by position, `<|endoftext|>` first, and target tokens, `<|endoftext|>` last."""
-    context = record["prompt"]["tokens"]
-    return context, [*context[1:], record["bos"]["token"]]
 
 
 def cell_texts(values: Grid, text: Callable[[Any], str]) -> Grid:
@@ -143,5 +139,5 @@ def colour_bar(
     low, high = float(scale.vmin or 0), float(scale.vmax or 0)
     between = [tick for tick in MaxNLocator(5).tick_values(low, high) if 0.12 < scale(tick) < 0.86]
     ticks = [low, *between, high]
-    names = [f"{low:.2f}", *(f"{tick:g}" for tick in between), f"{high:.2f}"]
-    axes.set_xticks(ticks, [name.replace("-", "−") for name in names])
+    names = [fixed(low, 2), *(f"{tick:zg}" for tick in between), fixed(high, 2)]
+    axes.set_xticks(ticks, [with_minus(name) for name in names])

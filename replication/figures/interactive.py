@@ -14,6 +14,7 @@ from replication.base.files import read_json, write_text
 from replication.base.paths import EFFECT, LOSSES, RECORD, TOP10, path
 from replication.base.steered_layer import steered_layer
 from replication.base.visible import shortened, visible
+from replication.figures.positions import changed_positions, tokens
 
 CELL_TEXT = 6
 """Characters of a token that fit into a cell."""
@@ -72,17 +73,13 @@ def page_data(
     shape = len(layers), len(record["prompt"]["ids"])
     names = sorted(set(top10["token"]))
     place = {token: i for i, token in enumerate(names)}
-    context = record["prompt"]["tokens"]
-    norms = zip(record["injection"]["positions"], record["norms"]["vector"], strict=True)
+    context, targets = tokens(record)
     return {
         "layers": layers,
         "context": [visible(token) for token in context],
-        "targets": [visible(token) for token in [*context[1:], record["bos"]["token"]]],
+        "targets": [visible(token) for token in targets],
         "keys": record["key_positions"],
-        "injection": {
-            "layer": record["injection"]["block"],
-            "positions": [position for position, norm in norms if norm > 0],
-        },
+        "injection": {"layer": record["injection"]["block"], "positions": changed_positions(record)},
         "tokens": [visible(token) for token in names],
         "cell_tokens": [shortened(token, CELL_TEXT) for token in names],
         "cells": {

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter
 
 from replication.base import tables
-from replication.figures.canvas import Drawing, Record, legend_line, style, titles
+from replication.figures.canvas import Drawing, legend_line, style, titles
+from replication.figures.positions import Record
 
 _LINES = {
     "tuned lens, raw": ("#0072B2", "-", 1.6),

@@ -7,7 +7,8 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
 from replication.base import tables
-from replication.figures.canvas import GREY, Drawing, Record, fitted_label, signed, style, titles
+from replication.base.numbers import fixed, signed
+from replication.figures.canvas import GREY, Drawing, fitted_label, style, titles, with_minus
 from replication.figures.grid import (
     Grid,
     cell_texts,
@@ -19,6 +20,7 @@ from replication.figures.grid import (
     mark_injection,
     of_condition,
 )
+from replication.figures.positions import Record
 
 BESIDE = 14
 """Up to this many positions the panels stand side by side, beyond it one above the other."""
@@ -54,7 +56,7 @@ def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Drawing
     ]
     change = steered - unsteered
     # Equal cells stay empty, so that what steering cannot reach is seen.
-    changes = cell_texts(change, lambda value: signed(value, 1) if value else "")
+    changes = cell_texts(change, lambda value: with_minus(signed(value, 1)) if value else "")
     losses_scale = Normalize(min(unsteered.min(), steered.min()), max(unsteered.max(), steered.max()))
     # A scale needs a width even where nothing changes.
     most = float(np.abs(change).max()) or 1.0
@@ -79,7 +81,7 @@ def kl(effect: pd.DataFrame, record: Record, protocol: str = "raw") -> Drawing:
         protocol: "raw" or "centred".
     """
     values = grid(effect[effect["protocol"] == protocol], "kl_to_unsteered", record["shape"]["layers"])
-    texts = cell_texts(values, lambda value: f"{value:.2f}" if value else "")
+    texts = cell_texts(values, lambda value: fixed(value, 2) if value else "")
     # Effects far from the injection are small: a square-root scale shows them beside the large ones.
     scale = PowerNorm(0.5, 0, float(values.max()) or 1.0)
     with style():

@@ -6,8 +6,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from replication.base import tables
-from replication.figures.canvas import Drawing, Record, style, titles, token_label
-from replication.figures.grid import cell_texts, draw_cells, grid, of_condition, tokens
+from replication.figures.canvas import Drawing, style, titles, token_label
+from replication.figures.grid import cell_texts, draw_cells, grid, of_condition
+from replication.figures.positions import Record, tokens
 
 STRIDE = 2
 """Every second layer is drawn, and the output."""

@@ -24,31 +24,31 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
         experiments: As `report.experiment` gives them.
 
     Returns:
-        By kind of control a list with one entry per experiment that has it: name, title, place, found, figure, and the
-        rows of its prompts; the kinds that are `switched_on`; and as `loud` the titles of those whose vector moves the
-        other tokens, too, more than at least the `share` of the random vectors do that the verdict asks for.
+        By kind of control a list with one entry per experiment that has it: name, title, place, result, figure, and the
+        rows of its prompts; the kinds that are `switched_on`; and as `unspecific` the titles of those whose vector
+        changes the other tokens, too, more than at least a `share` of the random vectors do.
     """
     controls = read_json(path(CONTROLS, model))
-    result: dict[str, Any] = {kind: [] for kind in paths.CONTROL_KINDS}
-    result["switched_on"] = sorted({kind for found in controls.values() for kind in found})
+    contents: dict[str, Any] = {kind: [] for kind in paths.CONTROL_KINDS}
+    contents["switched_on"] = sorted({kind for results in controls.values() for kind in results})
     for each in experiments:
-        found = controls[each["name"]]
-        for kind in shown(found):
+        results = controls[each["name"]]
+        for kind in shown(results):
             entry = {"name": each["name"], "title": each["settings"].title, "place": each["place"]}
-            entry |= {"found": found[kind], "figure": _figure(model, each, kind, found[kind])}
+            entry |= {"result": results[kind], "figure": _figure(model, each, kind, results[kind])}
             if kind == "prompts":
                 entry["rows"] = tables.read(path(CONTROL_TABLES[kind], model, each["name"]), tables.PROMPTS)
                 entry["rows"] = entry["rows"].sort_values("change", ascending=False).to_dict("records")
-            result[kind].append(entry)
-    result["share"] = f"{SHARE:.0%}"
-    result["loud"] = [
-        entry["title"] for entry in result["random_vectors"] if entry["found"]["other"]["share_less"] >= SHARE
+            contents[kind].append(entry)
+    contents["share"] = f"{SHARE:.0%}"
+    contents["unspecific"] = [
+        entry["title"] for entry in contents["random_vectors"] if entry["result"]["other"]["share_less"] >= SHARE
     ]
-    return result
+    return contents
 
 
-def _figure(model: str, each: dict[str, Any], kind: str, found: dict[str, Any]) -> dict[str, Any]:
-    alt = control_alt_text(kind, found, each["record"])
+def _figure(model: str, each: dict[str, Any], kind: str, result: dict[str, Any]) -> dict[str, Any]:
+    alt = control_alt_text(kind, result, each["record"])
     return described_figure(model, each["name"], kind, alt, paths.BEYOND[kind])
 
 

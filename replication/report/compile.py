@@ -6,12 +6,14 @@ an experiment, `replication.page` makes HTML of the Markdown. A section more is 
 """
 
 import re
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from replication.base.files import read_json
+from replication.base.numbers import fixed, signed
 from replication.base.paths import CLAIMS, PROVENANCE, PUBLISHED, REPOSITORY, VERIFICATION, VERIFIED, path
 from replication.base.versions import tested_versions
 from replication.report.beyond_post import beyond
@@ -20,6 +22,7 @@ from replication.report.experiment import experiment
 from replication.report.markdown import anchor, cell, code, plain
 from replication.report.numbering import Numbering
 from replication.verification import published_table
+from replication.verification.cells import DIFFERS
 from replication.verification.claims import FALL
 from replication.verification.pins import TOLERANCE
 from replication.verification.verdicts import SECOND_OPINION_TOLERANCE
@@ -45,7 +48,8 @@ def sections(template: str, **contents: Any) -> str:
         "cell": cell,
         "plain": plain,
         "anchor": anchor,
-        "signed": lambda value: f"{value:+.4f}",
+        "signed": partial(signed, digits=4),
+        "fixed": partial(fixed, digits=4),
     }
     text = environment.get_template(template).render(number=Numbering(), **contents)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
@@ -88,6 +92,6 @@ def _published(table: pd.DataFrame) -> list[dict[str, Any]]:
         rows.append(
             worst.to_dict()
             | {"set": name, "values": int(part["values"].sum()), "sources": worst["source"].split("; ")}
-            | {"verdict": "differs" if "differs" in verdicts else worst["verdict"]}
+            | {"verdict": DIFFERS if DIFFERS in verdicts else worst["verdict"]}
         )
     return rows

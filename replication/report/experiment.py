@@ -7,6 +7,7 @@ import pandas as pd
 from replication.base import paths, tables
 from replication.base.config import Experiment
 from replication.base.files import read_json
+from replication.base.numbers import signed
 from replication.base.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
 from replication.base.steered_layer import steered_layer
 from replication.base.tables import CONDITIONS, OUTPUT
@@ -70,12 +71,11 @@ def x_vector_table(record: dict[str, Any]) -> list[list[str]]:
     """The post's table of a steering vector: header, the prompt's row, one row per side; cells are Markdown."""
     steering = record["experiment"]["steering"]
     layer = str(record["injection"]["block"])
-    coefficient = f"{abs(steering['coefficient']):g}"
-    signs = ("+", "-") if steering["coefficient"] >= 0 else ("-", "+")
+    added, subtracted = (signed(sign * steering["coefficient"], 6, "g") for sign in (1, -1))
     rows = [
         ["0 (Prompt)", "+1", *record["original_prompt"]["tokens"]],
-        [layer, signs[0] + coefficient, *record["added"]["tokens"]],
-        [layer, signs[1] + coefficient, *record["subtracted"]["tokens"]],
+        [layer, added, *record["added"]["tokens"]],
+        [layer, subtracted, *record["subtracted"]["tokens"]],
     ]
     width = max(map(len, rows))
     header = ["Layer", "Coeff", *(str(position) for position in range(width - 2))]

@@ -83,11 +83,11 @@ def _text(inline: Token) -> str:
 def _taken_anchor(inline: Token) -> str:
     """The identifier of the anchor that a line starts with, which is taken out of it; empty where there is none."""
     children = inline.children or []
-    found = _ANCHOR.fullmatch(children[0].content) if children and children[0].type == "html_inline" else None
-    if not found:
+    anchor = _ANCHOR.fullmatch(children[0].content) if children and children[0].type == "html_inline" else None
+    if not anchor:
         return ""
     inline.children = children[2:]
-    return found[1]
+    return anchor[1]
 
 
 def _identify_headings(tokens: list[Token]) -> None:
@@ -95,27 +95,32 @@ def _identify_headings(tokens: list[Token]) -> None:
     place = 0
     while place < len(tokens):
         if tokens[place].type == "heading_open":
-            found = ""
+            anchor = ""
             if place >= 3 and tokens[place - 1].type == "paragraph_close" and not _text(tokens[place - 2]):
-                found = _taken_anchor(tokens[place - 2])
-            if found:
+                anchor = _taken_anchor(tokens[place - 2])
+            if anchor:
                 del tokens[place - 3 : place]
                 place -= 3
             slug = re.sub(r"[^\w -]", "", _text(tokens[place + 1]).lower()).replace(" ", "-")
-            tokens[place].attrSet("id", found or slug)
+            tokens[place].attrSet("id", anchor or slug)
         place += 1
 
 
 def _captioned(tokens: list[Token]) -> list[Token]:
     """The tokens with captions in one figure with their picture or table; what may be wide in a box that scrolls."""
-    found: list[Token] = []
+    captioned: list[Token] = []
     place = 0
     while place < len(tokens):
         caption = _caption_at(tokens, place + 3)
         if _is_picture(tokens, place) and caption and caption.startswith("Figure "):
             picture, words = tokens[place + 1], tokens[place + 4]
             legend = [_open("figcaption"), words, _close("figcaption")]
-            found += [_open("figure", id=_taken_anchor(picture)), *_box(caption, [picture]), *legend, _close("figure")]
+            captioned += [
+                _open("figure", id=_taken_anchor(picture)),
+                *_box(caption, [picture]),
+                *legend,
+                _close("figure"),
+            ]
             place += 6
             continue
         caption = _caption_at(tokens, place)
@@ -125,12 +130,12 @@ def _captioned(tokens: list[Token]) -> list[Token]:
             # Outside of the box, so that a wide table scrolls and its caption stays.
             figure = _open("figure", id=_taken_anchor(words))
             legend = [_open("figcaption"), words, _close("figcaption")]
-            found += [figure, *legend, *_box(caption, table), _close("figure")]
+            captioned += [figure, *legend, *_box(caption, table), _close("figure")]
             place = end + 1
             continue
-        found += _box("Source text", [tokens[place]]) if tokens[place].type == "fence" else [tokens[place]]
+        captioned += _box("Source text", [tokens[place]]) if tokens[place].type == "fence" else [tokens[place]]
         place += 1
-    return found
+    return captioned
 
 
 def _is_picture(tokens: list[Token], place: int) -> bool:
@@ -200,7 +205,7 @@ def _width(file: Path) -> int:
 def _arrange_rows(tokens: list[Token]) -> None:
     """Gives a table row the anchor that its first cell starts with, and marks cells whose text needs room."""
     for row, cell, inline in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if cell.type == "td_open" and row.type == "tr_open" and (found := _taken_anchor(inline)):
-            row.attrSet("id", found)
+        if cell.type == "td_open" and row.type == "tr_open" and (anchor := _taken_anchor(inline)):
+            row.attrSet("id", anchor)
         if cell.type == "td_open" and len(_text(inline)) > _PROSE:
             cell.attrSet("class", "prose")

@@ -12,8 +12,8 @@ from replication.report.compile import sections
 
 def index() -> str:
     """The index as Markdown, over all models with a report and verdicts below the working directory."""
-    found = sorted(Path().glob(VERIFICATION.format(model="*")))
-    models = [read_json(file)["model"] for file in found]
+    files = sorted(Path().glob(VERIFICATION.format(model="*")))
+    models = [read_json(file)["model"] for file in files]
     described = [_model(name) for name in models if path(REPORT, name).exists()]
     return sections("index.md.jinja", models=described, by_size=_by_size(described))
 
@@ -28,18 +28,18 @@ def _model(model: str) -> dict[str, Any]:
         "page": path(REPORT_PAGE, model).relative_to(here),
         "passed": verification["passed"],
         "checks": _statuses(verification),
-        "claims": [claim for found in claims.values() for claim in found if claim["verdict"]],
+        "claims": [claim for statements in claims.values() for claim in statements if claim["verdict"]],
         "experiments": [_experiment(model, name) for name in verification["experiments"]],
     }
 
 
 def _statuses(verification: dict[str, Any]) -> dict[str, list[str]]:
     """The verdicts of each kind of check, over all experiments."""
-    found = {"published": [verification["published"]["status"]]}
+    statuses = {"published": [verification["published"]["status"]]}
     for checks in verification["experiments"].values():
         for name, check in checks.items():
-            found.setdefault(name, []).append(check["status"])
-    return found
+            statuses.setdefault(name, []).append(check["status"])
+    return statuses
 
 
 def _experiment(model: str, name: str) -> dict[str, Any]:

@@ -1,6 +1,10 @@
-r"""The table of a token's losses in LaTeX, for \input into a paper: booktabs, siunitx, multirow, longtable, caption."""
+r"""The loss of every token as a LaTeX table, for \input into a paper: booktabs, siunitx, multirow, longtable, caption.
 
-from replication.report import latex
+A space of a token is `\textvisiblespace`; a character that pdflatex's own fonts lack becomes an escape such as
+`\u4e2d`.
+"""
+
+from replication.base.visible import visible
 from replication.report.token_tables import DIGITS, Token, TokenTable, caption_of
 
 FLOATING = 12
@@ -8,6 +12,42 @@ FLOATING = 12
 
 _SMALL = r"\footnotesize\setlength{\tabcolsep}{2pt}"
 _NAMES = 3  # columns before the numbers: position, token, row
+
+# What typewriter fonts have at its ASCII code, whatever their encoding. Braces part what a font would join.
+_TYPEWRITER = {character: rf"{{\char{ord(character)}}}" for character in '\\{}_^~"<>|'} | {
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    "-": "-{}",
+    ",": ",{}",
+    # A long prompt in a caption breaks after its spaces.
+    " ": r"\textvisiblespace\allowbreak{}",
+}
+
+_PLAIN = _TYPEWRITER | {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # A bracket must not end an optional argument.
+    "[": "{[}",
+    "]": "{]}",
+    "'": "'",
+    "-": "-",
+    ",": ",",
+    " ": " ",
+}
+
+# Letters of Latin-1 that the OT1 fonts can make; the rest, such as thorn, stops pdflatex.
+_LETTERS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿß")
 
 
 def latex_table(table: TokenTable) -> str:
@@ -65,14 +105,14 @@ def _breaking(caption: str, columns: str, head: list[str], rows: list[str]) -> l
 
 
 def _caption(table: TokenTable) -> str:
-    short = latex.plain(f"{table.record['experiment']['title']}, {table.model}, {table.protocol}: loss of every token")
-    words = caption_of(table, latex.plain, latex.token, "underlined")
+    short = latex_text(f"{table.record['experiment']['title']}, {table.model}, {table.protocol}: loss of every token")
+    words = caption_of(table, latex_text, latex_token, "underlined")
     return rf"\caption[{short}]{{{words}}}\label{{tab:{table.model}:{table.experiment}:{table.protocol}}}"
 
 
 def _rows(token: Token) -> list[str]:
     """The three rows of a token; the star keeps a page break from parting them."""
-    shown = rf"\underline{{{latex.token(token.text)}}}" if token.key else latex.token(token.text)
+    shown = rf"\underline{{{latex_token(token.text)}}}" if token.key else latex_token(token.text)
     names = [rf"\multirow{{{len(token.cells)}}}{{*}}{{{name}}}" for name in (str(token.position), shown)]
     lines = []
     for row, cells in token.cells.items():
@@ -86,3 +126,22 @@ def _number_column(tokens: list[Token]) -> str:
     numbers = [number for token in tokens for cells in token.cells.values() for number in cells]
     digits = max(len(number.lstrip("+-").split(".")[0]) for number in numbers)
     return f"S[table-format=+{digits}.{DIGITS}, retain-explicit-plus]"
+
+
+def latex_token(text: str) -> str:
+    """Token text in typewriter, every character of it visible."""
+    return rf"\texttt{{{_written(text, _TYPEWRITER)}}}"
+
+
+def latex_text(text: str) -> str:
+    """Text in the document's own font; runs of white space are one space."""
+    return _written(" ".join(text.split()), _PLAIN)
+
+
+def _written(text: str, special: dict[str, str]) -> str:
+    shown = (character if character == " " else visible(character, _has_glyph) for character in text)
+    return "".join(special.get(unit, unit) for units in shown for unit in units)
+
+
+def _has_glyph(character: str) -> bool:
+    return character.isascii() or character in _LETTERS

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from replication.base.numbers import fixed, signed
 from replication.base.steered_layer import steered_layer
 from replication.report import markdown
 from replication.verification.summary import chosen_layers
@@ -19,8 +20,6 @@ DIGITS = 3
 
 ROWS = {"unsteered": "loss_unsteered", "steered": "loss_steered", "change": "change"}
 """Rows of every token, and the column of `tables.SUMMARY` each is taken from."""
-
-Words = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def token_table(
     return TokenTable(record["model"], experiment, protocol, record, note, layers, tokens)
 
 
-def caption_of(table: TokenTable, plain: Words, token: Words, marked: str) -> str:
+def caption_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[str], str], marked: str) -> str:
     """Units and conditions.
 
     Args:
@@ -127,6 +126,4 @@ def _cell(value: float, row: str) -> str:
     """A number of the table; a change that is none at all is 0 without decimals."""
     if row == "change" and value == 0:
         return "0"
-    text = f"{value:+.{DIGITS}f}" if row == "change" else f"{value:.{DIGITS}f}"
-    # The sign of what rounds to zero would say more than the digits do.
-    return text.lstrip("+-") if float(text) == 0 else text
+    return signed(value, DIGITS) if row == "change" else fixed(value, DIGITS)

@@ -1,4 +1,4 @@
-"""A comparison told: on the terminal, as a CSV of the cells that are not equal, and as one HTML page."""
+"""The account of a comparison of two runs: as plain text, as a CSV of the cells that are not equal, and as HTML."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from replication.base.numbers import fixed, signed
 from replication.base.paths import PROVENANCE
 from replication.base.visible import visible
 from replication.report.html_page import page
@@ -28,7 +29,7 @@ class Section(NamedTuple):
 
 
 def terminal(comparison: Comparison) -> str:
-    """The account as plain text, with the ten cells furthest apart and the circumstances that differ."""
+    """The account as plain text, with the ten largest differences and the circumstances that differ."""
     lines = []
     for section in _sections(comparison, cells=10, everything=False):
         lines += ["", section.heading, *(f"  {sentence}" for sentence in section.sentences)]
@@ -76,29 +77,29 @@ def _alignments(rows: tuple[tuple[str, ...], ...]) -> str:
 
 def _headline(comparison: Comparison) -> str:
     counts = comparison.cells["verdict"].value_counts()
-    told = ", ".join(f"{counts[name]} {name}" for name in counts.index)
+    by_verdict = ", ".join(f"{counts[name]} {name}" for name in counts.index)
     meaning = {
         EQUAL: "Equal",
         WITHIN: f"Within tolerance ({comparison.tolerance:g} nats)",
-        DIFFERENT: f"Different (by more than {comparison.tolerance:g} nats, or in what there is)",
+        DIFFERENT: f"Different (by more than {comparison.tolerance:g} nats, or in cells, ranks or tokens)",
     }
-    return f"{meaning[comparison.verdict]}: {len(comparison.cells)} cells compared, {told}."
+    return f"{meaning[comparison.verdict]}: {len(comparison.cells)} cells compared, {by_verdict}."
 
 
 def _sections(comparison: Comparison, cells: int, everything: bool) -> list[Section]:
-    found = [_runs(comparison), _by_experiment(comparison)]
+    sections = [_runs(comparison), _by_experiment(comparison)]
     if comparison.missing or comparison.left_out:
-        found.append(Section("Not compared", [*comparison.missing, *comparison.left_out]))
-    found += [_furthest(comparison, cells), _top_tokens(comparison, cells), _circumstances(comparison, everything)]
-    return [section for section in found if section.rows or section.sentences]
+        sections.append(Section("Not compared", [*comparison.missing, *comparison.left_out]))
+    sections += [_furthest(comparison, cells), _top_tokens(comparison, cells), _circumstances(comparison, everything)]
+    return [section for section in sections if section.rows or section.sentences]
 
 
 def _runs(comparison: Comparison) -> Section:
     rows = tuple(
-        (name, str(run.folder), "pins" if run.pins else "a run", str(run.provenance.get("finished", "")))
+        (name, str(run.folder), "pins" if run.pins else "run", str(run.provenance.get("finished", "")))
         for name, run in (("A", comparison.a), ("B", comparison.b))
     )
-    return Section("The two", [], "What was compared.", ("", "folder", "what it is", "finished"), rows)
+    return Section("The two runs", [], "The two sides of the comparison.", ("", "folder", "kind", "finished"), rows)
 
 
 def _by_experiment(comparison: Comparison) -> Section:
@@ -119,7 +120,7 @@ def _by_experiment(comparison: Comparison) -> Section:
     )
     caption = (
         "Cells by verdict; the largest differences of loss, entropy and KL to the output, in nats; how many ranks and"
-        f" most probable tokens changed (how many of these were closer than {2 * comparison.tolerance:g} nats in both)."
+        f" most probable tokens changed (of these, ties closer than {2 * comparison.tolerance:g} nats in both)."
     )
     return Section("By experiment", [], caption, header, rows)
 
@@ -147,7 +148,7 @@ def _change(part: pd.DataFrame, statistic: str) -> "pd.Series[float]":
 
 def _furthest(comparison: Comparison, limit: int) -> Section:
     apart = comparison.cells[comparison.cells["verdict"] != EQUAL]
-    # A cell that only one run has, has no difference: it comes first.
+    # A cell that is in one run only has no difference: it comes first.
     shown = apart.sort_values("difference", ascending=False, na_position="first", kind="stable").head(limit)
     columns = {name: label for name, label in zip(NATS, ("loss", "entropy", "KL"), strict=True) if f"{name}_a" in shown}
     changes = pd.DataFrame({label: _change(shown, name).map(_signed) for name, label in columns.items()})
@@ -157,9 +158,9 @@ def _furthest(comparison: Comparison, limit: int) -> Section:
         for i, row in shown.iterrows()
     )
     return Section(
-        "Furthest apart",
+        "Largest differences",
         [f"{len(shown)} of {len(apart)} cells that are not equal."] if rows else [],
-        "The cells that are furthest apart, and those that only one run has, in nats.",
+        "The cells with the largest differences, in nats, and those that are in one run only.",
         (*_PLACE, "loss in A", "loss in B", *(f"{label}, B − A" for label in changes), "verdict"),
         rows,
     )
@@ -180,27 +181,27 @@ def _top_tokens(comparison: Comparison, limit: int) -> Section:
         for _, row in shown.iterrows()
     )
     return Section(
-        "Another most probable token",
+        "Changed most probable tokens",
         [f"{len(shown)} of {len(changed)} cells; a tie is closer than {2 * comparison.tolerance:g} nats in both."]
         if rows
         else [],
-        "Cells whose most probable token changed, and how far it was ahead of the second, in nats.",
-        (*_PLACE, "in A", "in B", "ahead in A", "ahead in B", ""),
+        "Cells whose most probable token changed, and its lead in log-probability over the second, in nats.",
+        (*_PLACE, "in A", "in B", "lead in A", "lead in B", ""),
         rows,
     )
 
 
 def _circumstances(comparison: Comparison, everything: bool) -> Section:
-    found = circumstances(comparison.a, comparison.b)
+    recorded = circumstances(comparison.a, comparison.b)
     lacking = [name for name, run in (("A", comparison.a), ("B", comparison.b)) if not run.provenance]
     if lacking:
-        found = [one for one in found if ABSENT not in (one.a, one.b)]
-    differing = sum(not one.same for one in found)
-    unknown = f"has no {Path(PROVENANCE).name}: machine, commit and versions are not known."
-    rows = tuple((one.name, one.a, "the same" if one.same else one.b) for one in found if everything or not one.same)
+        recorded = [one for one in recorded if ABSENT not in (one.a, one.b)]
+    differing = sum(not one.same for one in recorded)
+    unknown = f"has no {Path(PROVENANCE).name}: machine, commit and versions are unknown."
+    rows = tuple((one.name, one.a, "the same" if one.same else one.b) for one in recorded if everything or not one.same)
     return Section(
-        "How they were made",
-        [f"{differing} of {len(found)} circumstances recorded of both differ."]
+        "How the runs were made",
+        [f"{differing} of {len(recorded)} settings, hashes and versions recorded for both runs differ."]
         + [f"{name} {unknown}" for name in lacking],
         "Settings, hashes, numerics, machine and versions.",
         ("", "A", "B"),
@@ -217,8 +218,8 @@ def _place(row: "pd.Series[Any]") -> list[str]:
 
 
 def _number(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.6f}"
+    return "" if pd.isna(value) else fixed(value, 6)
 
 
 def _signed(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:+.2g}"
+    return "" if pd.isna(value) else signed(value, 2, "g")

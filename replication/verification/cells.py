@@ -1,8 +1,8 @@
-"""The cells of two tables against each other: compared by what they are, not by where they stand.
+"""The cells of two tables, matched by their keys, not by their order, and compared.
 
 A value is the same if it is the same float32. It is within tolerance if losses, entropies and KLs differ by no more
-than `tolerance` nats and rank and most probable token are the same, or others where both tables have a tie: the target
-and its nearest neighbour, or the two best, are closer than twice the tolerance.
+than `tolerance` nats and rank and most probable token are the same, or differ where both tables have a tie: the target
+and its nearest neighbour, or the two most probable tokens, are closer than twice the tolerance.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ TOP = ["top_id", "top_token", "top_margin"]
 """The most probable token, and how far ahead of the second it is: log p_1 - log p_2, in nats."""
 
 LISTED = 20
-"""How many of the cells that are off a verdict lists, the furthest first."""
+"""How many of the cells that differ a verdict lists, the largest difference first."""
 
 _ORDERED = ("protocol", "condition", "layer", "position")
 
@@ -48,7 +48,7 @@ def compared(a: pd.DataFrame, b: pd.DataFrame, keys: list[str], tolerance: float
     """
     shared = [name for name in [*NATS, "rank", "rank_margin", "top_probability", *TOP] if name in a and name in b]
     both = a[keys + shared].merge(
-        b[keys + shared], on=keys, how="outer", suffixes=("_a", "_b"), indicator="found", validate="one_to_one"
+        b[keys + shared], on=keys, how="outer", suffixes=("_a", "_b"), indicator="side", validate="one_to_one"
     )
     both = both.sort_values([key for key in keys if key in _ORDERED], key=_in_order, ignore_index=True)
     differences = [(both[f"{name}_a"].astype("float64") - both[f"{name}_b"]).abs() for name in NATS if name in shared]
@@ -61,12 +61,12 @@ def compared(a: pd.DataFrame, b: pd.DataFrame, keys: list[str], tolerance: float
     same &= ~top_changed & ~rank_changed
     within = (difference <= tolerance) & (~top_changed | top_tie) & (~rank_changed | rank_tie)
     verdict = np.select(
-        [both["found"] == "left_only", both["found"] == "right_only", same, within],
+        [both["side"] == "left_only", both["side"] == "right_only", same, within],
         [ONLY_A, ONLY_B, EQUAL, WITHIN],
         DIFFERENT,
     )
-    matched = both["found"] == "both"
-    return both.drop(columns="found").assign(
+    matched = both["side"] == "both"
+    return both.drop(columns="side").assign(
         difference=difference,
         statistic=apart.fillna(-1.0).idxmax(axis=1),
         top_changed=top_changed & matched,
@@ -87,7 +87,7 @@ def _discrete(both: pd.DataFrame, name: str, margin: str, tolerance: float) -> t
 
 
 def height(layer: str) -> float:
-    """Where a layer of a lens table stands; the output is on top."""
+    """The place of a layer in the order of a lens table, whose last row is the output."""
     return float("inf") if layer == OUTPUT else int(layer)
 
 
@@ -100,11 +100,11 @@ def _in_order(column: "pd.Series[str]") -> "pd.Series[float]":
 
 
 def agreement(cells: pd.DataFrame, tolerance: float) -> dict[str, Any]:
-    """What `compared` found of measured numbers (A) against others (B), as a check's verdict.
+    """The verdict of a check on the cells that `compared` returns, measured numbers being A and expected ones B.
 
     Returns:
         status, cells (in both), tolerance, largest_difference (nats), the statistic it is of and its place `at`, how
-        many cells are off, and of those the `LISTED` furthest.
+        many cells differ, and those with the `LISTED` largest differences.
     """
     matched = cells[~cells["verdict"].isin([ONLY_A, ONLY_B])]
     off = cells[~cells["verdict"].isin([EQUAL, WITHIN])]
@@ -129,7 +129,7 @@ def _place(row: "pd.Series[Any]") -> dict[str, Any]:
 
 
 def _listed(row: "pd.Series[Any]") -> dict[str, Any]:
-    """A cell that is off; where only one side has it, without numbers."""
+    """A cell that differs; without numbers where only one side has it."""
     if row["verdict"] in (ONLY_A, ONLY_B):
         return _place(row) | {"only_measured": row["verdict"] == ONLY_A}
     name = row["statistic"]

@@ -28,7 +28,7 @@ def collateral(table: pd.DataFrame, cells: list[str]) -> "pd.Series[float]":
 
 
 def random_vectors(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
-    """Whether the direction matters, not just the size: the vector against random ones of its norms.
+    """Whether the direction matters, not only the norm: the vector against random ones of its norms.
 
     Args:
         table: Columns of `tables.RANDOM_VECTORS`.
@@ -51,13 +51,13 @@ def random_vectors(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any
 
 
 _RANDOM = (
-    "It is the direction of the vector, not just its size: the loss of the key tokens falls, and by more than with "
-    f"at least {SHARE:.0%} of the random vectors of the same norms."
+    "The direction of the vector matters, not only its norm: the key tokens' loss falls, and by more than with at "
+    f"least {SHARE:.0%} of the random vectors of the same norms."
 )
 
 
 def _against(changes: "pd.Series[float]", draws: list[int]) -> dict[str, float | None]:
-    """The steering vector's change, and what the random draws' are like."""
+    """The steering vector's change, and the distribution of the random draws'."""
     random, steering = changes[draws].astype("float64"), float(changes[STEERING])
     if not draws:
         return {"steering": steering}

@@ -32,30 +32,30 @@ def circumstances(a: Run, b: Run) -> list[Circumstance]:
 
 
 def _recorded(run: Run) -> dict[str, str]:
-    found: dict[str, str] = {}
+    recorded: dict[str, str] = {}
     for name, (_, record) in run.experiments.items():
         # A run's record holds the whole experiment, a pin's the part of it that decides the numbers.
         settings = record.get("experiment", record)
         texts = _flat(f"experiment {name}", {key: settings[key] for key in ("prompt", "steering")})
-        found |= {key: visible(text) for key, text in texts.items()}
-        found |= _flat("sha256", record["sha256"])
-    # The numerics of all experiments; where they differ from one to the next, each is told.
+        recorded |= {key: visible(text) for key, text in texts.items()}
+        recorded |= _flat("sha256", record["sha256"])
+    # The numerics of all experiments; where they differ from one to the next, all are listed.
     by_value: dict[str, dict[str, None]] = {}
     for _, record in run.experiments.values():
         for key, value in _flat("numerics", record.get("numerics", {})).items():
             by_value.setdefault(key, {})[value] = None
-    found |= {key: ", ".join(values) for key, values in by_value.items()}
+    recorded |= {key: ", ".join(values) for key, values in by_value.items()}
     kept = {key: value for key, value in run.provenance.items() if key not in (*_RESULTS, "versions", "inputs_sha256")}
-    found |= _flat("", kept)
+    recorded |= _flat("", kept)
     versions = run.provenance.get("versions", {})
-    return found | _flat("version of", {name: version["installed"] for name, version in versions.items()})
+    return recorded | _flat("version of", {name: version["installed"] for name, version in versions.items()})
 
 
 def _flat(prefix: str, value: Any) -> dict[str, str]:
     """Nested mappings as one, the names of the levels joined."""
     if not isinstance(value, dict):
         return {prefix: str(value)}
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for key, part in value.items():
-        found |= _flat(f"{prefix} {key}".strip(), part)
-    return found
+        flat |= _flat(f"{prefix} {key}".strip(), part)
+    return flat

@@ -14,7 +14,7 @@ POST_EXAMPLE_1 = {
     "prompt": "I hate you because you're a wonderful person",
     "steering": {"layer": 6, "coefficient": 5.0, "added": "Love", "subtracted": "Hate"},
 }
-"""The example that the post's three statements are about; an experiment is it by its contents, not its name."""
+"""The example that the post's three statements are about; an experiment is recognised by its contents, not its name."""
 
 FALL = 0.5
 """How far, in nats, a loss must fall to count as "significantly better"."""
@@ -35,10 +35,9 @@ def claims(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) ->
     """
     output = losses[(losses["layer"] == OUTPUT) & (losses["protocol"] == "raw")]
     wide = output.pivot(index="position", columns="condition", values="loss")
-    found = [_key_tokens(wide, output, record)]
     if _is_posts_first(record):
-        found = [_surprise(wide, output, top10), _disturbance(wide, record), _first_position(losses)]
-    return found
+        return [_surprise(wide, output, top10), _disturbance(wide, record), _first_position(losses)]
+    return [_key_tokens(wide, output, record)]
 
 
 def _is_posts_first(record: dict[str, Any]) -> bool:
@@ -110,8 +109,8 @@ def _key_tokens(wide: pd.DataFrame, output: pd.DataFrame, record: dict[str, Any]
     ]
     return {
         "id": "key-tokens",
-        "statement": "The post shows this vector without comment; reported here is the change of the loss on the key "
-        "tokens at the output.",
+        "statement": "The post shows this vector without comment; the change of the key tokens' loss at the output is "
+        "reported here.",
         "verdict": None,
         "numbers": {},
         "key_tokens": changes,

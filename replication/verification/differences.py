@@ -7,7 +7,7 @@ import pandas as pd
 from replication.base.errors import UserError
 from replication.base.tables import OUTPUT
 from replication.verification.cells import CELL, DIFFERENT, EQUAL, WITHIN, compared, height
-from replication.verification.pins import IDENTITY, TOLERANCE
+from replication.verification.pins import IDENTITY, TOKENIZER, TOLERANCE
 from replication.verification.runs import Measured, Run
 
 STATUS = {EQUAL: 0, WITHIN: 1, DIFFERENT: 2}
@@ -28,17 +28,17 @@ class Comparison:
     `difference` (the largest of `NATS`, in nats), `top_changed` and `rank_changed`, `top_tie` and `rank_tie` (changed,
     but a tie in both), and `verdict`: one of the three, "only in A" or "only in B"."""
     missing: list[str]
-    """What one run has and cannot be compared, a sentence each; it makes the runs different."""
+    """What cannot be compared because only one run has it, a sentence each; the runs are then different."""
     left_out: list[str]
     """What pins do not cover, a sentence each; it changes no verdict."""
 
     @property
     def verdict(self) -> str:
         """The verdict on all that was compared."""
-        found = set(self.cells["verdict"])
-        if self.missing or found - {EQUAL, WITHIN}:
+        verdicts = set(self.cells["verdict"])
+        if self.missing or verdicts - {EQUAL, WITHIN}:
             return DIFFERENT
-        return WITHIN if WITHIN in found else EQUAL
+        return WITHIN if WITHIN in verdicts else EQUAL
 
 
 def compare(a: Run, b: Run) -> Comparison:
@@ -58,7 +58,7 @@ def compare(a: Run, b: Run) -> Comparison:
     for name in (name for name in a.experiments if name in b.experiments):
         sides = a.experiments[name], b.experiments[name]
         if _columns(sides[0]) != _columns(sides[1]):
-            missing.append(f"{name}: the prompts are different tokens, so no cell of one is a cell of the other.")
+            missing.append(f"{name}: the prompts have different tokens, so no cells match.")
             continue
         if not _same_rows(*sides):
             layers = {OUTPUT}
@@ -108,5 +108,5 @@ def _depth(side: Measured) -> str:
 
 def _top_column(a: Measured, b: Measured) -> str:
     """Tokens are compared by their ids, or by their text where the tokenizers differ."""
-    hashes = [side.record["sha256"].get("model/tokenizer.json") for side in (a, b)]
+    hashes = [side.record["sha256"].get(TOKENIZER) for side in (a, b)]
     return "top_id" if hashes[0] == hashes[1] else "top_token"

@@ -1,4 +1,4 @@
-"""Pinned values: what was measured once, for which inputs, and whether it still comes out.
+"""Pinned values: what was measured once, for which inputs, and whether it is still measured.
 
 A pin belongs to an experiment by its contents and to weights by SHA-256, never by name.
 """
@@ -10,9 +10,11 @@ import pandas as pd
 from replication.base.config import PORTABLE
 from replication.base.tables import PIN
 from replication.verification.cells import agreement, compared
+from replication.verification.published_sets import LENS, WEIGHTS
 from replication.verification.summary import chosen_layers
 
-IDENTITY = ("model/model.safetensors", "model/tokenizer.json", "lens/params.pt")
+TOKENIZER = "model/tokenizer.json"
+IDENTITY = (WEIGHTS, TOKENIZER, LENS)
 """The files that decide the numbers; their hashes tie a pin to weights."""
 
 TOLERANCE = 2e-5

@@ -6,13 +6,14 @@ count `<|endoftext|>` as 0 where the ids begin with it. Norms are of residuals w
 (`centred`), as TransformerLens hands them out, unless a set says otherwise.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from replication.base.files import read_json
 
 MODELS = ("gpt2-xl", "gpt2-large", "gpt2")
 """Models with published sets; the first is the post's."""
@@ -83,7 +84,7 @@ class MeasuredSet(NamedTuple):
 
 def published_sets(model: str) -> tuple[PublishedSet, ...]:
     """The sets that were measured on `model`, one of `MODELS`."""
-    values = json.loads((Path(__file__).with_name("published_numbers") / f"{model}.json").read_text(encoding="utf-8"))
+    values = read_json(Path(__file__).with_name("published_numbers") / f"{model}.json")
     return tuple(_set(entry, model, values["sha256"]) for entry in values["sets"])
 
 

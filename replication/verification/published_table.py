@@ -23,8 +23,9 @@ PUBLISHED = {
     "note": "str",
     "source": "str",
 }
-"""Columns of the table. A row stands for `values` numbers and shows the one that is furthest off for its tolerance;
-`note` says where that is, or why a set was not run. Where nothing was measured the numbers are missing."""
+"""Columns of the table. A row stands for `values` numbers and shows the one whose difference is largest relative
+to its tolerance; `note` says where that is, or why a set was not run. Numbers that were not measured
+are missing."""
 
 NUMBERS = [name for name, kind in PUBLISHED.items() if kind == "float64"]
 ON_DISK = {name: "str" if name in NUMBERS else kind for name, kind in PUBLISHED.items()}
@@ -64,9 +65,9 @@ def comparison(known: Sequence[PublishedSet], sha256: dict[str, str], measured: 
         if each.lens and each.sha256[LENS] != sha256[LENS]:
             parts.append(not_run(each, _other(each, sha256, LENS)))
             continue
-        found = measured[each.name]
-        parts.append(_tokens_compared(each, found.token_ids))
-        parts += [compared(each, check, values) for check, values in zip(each.checks, found.values, strict=True)]
+        ours = measured[each.name]
+        parts.append(_tokens_compared(each, ours.token_ids))
+        parts += [compared(each, check, values) for check, values in zip(each.checks, ours.values, strict=True)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -166,7 +167,7 @@ def outcome(table: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         status ("agrees", "differs", or "not run" with the reason), the numbers of sets and values compared, and
-        the rows that are off.
+        the rows that differ.
     """
     run = table[table["verdict"] != NOT_RUN]
     off = run[run["verdict"] == DIFFERS]

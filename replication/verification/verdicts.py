@@ -7,6 +7,7 @@ import pandas as pd
 from replication.base import tables
 from replication.base.files import read_json
 from replication.base.fingerprint import fingerprint
+from replication.base.numbers import fixed
 from replication.base.paths import LOSSES, PIN_RECORD, PINS, PUBLISHED, RECORD, REPOSITORY, SECOND_OPINION, path
 from replication.verification import published_table
 from replication.verification.cells import DIFFERS, NOT_RUN, agreement, compared
@@ -71,10 +72,10 @@ def _second_opinion(losses: pd.DataFrame, opinion: pd.DataFrame) -> dict[str, An
 _BITS = {
     (True, True): ", same bits in all",
     (True, False): ", but other bits than the pin's in the whole table",
-    (False, True): ", same bits in all (not demanded: other arithmetic or build of torch than the pin's)",
+    (False, True): ", same bits in all (not required: other arithmetic or build of torch than the pin's)",
     (False, False): ", within tolerance (other arithmetic or build of torch than the pin's)",
 }
-"""What a fingerprint adds to the verdict on pins, by whether equal bits were demanded and found."""
+"""What a fingerprint adds to the verdict on pins, by whether equal bits were required and whether they are equal."""
 
 
 def verdict_lines(verdicts: dict[str, Any]) -> str:
@@ -98,7 +99,7 @@ def verdict_lines(verdicts: dict[str, Any]) -> str:
 
 
 def off_table(verdicts: dict[str, Any]) -> str:
-    """What is off, by how much, as lines of text; empty where nothing is."""
+    """What differs, and by how much, as lines of text; empty where nothing does."""
     lines = [
         f"{row['set']}, {row['quantity']}: published {row['published']:.8g}, measured {row['measured']:.8g}, tolerance "
         f"{row['tolerance']:.2g} {row['note']}"
@@ -108,21 +109,25 @@ def off_table(verdicts: dict[str, Any]) -> str:
         for name, check in checks.items():
             if check["status"] != DIFFERS:
                 continue
-            label, statistic = name.replace("_", " "), check["statistic"]
+            count = f"{check['cells_off']} {'cell differs' if check['cells_off'] == 1 else 'cells differ'}"
             lines.append(
-                f"{experiment}: {label}: {check['cells_off']} cells are off; the largest difference is "
-                f"{check['largest_difference']:.3g} nats of {statistic} at {check['at']} "
+                f"{experiment}, {name.replace('_', ' ')}: {count}; the largest difference is "
+                f"{check['largest_difference']:.3g} nats of {check['statistic']} at {_place(check['at'])} "
                 f"(tolerance {check['tolerance']:g})"
             )
             lines += [f"  {_off_line(cell)}" for cell in check["off"]]
     return "\n".join(lines)
 
 
+def _place(cell: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {cell[key]}" for key in ("protocol", "condition", "layer", "position") if key in cell)
+
+
 def _off_line(cell: dict[str, Any]) -> str:
-    place = ", ".join(f"{key} {cell[key]}" for key in ("protocol", "condition", "layer", "position") if key in cell)
+    place = _place(cell)
     if "only_measured" in cell:
         return f"{place}: only {'measured' if cell['only_measured'] else 'expected'}"
     return (
-        f"{place}: {cell['statistic']} {cell['measured']:.6f}, expected {cell['expected']:.6f}, "
+        f"{place}: {cell['statistic']} {fixed(cell['measured'], 6)}, expected {fixed(cell['expected'], 6)}, "
         f"off by {cell['difference']:.3g}"
     )

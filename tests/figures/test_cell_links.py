@@ -151,7 +151,7 @@ def test_an_address_that_names_no_cell_is_ignored_and_said(page: Page, hostile: 
     choose(page, "layer", "1")
     go(page, hostile)
     assert lists(page) == USUAL
-    assert said(page) == "The address after # names no cell of this page; the usual one is shown."
+    assert said(page) == "The address after # names no cell of this page; the default cell is shown."
     choose(page, "layer", "3")
     assert ("layer", "3") in fragment(page)
 

@@ -409,11 +409,14 @@ def test_alt_text_of_controls_says_the_numbers_that_matter(made: Tables) -> None
         kind: control_alt_text(kind, getattr(control_verdicts, kind)(table, made.record), made.record)
         for kind, table in control_tables(made).items()
     }
-    assert "by -2.00 nats, by random vectors +0.00 to +3.00" in found["random_vectors"]
+    assert "by -2.00 nats, by random vectors 0.00 to +3.00" in found["random_vectors"]
     assert "by 1.00 nats in size, by random vectors 0.00 to 1.50" in found["random_vectors"]
-    assert "own prompt they change by +2.00 nats, after 2 others by -0.50 to +3.00; 1 go against" in found["prompts"]
+    assert (
+        "own prompt they change by +2.00 nats, after 2 others by -0.50 to +3.00; 1 change in the other direction"
+        in found["prompts"]
+    )
     assert "layer 2 and coefficient 5, is framed: -3.75 and 1.25 nats" in found["sweep"]
-    assert "Lowest is layer 4 with 5: -6.25 and 1.25 nats" in found["sweep"]
+    assert "The lowest is layer 4 with 5: -6.25 and 1.25 nats" in found["sweep"]
 
 
 def test_random_vectors_marks_the_steering_vector_among_the_draws(made: Tables) -> None:
@@ -503,7 +506,7 @@ def test_drawing_needs_no_torch_and_naming_the_files_no_matplotlib() -> None:
         "import sys\n"
         "import replication.base.paths\n"
         "assert not {'matplotlib', 'pandas', 'numpy'} & set(sys.modules), 'heavy'\n"
-        "import replication.figures.draw, replication.figures.interactive\n"
+        "import replication.figures.draw, replication.figures.interactive, replication.figures.alt_text\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import replication.figures.post, replication.figures.overview, replication.figures.curves\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"

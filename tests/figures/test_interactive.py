@@ -238,6 +238,11 @@ def test_hovering_shows_the_cell_in_both_conditions(page: Page, made: Tables) ->
     page.wait("document.getElementById('cell').textContent.endsWith(', at the output')")
 
 
+def test_what_rounds_to_zero_has_no_sign(page: Page) -> None:
+    shown = page.run("[-0.0004, -0.0, 1e-9, -0.0006, 2.5].map(fixed)")
+    assert shown == ["0.000", "0.000", "0.000", "-0.001", "2.500"]
+
+
 def test_lists_choose_a_cell_without_a_mouse(page: Page, made: Tables) -> None:
     choose(page, "layer", "5")
     choose(page, "position", "1")

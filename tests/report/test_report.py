@@ -8,6 +8,7 @@ from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from drawn_tables import Tables, made_up
 from hypothesis import given, settings
@@ -18,7 +19,18 @@ from typer.testing import CliRunner
 
 from replication.base import tables
 from replication.base.files import read_json, write_json, write_text
-from replication.base.paths import CONTROLS, INDEX, INDEX_PAGE, REPORT, REPORT_PAGE, REPOSITORY, VERIFICATION, path
+from replication.base.numbers import signed
+from replication.base.paths import (
+    CONTROLS,
+    INDEX,
+    INDEX_PAGE,
+    PUBLISHED,
+    REPORT,
+    REPORT_PAGE,
+    REPOSITORY,
+    VERIFICATION,
+    path,
+)
 from replication.base.steered_layer import scaled_layer
 from replication.report import citation
 from replication.report.compile import markdown, procedure
@@ -26,6 +38,7 @@ from replication.report.experiment import predictions, x_vector_table
 from replication.report.index import index
 from replication.report.markdown import cell, code, plain
 from replication.report.numbering import Numbering
+from replication.verification import published_table
 from replication.workflow import snakefile as steps
 from replication.workflow.cli import app
 
@@ -79,7 +92,7 @@ def test_losses_at_the_output_are_those_of_the_table(text: str) -> None:
         assert [row[0] for row in found] == [str(i) for i in range(len(made.record["prompt"]["ids"]))]
         for position, row in enumerate(found):
             before, after = (loss(made, tables.OUTPUT, position, c) for c in tables.CONDITIONS)
-            assert row[2:] == [f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
+            assert row[2:] == [f"{before:.4f}", f"{after:.4f}", signed(after - before, 4)]
 
 
 def test_changes_by_layer_are_those_of_the_table(text: str) -> None:
@@ -87,14 +100,14 @@ def test_changes_by_layer_are_those_of_the_table(text: str) -> None:
     for position, row in enumerate(rows(text, "love_hate-layers")):
         for layer, shown in zip(["0", "1", "2", "3", tables.OUTPUT], row[2:], strict=True):
             change = loss(made, layer, position, "steered") - loss(made, layer, position, "unsteered")
-            assert shown == f"{change:+.4f}"
+            assert shown == signed(change, 4)
 
 
 def test_controls_stand_in_the_report_with_their_numbers(text: str) -> None:
     vector, others = rows(text, "random-vectors")
     # Two key tokens: -4 against 0, 2, 4 and 6, whose mean is 3 and deviation the root of 20 / 3.
     assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000 ± 2.5820",
-                          "+0.0000 to +6.0000", "0%", "100%", "-2.7"]  # fmt: skip
+                          "0.0000 to +6.0000", "0%", "100%", "-2.7"]  # fmt: skip
     assert others[2:4] == ["other tokens", "1.0000"]
     (prompts,) = [row for row in rows(text, "more-prompts") if row[0].startswith("Love")]
     assert prompts[1:] == ["does not hold", " a,  b", "+2.0000", "+1.2500", "-0.5000 to +3.0000", "1 of 2", "1 of 2"]
@@ -136,6 +149,15 @@ def test_a_scaled_layer_is_printed_as_it_was_steered() -> None:
     assert scaled_layer(scaled) == " (layer 6 of 48, scaled to 12)"
     assert [row[0] for row in x_vector_table(scaled)[2:]] == ["2", "2"]
     assert scaled_layer(scaled | {"shape": {"layers": 48}}) == ""
+
+
+@pytest.mark.parametrize(
+    ("coefficient", "added", "subtracted"), [(5, "+5", "-5"), (-2.5, "-2.5", "+2.5"), (0, "0", "0")]
+)
+def test_both_sides_of_the_vector_have_opposite_signs(coefficient: float, added: str, subtracted: str) -> None:
+    record = MADE["love_hate"].record
+    steered = record | {"experiment": {"steering": {"layer": 2, "coefficient": coefficient}}}
+    assert [row[1] for row in x_vector_table(steered)[2:]] == [added, subtracted]
 
 
 def test_predictions_are_the_first_five_of_the_top_ten(text: str) -> None:
@@ -249,6 +271,18 @@ def test_method_and_references_have_one_source(text: str) -> None:
         assert reference.url in text
 
 
+def test_one_published_value_that_differs_makes_its_set_differ(run: Path, text: str) -> None:
+    assert rows(text, "published")[0][2] == "agrees"
+    table = published_table.read(path(PUBLISHED, "m"))
+    # A second row of the set that is not the one printed, whose difference is as large.
+    both = pd.concat([table.iloc[:1], table.iloc[:1].assign(verdict="differs"), table.iloc[1:]], ignore_index=True)
+    published_table.write(both, path(PUBLISHED, "m"))
+    try:
+        assert rows(markdown("m", list(MADE)), "published")[0][2] == "differs"
+    finally:
+        published_table.write(table, path(PUBLISHED, "m"))
+
+
 def test_the_same_tables_give_the_same_report(text: str) -> None:
     assert markdown("m", list(MADE)) == text
 
@@ -269,12 +303,12 @@ def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
     made = MADE["love_hate"]
     for row, position in zip(losses, (2, 5), strict=True):
         before, after = (loss(made, tables.OUTPUT, position, c) for c in tables.CONDITIONS)
-        assert row[5:] == [f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
+        assert row[5:] == [f"{before:.4f}", f"{after:.4f}", signed(after - before, 4)]
 
 
 def test_commands_write_report_and_index_whole(run: Path) -> None:
     runner = CliRunner()
-    assert runner.invoke(app, ["report", "m", *MADE]).exit_code == 0
+    assert runner.invoke(app, ["step", "report", "m", *MADE]).exit_code == 0
     assert path(REPORT, "m").read_text(encoding="utf-8") == markdown("m", list(MADE))
     assert '<h3 id="love_hate">' in path(REPORT_PAGE, "m").read_text(encoding="utf-8")
     assert runner.invoke(app, ["index"]).exit_code == 0
@@ -284,8 +318,8 @@ def test_commands_write_report_and_index_whole(run: Path) -> None:
 
 def test_whatever_the_report_reads_makes_it_anew() -> None:
     names = {str(Path(file).relative_to(REPOSITORY)) for file in steps.code("report")}
-    read = {"CITATION.cff", "docs/method.md", "pyproject.toml", "replication/captions/kl.rst"}
-    read |= {"replication/page.py", "replication/templates/page.css"}
+    read = {"CITATION.cff", "docs/method.md", "pyproject.toml", "replication/figures/caption_texts/kl.rst"}
+    read |= {"replication/report/html_page.py", "replication/report/page_template/page.css"}
     sections = {str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "replication/report/sections").iterdir()}
     assert read | sections <= names
-    assert "replication/captions/kl.rst" not in str(steps.code("measure"))
+    assert "replication/figures/caption_texts/kl.rst" not in str(steps.code("measure"))

@@ -12,8 +12,7 @@ from drawn_tables import made_up
 
 from replication.base.tables import CONDITIONS, PROTOCOLS
 from replication.engine.measure import Measurement
-from replication.report import latex
-from replication.report.latex_table import FLOATING, latex_table
+from replication.report.latex_table import FLOATING, latex_table, latex_token
 from replication.report.token_tables import TokenTable, markdown_table, token_table
 from replication.verification.summary import chosen_layers, summary
 
@@ -136,13 +135,13 @@ def test_the_caption_names_the_layer_that_was_steered(written):
 
 def test_every_ascii_text_reads_back_from_latex():
     for text in [*ASCII, "".join(ASCII), *HOSTILE]:
-        assert read_latex_token(latex.token(text)) == text
+        assert read_latex_token(latex_token(text)) == text
 
 
 def test_what_pdflatex_cannot_set_becomes_an_escape():
     for text, escape in STRANGE.items():
-        assert read_latex_token(latex.token(text)) == escape
-    assert read_latex_token(latex.token(LATIN)) == LATIN
+        assert read_latex_token(latex_token(text)) == escape
+    assert read_latex_token(latex_token(LATIN)) == LATIN
 
 
 def test_every_table_compiles_with_the_named_packages_alone(miniature_measured, tmp_path):

@@ -18,10 +18,10 @@ from replication.report import two_runs as account
 from replication.verification.cells import DIFFERENT, EQUAL, WITHIN
 from replication.verification.circumstances import circumstances
 from replication.verification.differences import Comparison, compare
-from replication.verification.pins import IDENTITY
 from replication.verification.runs import read_run
 from replication.workflow import cli as __main__
 
+FILES = ("model/model.safetensors", "model/tokenizer.json", "lens/params.pt")
 HOSTILE = "|<script>window.hacked=1</script>`"
 NEAR_TIE = {"p": (0.5, 0.499996)}
 """Two best tokens log(0.5 / 0.499996) = 8e-6 nats apart."""
@@ -71,7 +71,7 @@ def write_run(
     record = {
         "shape": {"layers": layers},
         "experiment": {"prompt": "".join(tokens), "steering": {"layer": 0, "coefficient": 5.0}},
-        "sha256": dict(zip(IDENTITY, (weights, tokenizer, "lens"), strict=True)),
+        "sha256": dict(zip(FILES, (weights, tokenizer, "lens"), strict=True)),
         "numerics": {"threads": threads},
     }
     write_json(folder / experiment / "record.json", record)
@@ -85,7 +85,7 @@ def write_pins(folder: Path, run: Path, tolerance: float, loss: float = 1.0, lay
     """Pins of one row of a run's first experiment, with another loss."""
     losses = tables.read(run / "anger" / "losses.csv", tables.LOSSES)
     tables.write(losses[losses["layer"] == layer].assign(loss=loss), tables.PIN, folder / "anger.csv")
-    sha256 = dict(zip(IDENTITY, ("w", "t", "lens"), strict=True))
+    sha256 = dict(zip(FILES, ("w", "t", "lens"), strict=True))
     record = {"prompt": "p", "steering": {"layer": 0}, "sha256": sha256, "tolerance_nats": tolerance}
     write_json(folder / "anger.json", record)
     return folder
@@ -164,12 +164,13 @@ def test_a_tie_in_one_run_alone_is_no_tie(tmp_path: Path, b: Path) -> None:
 def test_account_on_the_terminal(a: Path, b: Path) -> None:
     text = account.terminal(compared(a, b))
     assert text.startswith(
-        "Different (by more than 2e-05 nats, or in what there is): 16 cells compared, 8 equal, 4 different, "
-        "3 within tolerance, 1 only in A."
+        "Different (by more than 2e-05 nats, or in cells, ranks or tokens): 16 cells compared, 8 equal, "
+        "4 different, 3 within tolerance, 1 only in A."
     )
     lines = [line.split() for line in text.splitlines()]
     assert ["anger", "8", "3", "5", "0.5", "0.25", "0", "2", "(1)", "2", "(1)"] in lines
     assert ["numerics", "threads", "1", "2"] in lines
+    assert ["1.000000", "1.000010", "+1e-05", "0", "0", "within"] in [line[-6:] for line in lines]
     assert any(line[:4] == ["anger", "raw", "steered", "output"] and line[-1] == "tie" for line in lines if line)
 
 
@@ -253,7 +254,7 @@ def test_tokens_of_different_tokenizers_are_compared_by_their_text(a: Path, tmp_
 
 def test_other_prompts_have_no_cell_in_common(a: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "other", tokens=(" love", HOSTILE))
-    with pytest.raises(UserError, match=r"have no cell in common\. anger: the prompts are different tokens"):
+    with pytest.raises(UserError, match=r"have no cell in common\. anger: the prompts have different tokens"):
         compared(a, other)
 
 
@@ -270,7 +271,7 @@ def test_a_run_without_provenance_is_said_to_have_none(a: Path, tmp_path: Path) 
     bare = write_run(tmp_path / "bare", TIED)
     (bare / "provenance.json").unlink()
     text = account.terminal(compared(a, bare))
-    assert "B has no provenance.json: machine, commit and versions are not known." in text
+    assert "B has no provenance.json: machine, commit and versions are unknown." in text
     assert "not recorded" not in text
     assert "no provenance.json" not in account.terminal(compared(a, a))
 

@@ -109,7 +109,7 @@ def test_a_changed_number_fails_and_says_what_is_off_by_how_much(run):
     change(path(PINS, "m", "e"), tables.PIN, 4, "loss", 0.01)
     command("verification", "m", "e")
     printed = command("verdict", "m")
-    assert "e: pins differ by up to 0.01 nats at" in printed
+    assert "e, pins: 1 cell differs; the largest difference is 0.01 nats of loss at" in printed
     assert "off by 0.01" in printed
     assert printed.splitlines()[-1].startswith("error: ")
     assert not path(VERDICT, "m").exists()
@@ -165,7 +165,7 @@ def test_a_second_opinion_that_differs_fails(run):
     opinion = verdicts["experiments"]["e"]["second_opinion"]
     assert not verdicts["passed"]
     assert opinion["status"] == "differs"
-    assert opinion["at"] == {"layer": "2", "position": 1}
+    assert opinion["at"] == {"condition": "unsteered", "layer": "2", "position": 1}
     assert opinion["largest_difference"] == pytest.approx(0.002, rel=1e-2)
 
 

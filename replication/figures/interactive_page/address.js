@@ -1,6 +1,6 @@
 // What a reader does: the choices stand in the address after #, so that a link opens at a cell, and back goes back.
 
-const usual = {
+const initial = {
   protocol: choice.protocol.value, statistic: choice.statistic.value, layer: String(data.layers.length - 1),
   position: String(data.keys.length ? data.keys[0] : data.targets.length - 1),
 };
@@ -12,18 +12,18 @@ function address() {
 
 // The choices that an address names; null where it is incomplete, or names anything that this page has not.
 function choicesIn(hash) {
-  const { experiment, ...asked } = Object.fromEntries(new URLSearchParams(hash.slice(1)));
-  asked.layer = String(data.layers.indexOf(asked.layer));
-  const known = (id) => choice[id] && [...choice[id].options].some((option) => option.value === asked[id]);
-  const complete = Object.keys(asked).length === Object.keys(choice).length;
-  return experiment === data.experiment && complete && Object.keys(asked).every(known) ? asked : null;
+  const { experiment, ...named } = Object.fromEntries(new URLSearchParams(hash.slice(1)));
+  named.layer = String(data.layers.indexOf(named.layer));
+  const known = (id) => choice[id] && [...choice[id].options].some((option) => option.value === named[id]);
+  const complete = Object.keys(named).length === Object.keys(choice).length;
+  return experiment === data.experiment && complete && Object.keys(named).every(known) ? named : null;
 }
 
 // Shows what the address says: when the page opens, on back and forward, and when an address is typed.
-function obey() {
-  const asked = location.hash.length > 1 ? choicesIn(location.hash) : usual;
-  for (const [id, value] of Object.entries(asked ?? usual)) choice[id].value = value;
-  say(asked ? "" : "The address after # names no cell of this page; the usual one is shown.");
+function showAddress() {
+  const named = location.hash.length > 1 ? choicesIn(location.hash) : initial;
+  for (const [id, value] of Object.entries(named ?? initial)) choice[id].value = value;
+  report(named ? "" : "The address after # names no cell of this page; the default cell is shown.");
   return redraw();
 }
 
@@ -31,7 +31,7 @@ function remember() {
   if (location.hash !== address()) history.pushState(null, "", address());
 }
 
-function say(text) {
+function report(text) {
   element("said").textContent = text;
   element("link").hidden = true;
 }
@@ -46,19 +46,19 @@ function move(layer, position) {
   choice.layer.value = layer;
   choice.position.value = position;
   describe(layer, position);
-  const told = conditions.map((condition) => numbers(condition, layer, position).loss).join(" → ");
-  say(`${element("cell").textContent}: loss ${told} nats`);
+  const losses = conditions.map((condition) => numbers(condition, layer, position).loss).join(" → ");
+  report(`${element("cell").textContent}: loss ${losses} nats`);
   return Plotly.relayout(maps, { shapes: frames() });
 }
 
 const arrows = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
 
 async function step(event) {
-  const way = arrows[event.key];
-  if (!way || event.ctrlKey || event.altKey || event.metaKey) return;
+  const direction = arrows[event.key];
+  if (!direction || event.ctrlKey || event.altKey || event.metaKey) return;
   event.preventDefault();
   const last = [data.layers.length - 1, data.targets.length - 1];
-  await move(...chosen().map((place, i) => Math.min(last[i], Math.max(0, place + way[i]))));
+  await move(...chosen().map((place, i) => Math.min(last[i], Math.max(0, place + direction[i]))));
   // The frame drawn last but one is the white one of the steered map.
   [...maps.querySelectorAll(".shapelayer path")].at(-2).scrollIntoView({ block: "nearest", inline: "nearest" });
 }
@@ -66,7 +66,7 @@ async function step(event) {
 async function copyLink() {
   remember();
   const field = element("link");
-  say("");
+  report("");
   field.value = location.href;
   field.hidden = false;
   field.focus();
@@ -93,17 +93,17 @@ for (const list of [choice.layer, choice.position]) {
   list.addEventListener("change", () => { move(...chosen()); remember(); });
 }
 for (const list of [choice.protocol, choice.statistic]) {
-  list.addEventListener("change", () => { say(""); redraw(); remember(); });
+  list.addEventListener("change", () => { report(""); redraw(); remember(); });
 }
 element("scroll").addEventListener("keydown", step);
 // A walk with a key held down is one entry for back.
 element("scroll").addEventListener("keyup", (event) => { if (arrows[event.key]) remember(); });
 element("copy").addEventListener("click", copyLink);
-addEventListener("hashchange", obey);
+addEventListener("hashchange", showAddress);
 for (const query of [wide, dark]) query.addEventListener("change", draw);
 addEventListener("resize", () => { if (beside() !== arranged) draw(); });
 
-obey().then(() => {
+showAddress().then(() => {
   maps.on("plotly_hover", ({ points: [cell] }) => describe(cell.y, cell.x));
   maps.on("plotly_unhover", () => describe(...chosen()));
   maps.on("plotly_click", ({ points: [cell] }) => { move(cell.y, cell.x); remember(); });

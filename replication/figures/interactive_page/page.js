@@ -25,12 +25,18 @@ const coloured = (value) => (choice.statistic.value === "rank" ? Math.log10(valu
 function numbers(condition, layer, position) {
   const of = (statistic) => values(condition, statistic)[layer][position];
   return {
-    loss: of("loss").toFixed(3),
+    loss: fixed(of("loss")),
     rank: String(of("rank")),
     probability: probability(Math.exp(-of("loss"))),
-    entropy: of("entropy").toFixed(3),
-    "KL to the output": of("kl").toFixed(3),
+    entropy: fixed(of("entropy")),
+    "KL to the output": fixed(of("kl")),
   };
+}
+
+// Nats with three digits; what rounds to zero has no sign.
+function fixed(nats) {
+  const text = nats.toFixed(3);
+  return Number(text) === 0 ? text.replace("-", "") : text;
 }
 
 function probability(p) {
@@ -160,7 +166,7 @@ function row(head, cells) {
 function describe(layer, position) {
   element("cell").textContent = `${data.targets[position]} after ${data.context[position]}, at ${rowName(layer)}`;
   const [before, after] = conditions.map((condition) => numbers(condition, layer, position));
-  const between = data.kl_to_unsteered[choice.protocol.value][layer][position].toFixed(3);
+  const between = fixed(data.kl_to_unsteered[choice.protocol.value][layer][position]);
   document.querySelector("#numbers tbody").replaceChildren(
     ...Object.keys(before).map((name) => row(name, [[before[name], ""], [after[name], ""]])),
     row("KL to unsteered", [["", ""], [between, ""]]));
