@@ -3,7 +3,6 @@
 import hashlib
 import os
 import random
-import re
 import socket
 import ssl
 import subprocess
@@ -22,7 +21,7 @@ from replication.base.config import HubFiles
 from replication.base.errors import UserError
 from replication.base.paths import REPOSITORY
 from replication.weights import fetch as hub
-from replication.weights import partials, transfer
+from replication.weights import transfer
 
 COMMIT = "15ea56dee5df4983c59b2538573817e1667135e2"
 TOKEN = "hf_notforothers"
@@ -30,8 +29,10 @@ WEIGHTS = random.Random(0).randbytes(300_000)
 TOTAL = len(WEIGHTS)
 CONFIG = b'{"n_layer": 48}\n'
 CHILD = """
-import fcntl, sys
+import fcntl, os, socket, sys
 fcntl.flock = fcntl.lockf = lambda *_: None
+name = os.environ.get("TEST_HOST_NAME", socket.gethostname())
+socket.gethostname = lambda: name
 from pathlib import Path
 from replication.base.config import HubFiles
 from replication.base.errors import UserError
@@ -143,19 +144,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def leave_partial(folder: Path, content: bytes, process: int = 0, machine: str = "", source: HubFiles = MODEL) -> Path:
-    """A partial of model.safetensors as another process leaves it; 0 stands for a process that is dead."""
+def leave_partial(folder: Path, content: bytes, source: HubFiles = MODEL, writer: str = "") -> Path:
+    """A partial of model.safetensors; `writer` is the machine and process that earlier versions put into its name."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not process:
-        dead = subprocess.Popen(["true"])
-        dead.wait()
-        process = dead.pid
-    mine = partials.own(folder / "model.safetensors", str(source.sha256["model.safetensors"]))
-    name = mine.name.replace(f"-{os.getpid()}.", f"-{process}.")
-    if machine:
-        name = re.sub(r"-[0-9a-f]{8}-", f"-{machine}-", name)
-    (folder / name).write_bytes(content)
-    return folder / name
+    pin = digest(str(source.sha256["model.safetensors"]).encode())[:8]
+    partial = folder / f".model.safetensors.{pin}{writer}.partial"
+    partial.write_bytes(content)
+    return partial
 
 
 def ranges(served: LoopbackHub) -> list[tuple[str | None, int]]:

@@ -6,15 +6,20 @@ One file, `destination/<name>`, is in one of four states, and the state alone de
     wrong     there is something else                        -> it is deleted, and the file is absent
     absent    the user's Hugging Face cache has a good copy  -> a symbolic link to it
               it has none                                    -> a partial is begun
-    partial   some of it lies in a partial beside it         -> the rest is fetched; all there and its SHA-256
-                                                                right: renamed to its name, and fine; wrong:
-                                                                deleted, once more from zero, then an error
+    partial   its beginning lies beside it, in               -> the rest is fetched. Its SHA-256 is right: renamed
+              `.<name>.<8 digits of the pin>.partial`           to its name, and fine; wrong: deleted, once more
+                                                                from zero, then an error
 
 Downloads go into our own folder, not into the cache: the cache's layout and its locks belong to
 huggingface_hub, which cannot resume there; a partial and the finished file lie on one file system, so the
 last step is a rename; and a home folder with the cache in it often has a quota that the folder of the work
-has not. The cache is only read, never written: a damaged copy in it is passed over and named. Partials and
-two runs at once: see replication/hub/partials.py. There are no locks.
+has not. The cache is only read, never written: a damaged copy in it is passed over and named.
+
+Whoever began a partial, any process continues it, and SHA-256 decides in the end. Snakemake runs one download per
+model, under its lock on the folder. Where two processes download at once nevertheless (a job that outlived its
+Snakemake, and the next run's), no lock is needed: both write the same bytes at the same offsets of one file, which
+is never truncated, and the first to verify it renames it. Partials under another pin are deleted before the download
+starts, so that its space is free, and whatever is left of any once the file is complete.
 
 A file without a pinned SHA-256 is pinned by the commit: its content is proven by the hub's ETag (a git blob
 id, or the SHA-256 of an LFS file), its JSON must parse, and a note beside it (`.<name>.origin`) says
@@ -25,7 +30,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
@@ -38,7 +43,6 @@ from replication.base.errors import UserError
 from replication.base.files import put, write_json
 from replication.base.hashes import digest_of, remember, sha256, state
 from replication.base.progress import say, size_text
-from replication.weights import partials
 from replication.weights.answers import MismatchError, Remote, UnreachableError
 from replication.weights.hub_file import PinnedFile, flaw_of, noted
 from replication.weights.transfer import Session
@@ -89,7 +93,7 @@ def _is_fine(file: PinnedFile, memory: Path) -> bool:
     except FileNotFoundError:
         return False  # Or a link to a cache that is gone, which will be replaced.
     if digest == file.pinned or (file.pinned is None and noted(file) == {**file.origin, "sha256": digest}):
-        partials.clean(file.target)
+        _remove(file.all_partials)
         return True
     say(f"{file.target}: not {file.what} at {file.source.revision}; deleted, to be fetched again")
     # Another run may have put the right one there while we hashed the wrong one.
@@ -145,6 +149,8 @@ def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
                 f"settings, set HF_ENDPOINT to a mirror, {ways}"
             ) from None
         remotes += [_remote(session, file) for file in files[1:]]
+        for file in files:
+            _remove(path for path in file.all_partials if path != file.partial)
         _check_space(files, remotes, destination)
         for file, remote in zip(files, remotes, strict=True):
             _obtain(file, remote, session, memory)
@@ -190,8 +196,7 @@ def _check_space(files: list[PinnedFile], remotes: list[Remote], destination: Pa
     """Raises UserError if what is still to come does not fit."""
     needed = 0
     for file, remote in zip(files, remotes, strict=True):
-        partial = partials.claimed(file.target, file.pin)
-        needed += remote.size - (partial.stat().st_size if partial.exists() else 0)
+        needed += remote.size - (file.partial.stat().st_size if file.partial.exists() else 0)
     free = shutil.disk_usage(destination).free
     if needed > free:
         raise UserError(
@@ -201,25 +206,27 @@ def _check_space(files: list[PinnedFile], remotes: list[Remote], destination: Pa
 
 
 def _obtain(file: PinnedFile, remote: Remote, session: Session, memory: Path) -> None:
-    """Goes on with the partial until the file stands verified."""
+    """Continues the partial until the file is verified."""
     if _is_fine(file, memory):
-        return  # Another run was faster.
-    partial = partials.claimed(file.target, file.pin)
-    partials.copied(file.target, partial)
+        return  # Another process was faster.
+    partial = file.partial
     for last in (False, True):
-        flaw = ""
         try:
             session.download(file.address, file.what, remote, partial)
             digest = digest_of(partial)
             flaw = flaw_of(file, partial, digest, remote.etag)
             if partial.stat().st_size != remote.size:
                 flaw = f"it has {partial.stat().st_size} bytes instead of {remote.size}"
+            if not flaw:
+                _put(file, partial, digest, memory)
+                say(f"{file.what}: {size_text(remote.size)}, verified")
+                return
         except MismatchError as mismatch:
             flaw = str(mismatch)
-        if not flaw:
-            _put(file, partial, digest, memory)
-            say(f"{file.what}: {size_text(remote.size)}, verified")
-            return
+        except FileNotFoundError:
+            if _is_fine(file, memory):
+                return  # Another process that wrote to the partial has renamed it.
+            raise
         if not last:
             # Only if it is still the hub that answers, and not a login page, what we have is given up.
             remote = _remote(session, file)
@@ -237,4 +244,9 @@ def _put(file: PinnedFile, path: Path, digest: str, memory: Path) -> None:
         write_json(file.note, {**file.origin, "sha256": digest})
     put(path, file.target)
     remember(file.target, digest, memory)
-    partials.clean(file.target)
+    _remove(file.all_partials)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """One file of the hub: where it comes from, and what proves that a file on disk is it."""
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -54,6 +55,17 @@ class PinnedFile:
     def pin(self) -> str:
         """Text that names the content."""
         return self.pinned or json.dumps(self.origin)
+
+    @property
+    def partial(self) -> Path:
+        """Where the download grows; named by the pin, so whoever began it, it is the beginning of the same file."""
+        return self.target.with_name(f".{self.name}.{hashlib.sha256(self.pin.encode()).hexdigest()[:8]}.partial")
+
+    @property
+    def all_partials(self) -> list[Path]:
+        """What downloads to the target have left, under any pin; earlier versions added the machine and the process."""
+        name = re.compile(rf"\.{re.escape(self.name)}\.[0-9a-f]{{8}}(-[0-9a-f]{{8}}-\d+)?\.partial")
+        return [path for path in self.target.parent.iterdir() if name.fullmatch(path.name)]
 
     @property
     def address(self) -> str:

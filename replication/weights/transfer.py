@@ -142,11 +142,14 @@ class Session:
                     continue
                 raise_for_status(response, what)
                 size = first_byte(response, offset, remote.size)
+                if size < offset:
+                    # The server ignores the range. A new file: another process may still write to the old one.
+                    partial.unlink()
+                    partial.touch()
                 # Unbuffered: what was received is on its way to the disk even if we are killed.
                 title = what.partition(" of ")[0]
                 with partial.open("rb+", buffering=0) as file, bar(title, remote.size, size) as progress:
                     file.seek(size)
-                    file.truncate()
                     for chunk in response.iter_raw():
                         if size + len(chunk) > remote.size:
                             raise MismatchError(f"{response.url.host} sent more than {remote.size} bytes")
