@@ -12,7 +12,16 @@ from replication.verification import claims, published_table
 from replication.verification.published_sets import published_sets
 from replication.verification.summary import summary
 
-AGREES = {"status": "agrees", "cells": 12, "largest_difference": 1.5e-6, "at": {"layer": "3", "position": 2}}
+AGREES = {
+    "status": "agrees",
+    "cells": 12,
+    "tolerance": 1e-4,
+    "largest_difference": 1.5e-6,
+    "statistic": "entropy",
+    "at": {"condition": "steered", "layer": "3", "position": 2},
+    "cells_off": 0,
+    "off": [],
+}
 NOT_RUN = {"status": "not run", "reason": "no pin has been recorded for this model and experiment"}
 
 

@@ -26,7 +26,6 @@ from replication.report.experiment import predictions, x_vector_table
 from replication.report.index import index
 from replication.report.markdown import cell, code, plain
 from replication.report.numbering import Numbering
-from replication.workflow import snakefile as steps
 from replication.workflow.cli import app
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -274,18 +273,9 @@ def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
 
 def test_commands_write_report_and_index_whole(run: Path) -> None:
     runner = CliRunner()
-    assert runner.invoke(app, ["report", "m", *MADE]).exit_code == 0
+    assert runner.invoke(app, ["step", "report", "m", *MADE]).exit_code == 0
     assert path(REPORT, "m").read_text(encoding="utf-8") == markdown("m", list(MADE))
     assert '<h3 id="love_hate">' in path(REPORT_PAGE, "m").read_text(encoding="utf-8")
     assert runner.invoke(app, ["index"]).exit_code == 0
     assert path(INDEX).read_text(encoding="utf-8") == index()
     assert "<h1" in path(INDEX_PAGE).read_text(encoding="utf-8")
-
-
-def test_whatever_the_report_reads_makes_it_anew() -> None:
-    names = {str(Path(file).relative_to(REPOSITORY)) for file in steps.code("report")}
-    read = {"CITATION.cff", "docs/method.md", "pyproject.toml", "replication/captions/kl.rst"}
-    read |= {"replication/page.py", "replication/templates/page.css"}
-    sections = {str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "replication/report/sections").iterdir()}
-    assert read | sections <= names
-    assert "replication/captions/kl.rst" not in str(steps.code("measure"))
