@@ -15,9 +15,12 @@ from replication.verification.summary import summary
 AGREES = {
     "status": "agrees",
     "cells": 12,
+    "tolerance": 1e-4,
     "largest_difference": 1.5e-6,
-    "statistic": "loss",
+    "statistic": "entropy",
     "at": {"condition": "steered", "layer": "3", "position": 2},
+    "cells_off": 0,
+    "off": [],
 }
 NOT_RUN = {"status": "not run", "reason": "no pin has been recorded for this model and experiment"}
 

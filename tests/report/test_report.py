@@ -39,7 +39,6 @@ from replication.report.index import index
 from replication.report.markdown import cell, code, plain
 from replication.report.numbering import Numbering
 from replication.verification import published_table
-from replication.workflow import snakefile as steps
 from replication.workflow.cli import app
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -314,12 +313,3 @@ def test_commands_write_report_and_index_whole(run: Path) -> None:
     assert runner.invoke(app, ["index"]).exit_code == 0
     assert path(INDEX).read_text(encoding="utf-8") == index()
     assert "<h1" in path(INDEX_PAGE).read_text(encoding="utf-8")
-
-
-def test_whatever_the_report_reads_makes_it_anew() -> None:
-    names = {str(Path(file).relative_to(REPOSITORY)) for file in steps.code("report")}
-    read = {"CITATION.cff", "docs/method.md", "pyproject.toml", "replication/figures/caption_texts/kl.rst"}
-    read |= {"replication/report/html_page.py", "replication/report/page_template/page.css"}
-    sections = {str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "replication/report/sections").iterdir()}
-    assert read | sections <= names
-    assert "replication/figures/caption_texts/kl.rst" not in str(steps.code("measure"))

@@ -39,6 +39,18 @@ def test_the_loss_must_fall_and_by_more_than_with_95_percent(
     assert random_vectors(draws([steering, *random], [0] * (of + 1)), RECORD)["verdict"] == verdict
 
 
+def test_a_draw_as_large_as_the_vector_is_not_beaten() -> None:
+    """Of 20 draws 18 change more, two by as much; of what is less and what is greater a tie is neither."""
+    found = random_vectors(draws([-1, *[0] * 18, -1, -1], [3, *[4] * 18, 3, 3]), RECORD)
+    assert found["verdict"] == "does not hold"
+    for name in ("key", "other"):
+        assert (found[name]["share_less"], found[name]["share_greater"]) == (0, 0.9)
+    # The other way round: a vector that is only tied from below.
+    found = random_vectors(draws([-1, *[-2] * 18, -1, -1], [3, *[2] * 18, 3, 3]), RECORD)
+    for name in ("key", "other"):
+        assert (found[name]["share_less"], found[name]["share_greater"]) == (0.9, 0)
+
+
 def test_equal_draws_have_no_effect_size() -> None:
     found = random_vectors(draws([-3, 1, 1], [1, 2, 2]), RECORD)
     assert found["key"]["effect"] is None

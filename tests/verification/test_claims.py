@@ -52,6 +52,7 @@ def test_all_three_hold():
     ("steered", "fails"),
     [
         ({1: 3.0, 7: -0.4}, "surprise"),
+        ({1: 3.0, 7: 3.0}, "surprise"),
         ({1: -1.0, 2: 0.5, 7: -0.5}, "disturbance"),
         ({0: 1e-6, 1: 1, 7: -0.5}, "first-token"),
     ],

@@ -165,8 +165,27 @@ def test_a_second_opinion_that_differs_fails(run):
     opinion = verdicts["experiments"]["e"]["second_opinion"]
     assert not verdicts["passed"]
     assert opinion["status"] == "differs"
+    assert opinion["statistic"] == "loss"
     assert opinion["at"] == {"condition": "unsteered", "layer": "2", "position": 1}
     assert opinion["largest_difference"] == pytest.approx(0.002, rel=1e-2)
+
+
+@pytest.mark.parametrize(("half", "condition"), [(0, "unsteered"), (8 * 5, "steered")])
+def test_a_second_opinion_whose_entropy_alone_differs_fails_and_says_so(run, half, condition):
+    """Beside a loss that is off by less than the tolerance, elsewhere."""
+    change(path(SECOND_OPINION, "m"), tables.SECOND_OPINION, half + 3, "loss", 3e-5)
+    change(path(SECOND_OPINION, "m"), tables.SECOND_OPINION, half + 11, "entropy", 0.002)
+    command("verification", "m", "e")
+    opinion = json.loads(path(VERIFICATION, "m").read_text())["experiments"]["e"]["second_opinion"]
+    place = {"condition": condition, "layer": "2", "position": 1}
+    assert (opinion["status"], opinion["cells_off"]) == ("differs", 1)
+    assert (opinion["statistic"], opinion["at"]) == ("entropy", place)
+    printed = command("verdict", "m").splitlines()
+    assert any("second opinion" in line and "0.002 nats of entropy at" in line for line in printed)
+    (cell,) = [line for line in printed if "expected" in line]
+    for words in (f"condition {condition}, layer 2, position 1", "entropy", "off by 0.002"):
+        assert words in cell
+    assert printed[-1].startswith("error: ")
 
 
 @pytest.mark.parametrize("edit", ["prompt", "steering", "sha256"])
