@@ -50,8 +50,9 @@ demo: env
 	@echo
 	@echo "The report: report/miniature/report.html (to read), report/miniature/report.md (the same for GitHub)"
 
+# Two processes, which take whole files: fixtures of a file are made once.
 test: env
-	@$(BIN)/python -m pytest --quiet -m "not slow"
+	@$(BIN)/python -m pytest --quiet -m "not slow" --numprocesses 2 --dist loadfile
 
 test-all: env
 	@$(BIN)/python -m pytest --quiet

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from replication.base.paths import REPOSITORY
-from replication.base.versions import tested_versions
+from replication.base import versions
 
 LOCK = (REPOSITORY / "requirements.lock").read_text()
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -73,7 +73,7 @@ def test_torch_is_asked_for_by_one_version():
 
 def test_the_versions_that_a_report_names_are_the_locked_ones():
     locked = {str(r.name): str(r.specifier).removeprefix("==") for r, _ in entries()} | {"torch": "2.13.0"}
-    tested = tested_versions()
+    tested = versions.tested_versions()
     assert {"torch", "tuned-lens", "transformers", "snakemake", "huggingface_hub"} <= set(tested)
     assert all(locked[canonicalize_name(name)] == version for name, version in tested.items())
 

@@ -31,6 +31,6 @@ def described_figure(model: str, name: str, kind: str, alt: str, drawn_from: tup
         "alt": alt,
         "caption": caption(kind),
         "image": link(model, name, figure(kind, "png")),
-        "print": link(model, name, figure(kind, "pdf")),
+        "vector_graphics": link(model, name, figure(kind, "svg")),
         "tables": named_links(model, name, drawn_from),
     }

@@ -104,7 +104,7 @@ def test_a_plan_writes_nothing(tmp_path):
         }
 
     def top() -> set[str]:
-        return {file.name for file in REPOSITORY.iterdir() if not file.name.startswith(".coverage")}
+        return {file.name for file in REPOSITORY.iterdir() if not file.name.startswith(".")}
 
     before = tree(REPOSITORY), top()
     snakemake(tmp_path, "--dry-run")
