@@ -20,7 +20,7 @@ class Prompt(NamedTuple):
 
     ids: tuple[int, ...]
     """Token ids, `<|endoftext|>` first."""
-    wanted: tuple[tuple[int, ...], ...]
+    targets: tuple[tuple[int, ...], ...]
     """For every position, as many ids as for every other."""
 
 
@@ -35,7 +35,7 @@ class Request(NamedTuple):
 
 
 def predictions(gpt2: GPT2, requests: Sequence[Request]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Log p of the wanted tokens at the output, in nats, for each request without and with its vector.
+    """Log p of the targets tokens at the output, in nats, for each request without and with its vector.
 
     `CHUNK` requests at a time go through the blocks together, each steered copy from its injection on; a prompt that
     several share runs once. Memory is bounded by the chunk, however many requests there are.
@@ -45,7 +45,7 @@ def predictions(gpt2: GPT2, requests: Sequence[Request]) -> Iterator[tuple[Tenso
         requests: In any order; the prompts of all want the same number of tokens per position.
 
     Yields:
-        Unsteered and steered, each (positions, wanted tokens), in the order of the requests.
+        Unsteered and steered, each (positions, targets tokens), in the order of the requests.
     """
     for start in range(0, len(requests), CHUNK):
         chunk = requests[start : start + CHUNK]
@@ -71,10 +71,10 @@ def _outputs(gpt2: GPT2, prompts: list[Prompt], requests: list[Request]) -> Tens
 
 
 def _log_p(gpt2: GPT2, hidden: Tensor, prompts: list[Prompt]) -> Tensor:
-    """Log p of each sequence's wanted tokens, (sequences, positions, wanted), `ROWS` rows at a time."""
-    wanted = torch.zeros(*hidden.shape[:2], len(prompts[0].wanted[0]), dtype=torch.long, device=hidden.device)
+    """Log p of each sequence's targets tokens, (sequences, positions, targets), `ROWS` rows at a time."""
+    targets = torch.zeros(*hidden.shape[:2], len(prompts[0].targets[0]), dtype=torch.long, device=hidden.device)
     for i, prompt in enumerate(prompts):
-        wanted[i, : len(prompt.wanted)] = torch.tensor(prompt.wanted, device=hidden.device)
-    parts = zip(hidden.flatten(0, 1).split(ROWS), wanted.flatten(0, 1).split(ROWS), strict=True)
-    found = [log_probabilities(gpt2, rows).gather(-1, ids) for rows, ids in parts]
-    return torch.cat(found).view(wanted.shape)
+        targets[i, : len(prompt.targets)] = torch.tensor(prompt.targets, device=hidden.device)
+    parts = zip(hidden.flatten(0, 1).split(ROWS), targets.flatten(0, 1).split(ROWS), strict=True)
+    log_p = [log_probabilities(gpt2, rows).gather(-1, ids) for rows, ids in parts]
+    return torch.cat(log_p).view(targets.shape)

@@ -90,26 +90,26 @@ def more_prompts(loaded: Loaded, experiment: Experiment, switched_on: bool = Tru
     Returns:
         Columns of `tables.PROMPTS`; the post's own prompt, cut before the target, comes first.
     """
-    wanted = experiment.more_prompts
-    if wanted is None or not switched_on:
+    others = experiment.more_prompts
+    if others is None or not switched_on:
         return pd.DataFrame(columns=list(PROMPTS))
     values, layer = _vector(loaded, experiment)
-    pair = tuple(_one_token(loaded.tokenizer, name, getattr(wanted, name)) for name in ("target", "contrast"))
-    rows = _prompt_rows(experiment, wanted)
+    pair = tuple(_one_token(loaded.tokenizer, name, getattr(others, name)) for name in ("target", "contrast"))
+    rows = _prompt_rows(experiment, others)
     requests = [Request(_pair_after(loaded.tokenizer, row["prompt"], pair, len(values)), layer, values) for row in rows]
     with torch.inference_mode():
-        found = [
+        log_odds = [
             tuple(float(log_p[-1, 0] - log_p[-1, 1]) for log_p in both) for both in predictions(loaded.gpt2, requests)
         ]
-    table = pd.DataFrame(rows).assign(target=wanted.target, contrast=wanted.contrast)
-    table[["log_odds_unsteered", "log_odds_steered"]] = np.array(found, dtype="float32")
+    table = pd.DataFrame(rows).assign(target=others.target, contrast=others.contrast)
+    table[["log_odds_unsteered", "log_odds_steered"]] = np.array(log_odds, dtype="float32")
     table["change"] = table["log_odds_steered"] - table["log_odds_unsteered"]
     return table[list(PROMPTS)]
 
 
-def _prompt_rows(experiment: Experiment, wanted: MorePrompts) -> list[dict[str, str]]:
-    own = experiment.prompt[: experiment.prompt.index(wanted.target)]
-    kinds = {"post": (own,), "paraphrase": wanted.paraphrases, "neutral": wanted.neutral}
+def _prompt_rows(experiment: Experiment, others: MorePrompts) -> list[dict[str, str]]:
+    own = experiment.prompt[: experiment.prompt.index(others.target)]
+    kinds = {"post": (own,), "paraphrase": others.paraphrases, "neutral": others.neutral}
     return [{"kind": kind, "prompt": prompt} for kind, prompts in kinds.items() for prompt in prompts]
 
 
@@ -152,8 +152,8 @@ def _losses(
 ) -> pd.DataFrame:
     """One row per request and position: the request's name, the target, and its loss without and with the vector."""
     with torch.inference_mode():
-        found = [torch.cat(both, dim=-1).neg().cpu().numpy() for both in predictions(loaded.gpt2, requests)]
-    targets = [wanted for (wanted,) in requests[0].prompt.wanted]
+        losses = [torch.cat(both, dim=-1).neg().cpu().numpy() for both in predictions(loaded.gpt2, requests)]
+    targets = [target for (target,) in requests[0].prompt.targets]
     table = pd.DataFrame([name for name in names for _ in targets])
     table["position"] = list(range(len(targets))) * len(names)
     table["target_id"] = targets * len(names)
@@ -161,6 +161,6 @@ def _losses(
     table["target_token"] = tokens * len(names)
     # Only tokens of the prompt can be key: the end after it is not one.
     table["key"] = [token in experiment.key_tokens for token in [*tokens[:-1], ""]] * len(names)
-    table[["loss_unsteered", "loss_steered"]] = np.concatenate(found)
+    table[["loss_unsteered", "loss_steered"]] = np.concatenate(losses)
     table["change"] = table["loss_steered"] - table["loss_unsteered"]
     return table

@@ -42,8 +42,8 @@ def _check_weights(path: Path, config: Config) -> str:
         if name not in stored:
             raise UserError(f"{path}: lacks the tensor {name}")
         if stored[name].shape != shape:
-            found = tuple(stored[name].shape)
-            raise UserError(f"{path}: {name} has shape {found}; config.json asks for {shape}")
+            stored_shape = tuple(stored[name].shape)
+            raise UserError(f"{path}: {name} has shape {stored_shape}; config.json asks for {shape}")
         check_tensor(path, name, stored[name])
     return f"{len(expected)} weight tensors: names, shapes, float32 and finite values"
 

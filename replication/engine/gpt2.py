@@ -102,12 +102,12 @@ class GPT2:
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of a GPT-2."""
     d, d_mlp = config.n_embd, config.d_mlp
-    found: dict[str, tuple[int, ...]] = {"wte.weight": (config.vocab_size, d), "wpe.weight": (config.n_positions, d)}
+    tensors: dict[str, tuple[int, ...]] = {"wte.weight": (config.vocab_size, d), "wpe.weight": (config.n_positions, d)}
     affine = {"attn.c_attn": (d, 3 * d), "attn.c_proj": (d, d), "mlp.c_fc": (d, d_mlp), "mlp.c_proj": (d_mlp, d)}
     for layer in range(config.n_layer):
         for name, shape in affine.items():
-            found |= {f"h.{layer}.{name}.weight": shape, f"h.{layer}.{name}.bias": shape[1:]}
+            tensors |= {f"h.{layer}.{name}.weight": shape, f"h.{layer}.{name}.bias": shape[1:]}
         for name in ("ln_1", "ln_2"):
-            found |= {f"h.{layer}.{name}.weight": (d,), f"h.{layer}.{name}.bias": (d,)}
-    found |= {"ln_f.weight": (d,), "ln_f.bias": (d,)}
-    return found if config.tie_word_embeddings else found | {"lm_head.weight": (config.vocab_size, d)}
+            tensors |= {f"h.{layer}.{name}.weight": (d,), f"h.{layer}.{name}.bias": (d,)}
+    tensors |= {"ln_f.weight": (d,), "ln_f.bias": (d,)}
+    return tensors if config.tie_word_embeddings else tensors | {"lm_head.weight": (config.vocab_size, d)}

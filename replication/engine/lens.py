@@ -86,13 +86,13 @@ def _from_the_top(
 ) -> Predictions:
     """`lens_predictions` of a few positions, layer by layer from the output down: KL needs the output's rows."""
     output: tuple[Tensor, Tensor] | None = None
-    found = []
+    layers = []
     for logits in _logits_of_layers(gpt2, translators, runs):
         log_p = logits.log_softmax(-1)
         p = log_p.exp()
         output = output or (p, log_p)
-        found.append(_statistics(logits, (p, log_p), output, targets, top_k))
-    return Predictions(*(torch.stack(parts[::-1], dim=1) for parts in zip(*found, strict=True)))
+        layers.append(_statistics(logits, (p, log_p), output, targets, top_k))
+    return Predictions(*(torch.stack(parts[::-1], dim=1) for parts in zip(*layers, strict=True)))
 
 
 def _logits_of_layers(gpt2: GPT2, translators: Translators | None, runs: Tensor) -> Iterator[Tensor]:

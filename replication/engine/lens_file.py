@@ -27,9 +27,9 @@ def read_lens(folder: Path) -> Translators:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: holds no dictionary of tensors")
     layers = len(state) // 2
-    wanted = {f"{i}.{part}" for i in range(layers) for part in ("weight", "bias")}
-    if not layers or set(state) != wanted:
-        odd = sorted(set(state) ^ wanted)[:1]
+    expected = {f"{i}.{part}" for i in range(layers) for part in ("weight", "bias")}
+    if not layers or set(state) != expected:
+        odd = sorted(set(state) ^ expected)[:1]
         raise UserError(f"{path}: expected tensors 0.weight, 0.bias, 1.weight, ...; {odd} is missing or unknown")
     for name, tensor in state.items():
         check_tensor(path, name, tensor)

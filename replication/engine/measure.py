@@ -72,20 +72,20 @@ def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> Sides
 
 def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
     """Runs one experiment on one model; the procedure is the post's, see docs/method.md."""
-    gpt2, tokenizer = loaded.gpt2, loaded.tokenizer
+    gpt2, tokenizer, steering = loaded.gpt2, loaded.tokenizer, experiment.steering
     sides = check(tokenizer, gpt2.config, experiment)
     context_ids = tokenizer.with_bos(experiment.prompt)
     with torch.inference_mode():
-        steering = experiment.steering
         vector = steering_vector(gpt2, sides, steering.layer_of(gpt2.config.n_layer), steering.coefficient)
         runs = both_streams(gpt2, context_ids, vector)
         # The target of the last position is <|endoftext|>, as in the authors' script.
         labels = _Labels(tokenizer, context_ids, [*context_ids[1:], tokenizer.bos])
         targets = torch.tensor(labels.target_ids, device=gpt2.device)
-        raw = lens_predictions(gpt2, loaded.translators, runs, targets, TOP_K)
-        posted = lens_predictions(gpt2, loaded.translators, centred(runs), targets, TOP_K)
+        streams = {"raw": runs, "centred": centred(runs)}
+        tuned = {
+            name: lens_predictions(gpt2, loaded.translators, each, targets, TOP_K) for name, each in streams.items()
+        }
         logit = lens_predictions(gpt2, None, runs, targets, TOP_K)
-    tuned = dict(zip(tables.PROTOCOLS, (raw, posted), strict=True))
     losses = _joined(tables.LOSSES, {name: _cells(labels, result) for name, result in tuned.items()})
     return Measurement(
         losses=losses,

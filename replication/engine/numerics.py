@@ -65,13 +65,13 @@ def build() -> str:
     """The build of torch: portable numbers are the same bits only between equal ones."""
     import torch
 
-    told = torch.__config__.show()
+    summary = torch.__config__.show()
     libraries = {
         "MKL": r"Math Kernel Library Version (\S+?)-Product Build (\d+)",
         "oneDNN": r"MKL-DNN v(\S+) \(Git Hash (\w{10})",
     }
-    found = {name: re.search(pattern, told) for name, pattern in libraries.items()}
-    versions = [f"{name} {match[1]} ({match[2]})" for name, match in found.items() if match]
+    matches = {name: re.search(pattern, summary) for name, pattern in libraries.items()}
+    versions = [f"{name} {match[1]} ({match[2]})" for name, match in matches.items() if match]
     return ", ".join([f"torch {torch.__version__} ({str(torch.version.git_version)[:10]})", *versions])
 
 

@@ -20,13 +20,13 @@ SIDES = ("added", "subtracted")
 def measured_sets(loaded: Loaded, sets: Sequence[PublishedSet]) -> dict[str, MeasuredSet]:
     """What a model gives for every quantity and every text of some sets, by the sets' names."""
     run = started(loaded)
-    found = {}
+    measured = {}
     with torch.inference_mode():
         for each in tqdm(sets, desc="published values", unit="set", disable=None):
             token_ids = [text for check in each.checks for text in _texts(loaded.tokenizer, check.inputs)]
             values = [KINDS[check.kind](run, check.axes, **check.inputs) for check in each.checks]
-            found[each.name] = MeasuredSet(token_ids, values)
-    return found
+            measured[each.name] = MeasuredSet(token_ids, values)
+    return measured
 
 
 def _texts(tokenizer: Tokenizer, inputs: Any) -> Iterator[tuple[str, list[int], list[int]]]:

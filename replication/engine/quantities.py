@@ -46,8 +46,10 @@ def next_token(
     """Loss, log-probability or rank of the tokens that follow `positions` of the prompt; each, their sum or mean."""
     targets = [prompt["ids"][position + 1] for position in positions]
     _, steered = streams(run, prompt, steering)
-    found = output(run, [steered[:, positions]], targets)
-    values = {"loss": found.loss, "log_probability": -found.loss, "rank": found.rank}[statistic][0, 0].double()
+    predictions = output(run, [steered[:, positions]], targets)
+    values = {"loss": predictions.loss, "log_probability": -predictions.loss, "rank": predictions.rank}[statistic][
+        0, 0
+    ].double()
     return _array({"sum": values.sum, "mean": values.mean}[reduce]() if reduce else values)
 
 
@@ -88,8 +90,8 @@ def effect(run: Run, axes: Axes, prompts: list[Text], first: int, steering: dict
     means = []
     for prompt in prompts:
         both = both_streams(run.gpt2, prompt["ids"], added)
-        found = output(run, [stream[:, first:] for stream in both], prompt["ids"][first:])
-        means.append(torch.stack([found.entropy[0, 0], found.kl_to_first[1, 0]]).double().mean(-1))
+        predictions = output(run, [stream[:, first:] for stream in both], prompt["ids"][first:])
+        means.append(torch.stack([predictions.entropy[0, 0], predictions.kl_to_first[1, 0]]).double().mean(-1))
     return _array(torch.stack(means, dim=1))
 
 
@@ -170,9 +172,9 @@ def accumulated_logit_difference(run: Run, axes: Axes, prompts: list[Text], answ
 
 def lens_entropy(run: Run, axes: Axes, prompt: Text, without_mean: bool) -> Array:
     """Entropy of the tuned lens' prediction, in nats, at the rows and positions asked for."""
-    found = lens(run, [as_published(whole(run, prompt["ids"]), without_mean)], prompt["ids"])
+    predictions = lens(run, [as_published(whole(run, prompt["ids"]), without_mean)], prompt["ids"])
     layers = [-1 if layer == "output" else layer for layer in axes["layer"]]
-    return _array(found.entropy[0][layers][:, axes["position"]])
+    return _array(predictions.entropy[0][layers][:, axes["position"]])
 
 
 def lens_kl(run: Run, axes: Axes, prompt: Text, without_mlp: int, without_mean: bool) -> Array:
@@ -199,8 +201,10 @@ def lens_change(
     for prompt, answer in zip(prompts, answers, strict=True):
         stream = as_published(stream_without_mlp(run, prompt, without_mlp), without_mean)
         # The last position twice, once for each answer.
-        found = lens(run, [stream[:, [-1, -1]]], [token["ids"][0] for token in answer], tuned=lens_name == "tuned")
-        differences.append(found.loss[0, :, 1] - found.loss[0, :, 0])
+        predictions = lens(
+            run, [stream[:, [-1, -1]]], [token["ids"][0] for token in answer], tuned=lens_name == "tuned"
+        )
+        differences.append(predictions.loss[0, :, 1] - predictions.loss[0, :, 0])
     return _array(torch.stack(differences).double().mean(0).diff().clip(-clip, clip))
 
 

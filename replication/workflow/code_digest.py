@@ -18,10 +18,10 @@ from replication.base.paths import PACKAGE, REPOSITORY
 
 STEPS = ("replication.workflow.steps_with_model", "replication.workflow.steps_on_tables")
 
-_TELLING = ("say", "bar", "print", "tqdm")
+_MESSAGES = ("say", "bar", "print", "tqdm")
 """Functions whose texts are for a reader's eyes."""
 
-_TOLD = ("desc", "unit", "help")
+_MESSAGE_KEYWORDS = ("desc", "unit", "help")
 """Keywords that hold such a text."""
 
 Target = tuple[str, str]
@@ -106,17 +106,17 @@ def _reached_from(target: Target) -> frozenset[Target]:
     module = _module(name)
     statements = module.definitions[defined]
     imports = module.imports | dict(_imports(statements))
-    found = {(name, "")}
+    reached = {(name, "")}
     for node in (node for statement in statements for node in ast.walk(statement)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             origin, inner = imports.get(node.value.id, ("", "no module"))
             if not inner and node.attr in _module(origin).definitions:
-                found.add((origin, node.attr))
+                reached.add((origin, node.attr))
         if isinstance(node, ast.Name) and node.id in imports:
-            found.add(imports[node.id])
+            reached.add(imports[node.id])
         elif isinstance(node, ast.Name) and node.id in module.definitions:
-            found.add((name, node.id))
-    return frozenset(found)
+            reached.add((name, node.id))
+    return frozenset(reached)
 
 
 def _origin(target: Target) -> Target:
@@ -147,18 +147,18 @@ def _data(target: Target) -> frozenset[Path]:
     """Files that a definition names: beside its module, in a folder beside it, or in the repository's top folder."""
     name, defined = target
     module = _module(name)
-    found: set[Path] = set()
+    files: set[Path] = set()
     for node in (node for statement in module.definitions[defined] for node in ast.walk(statement)):
         text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
         if not text or len(text) > 100 or "\n" in text or "\0" in text or text.startswith(("/", ".")):
             continue
         beside = module.path.parent / text
         if beside.is_dir():
-            found |= {file for file in beside.iterdir() if file.is_file()}
+            files |= {file for file in beside.iterdir() if file.is_file()}
         # Of the repository only its top folder and docs: what a run makes below the others is no code.
         above = REPOSITORY / text if text.rpartition("/")[0] in ("", "docs") else beside
-        found |= {file for file in (beside, above) if file.is_file()}
-    return frozenset(found)
+        files |= {file for file in (beside, above) if file.is_file()}
+    return frozenset(files)
 
 
 class _Silent(ast.NodeTransformer):
@@ -176,8 +176,8 @@ class _Silent(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Of a call that tells something the texts go."""
-        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _TOLD]
-        if isinstance(node.func, ast.Name) and node.func.id in _TELLING:
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _MESSAGE_KEYWORDS]
+        if isinstance(node.func, ast.Name) and node.func.id in _MESSAGES:
             node.args = [each for each in node.args if not isinstance(each, ast.Constant | ast.JoinedStr)]
         return self._rest(node)
 

@@ -161,7 +161,7 @@ def _weights(stamp: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _parameters(made: ROCrate, workflow: Entity, model: str, experiments: list[str]) -> list[Entity]:
-    """What the run was told: the model's name, and every experiment's prompt and steering vector."""
+    """The settings of the run: the model's name, and every experiment's prompt and steering vector."""
     slots = {
         slot: made.add_formal_parameter(slot, "PropertyValue", f"#parameter-{slot}", description=words)
         for slot, words in _SLOTS.items()
@@ -170,8 +170,8 @@ def _parameters(made: ROCrate, workflow: Entity, model: str, experiments: list[s
     values: list[tuple[str, str, Any]] = [("model", "model", model)]
     for name in experiments:
         settings = read_json(path(RECORD, model, name))["experiment"]
-        told = {"prompt": settings["prompt"], **settings["steering"]}
-        values += [("experiment", f"{name}.{key}", value) for key, value in told.items()]
+        settings_of_vector = {"prompt": settings["prompt"], **settings["steering"]}
+        values += [("experiment", f"{name}.{key}", value) for key, value in settings_of_vector.items()]
     return [
         _entity(made, f"#value-{name}", "PropertyValue", name=name, value=value, exampleOfWork=slots[slot])
         for slot, name, value in values

@@ -31,7 +31,7 @@ def environment() -> str:
         "machine": now["machine"] | {"cores": os.cpu_count(), "instructions": _instructions()},
         "torch": numerics.torch_facts(),
         "settings": _settings(),
-        "versions": {name: _version(**found) for name, found in now["versions"].items()},
+        "versions": {name: _version(**versions) for name, versions in now["versions"].items()},
         **_files(),
     }
     lines = []
@@ -63,7 +63,7 @@ def _settings() -> dict[str, str]:
 
 def _files() -> dict[str, dict[str, str]]:
     """SHA-256 of the files of every model that has been verified below the working directory."""
-    found = {}
+    hashes = {}
     for stamp in sorted(Path().glob(VERIFIED.format(model="*"))):
-        found[f"files of {stamp.parent.name}"] = read_json(stamp)["sha256"]
-    return found
+        hashes[f"files of {stamp.parent.name}"] = read_json(stamp)["sha256"]
+    return hashes

@@ -26,17 +26,17 @@ class Job:
     inputs: list[str]
     """Paths as Snakemake has them: relative to where it works, or absolute."""
     outputs: list[str]
-    """Those of its outputs that were asked about."""
+    """Those of its outputs that are of interest."""
     started: datetime
     ended: datetime
 
 
 def jobs(outputs: Iterable[str], store: Path = STORE) -> list[Job]:
     """The jobs that made `outputs`, by the time they started."""
-    wanted = set(outputs)
+    named = set(outputs)
     by_command: dict[str, dict[str, dict[str, Any]]] = {}
     for output, record in sorted(_records(store).items()):
-        if output in wanted:
+        if output in named:
             by_command.setdefault(record["shellcmd"], {})[output] = record
     return sorted((_job(made) for made in by_command.values()), key=lambda job: (job.started, job.command))
 
@@ -57,7 +57,7 @@ def _job(made: dict[str, dict[str, Any]]) -> Job:
 
 def _records(store: Path) -> dict[str, dict[str, Any]]:
     """Every whole record, by the path of its output."""
-    found = {}
+    records = {}
     for file in store.rglob("*"):
         if not file.is_file():
             continue
@@ -65,7 +65,7 @@ def _records(store: Path) -> dict[str, dict[str, Any]]:
             name = "".join(part.removeprefix("@") for part in file.relative_to(store).parts)
             record = json.loads(file.read_text(encoding="utf-8"))
             if record["shellcmd"] and record["starttime"] and record["endtime"] and not record["incomplete"]:
-                found[urlsafe_b64decode(name).decode("utf-8")] = record
+                records[urlsafe_b64decode(name).decode("utf-8")] = record
         except (ValueError, KeyError, TypeError, OSError):
             continue
-    return found
+    return records

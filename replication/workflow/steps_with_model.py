@@ -95,14 +95,14 @@ def controls(
     threads: Threads,
 ) -> None:
     """Steers with random vectors of the vector's norms, after other prompts, and over layers and coefficients."""
-    loaded, configured, wanted = _loaded(model, experiment, settings, control_settings, numerics, device, threads)
+    loaded, configured, config = _loaded(model, experiment, settings, control_settings, numerics, device, threads)
     from replication.engine import controls as engine
 
     layers = range(loaded.gpt2.config.n_layer)
     makers = {
-        "random_vectors": lambda: engine.random_vectors(loaded, configured, wanted.random_vectors, wanted.seed),
-        "prompts": lambda: engine.more_prompts(loaded, configured, wanted.more_prompts),
-        "sweep": lambda: engine.sweep(loaded, configured, wanted.sweep_multiples, layers),
+        "random_vectors": lambda: engine.random_vectors(loaded, configured, config.random_vectors, config.seed),
+        "prompts": lambda: engine.more_prompts(loaded, configured, config.more_prompts),
+        "sweep": lambda: engine.sweep(loaded, configured, config.sweep_multiples, layers),
     }
     for name in table:
         tables.write(makers[name](), tables.CONTROLS[name], path(CONTROL_TABLES[name], model, experiment))
@@ -120,7 +120,7 @@ def sweep_part(
     threads: Threads,
 ) -> None:
     """Steers at a part of the layers with every coefficient of the grid."""
-    loaded, configured, wanted = _loaded(model, experiment, settings, control_settings, numerics, device, threads)
+    loaded, configured, config = _loaded(model, experiment, settings, control_settings, numerics, device, threads)
     from replication.engine import controls as engine
 
     layers = loaded.gpt2.config.n_layer
@@ -128,7 +128,7 @@ def sweep_part(
         raise UserError(f"controls.sweep_jobs: {parts} is too large; this model has {layers} layers to sweep over")
     some = range(layers * part // parts, layers * (part + 1) // parts)
     target = Path(SWEEP_PART.format(model=model, experiment=experiment, part=part, parts=parts))
-    tables.write(engine.sweep(loaded, configured, wanted.sweep_multiples, some), tables.SWEEP, target)
+    tables.write(engine.sweep(loaded, configured, config.sweep_multiples, some), tables.SWEEP, target)
 
 
 def second_opinion(
@@ -140,11 +140,11 @@ def second_opinion(
 ) -> None:
     """Reads the same prompts, unsteered and steered, with Hugging Face's GPT-2 and the tuned-lens library."""
     prepare(numerics, threads)
-    from replication.engine.second_opinion import second_opinion as asked
+    from replication.engine.second_opinion import second_opinion as opinion_of
 
     files = _verified(model)
     records = {name: read_json(path(RECORD, model, name)) for name in experiments}
-    opinion = asked(files.folder, files.lens_folder, records, device)
+    opinion = opinion_of(files.folder, files.lens_folder, records, device)
     tables.write(opinion, tables.SECOND_OPINION, path(SECOND_OPINION, model))
 
 
@@ -178,8 +178,8 @@ def _loaded(
     from replication.engine.loaded import load
 
     configured = checked_experiment(experiment, json.loads(settings))
-    wanted = checked_controls(json.loads(control_settings))
-    return load(_verified(model), device), configured, wanted
+    controls = checked_controls(json.loads(control_settings))
+    return load(_verified(model), device), configured, controls
 
 
 def _verified(model: str) -> Files:
