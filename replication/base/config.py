@@ -27,7 +27,7 @@ def _valid_unicode(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{text!r} holds a lone surrogate, which is no valid unicode text") from None
+        raise ValueError(f"{text!r} holds a lone surrogate, which is not valid unicode text") from None
     return text
 
 
@@ -232,7 +232,7 @@ class Controls(Frozen):
         if not {0, 1} <= set(self.sweep_multiples):
             raise ValueError("sweep_multiples: 0 (unsteered) and 1 (the experiment's own) must be among them")
         if len(set(self.sweep_multiples)) < len(self.sweep_multiples):
-            raise ValueError("sweep_multiples: a value stands twice")
+            raise ValueError("sweep_multiples: a value is there twice")
         return self
 
 

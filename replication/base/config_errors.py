@@ -29,16 +29,16 @@ def validated(cls: type[Part], values: Any, place: str) -> Part:
 
 def _sentence(fault: Any, prefix: str) -> str:
     """One pydantic fault as a sentence: key, what was found, what would be right."""
-    # Union branches and pydantic's "[key]" markers are no keys of the file.
+    # Union branches and pydantic's "[key]" markers are not keys of the file.
     keys = [str(part) for part in fault["loc"] if not re.search(r"[\[(]", str(part))]
-    found = fault["input"]
+    value = fault["input"]
     if fault["type"] == "invalid_key":
         # pydantic names such a key by what is left of it: 0 for the `no` that YAML reads as False.
         keys[-1:] = []
     where = ".".join(filter(None, [prefix, *map(_shown, keys)]))
     place = where or "configuration"
     if fault["type"] == "invalid_key":
-        return f"{place}: the key {_shortened(found)} is no text; put it in quotes"
+        return f"{place}: the key {_shortened(value)} is not text; put it in quotes"
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key; check its spelling or remove it"
     if fault["type"] == "missing":
@@ -46,13 +46,13 @@ def _sentence(fault: Any, prefix: str) -> str:
     if fault["type"] == "value_error":
         # The whole's own sentences name their keys.
         return ": ".join(filter(None, [where, str(fault["ctx"]["error"])]))
-    wanted = fault["msg"].removeprefix("Input ").replace("'^", "^").replace("$'", "$")
-    hint = "; put it in quotes" if fault["type"] == "string_type" and not isinstance(found, dict | list) else ""
-    if isinstance(found, str) and fault["type"] in ("float_type", "int_type"):
+    expected = fault["msg"].removeprefix("Input ").replace("'^", "^").replace("$'", "$")
+    hint = "; put it in quotes" if fault["type"] == "string_type" and not isinstance(value, dict | list) else ""
+    if isinstance(value, str) and fault["type"] in ("float_type", "int_type"):
         hint = "; write it as a plain number (YAML reads 1e3 as text, 1.0e+3 as a number)"
-        if re.fullmatch(r"[-+]?\d+(\.\d+)?", found):
+        if re.fullmatch(r"[-+]?\d+(\.\d+)?", value):
             hint = "; take off its quotes (on Snakemake's command line what is nested is text: use a --configfile)"
-    return f"{place}: {wanted}, found {_shortened(found)}{hint}"
+    return f"{place}: {expected}, found {_shortened(value)}{hint}"
 
 
 def _shown(key: str) -> str:

@@ -14,18 +14,18 @@ from replication.base.errors import UserError
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without pyyaml's silence about a key that stands twice, and a number that is not what it looks like."""
+    """YAML without pyyaml's silence about a key that is defined twice, and a number that is not what it looks like."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # `<<: *other` is no key, and may stand beside the keys that it would bring
+                continue  # `<<: *other` is not a key, and may stand beside the keys that it would bring
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable):
                 if key in seen:
                     line = key_node.start_mark.line + 1
-                    raise UserError(f"{self.name}, line {line}: the key {key!r} stands twice; keep one of them")
+                    raise UserError(f"{self.name}, line {line}: the key {key!r} is defined twice; remove one")
                 seen.add(key)
         return super().construct_mapping(node, deep)
 

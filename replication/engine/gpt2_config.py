@@ -73,7 +73,7 @@ def read_config(folder: Path) -> Config:
     """The model's config.json.
 
     Raises:
-        UserError: The file is damaged, no GPT-2's, or asks for what is not computed; the sentence names the key.
+        UserError: The file is damaged, is not a GPT-2, or asks for what is not computed; the sentence names the key.
     """
     path = folder / "config.json"
     values = read_object(path)
@@ -95,5 +95,5 @@ def read_object(path: Path) -> dict[str, Any]:
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON: {error}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: holds no JSON object")
+        raise UserError(f"{path}: does not hold a JSON object")
     return values

@@ -15,7 +15,7 @@ def read_lens(folder: Path) -> Translators:
     """The translators in a params.pt of the tuned-lens library; nothing in the file is executed.
 
     Raises:
-        UserError: The file is damaged, holds anything but tensors, or is no lens of float32 translators.
+        UserError: The file is damaged, holds anything but tensors, or is not a lens of float32 translators.
     """
     path = folder / "params.pt"
     try:
@@ -25,7 +25,7 @@ def read_lens(folder: Path) -> Translators:
             f"{path}: damaged, or holds something else than tensors, and was not loaded ({one_line(error)})"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no dictionary of tensors")
+        raise UserError(f"{path}: does not hold a dictionary of tensors")
     layers = len(state) // 2
     expected = {f"{i}.{part}" for i in range(layers) for part in ("weight", "bias")}
     if not layers or set(state) != expected:

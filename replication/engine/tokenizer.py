@@ -17,7 +17,7 @@ class Tokenizer:
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads the file; raises UserError where it is no tokenizer with `<|endoftext|>`."""
+        """Reads the file; raises UserError where it is not a tokenizer with `<|endoftext|>`."""
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust side raises bare Exception
@@ -44,7 +44,7 @@ class Tokenizer:
         return [self.bos, *self.encode(text)]
 
     def text(self, token_id: int) -> str:
-        """One token as text; bytes that are no UTF-8 as escapes."""
+        """One token as text; bytes that are not UTF-8 as escapes."""
         if token_id not in self._texts:
             self._texts[token_id] = self._text(token_id)
         return self._texts[token_id]
@@ -60,7 +60,7 @@ class Tokenizer:
 
 
 def token_text(data: bytes) -> str:
-    """A token's bytes as text; bytes that are no UTF-8, and NUL, which no CSV reader keeps, as escapes."""
+    """A token's bytes as text; bytes that are not UTF-8, and NUL, which no CSV reader keeps, as escapes."""
     return data.decode("utf-8", errors="backslashreplace").replace("\0", "\\x00")
 
 

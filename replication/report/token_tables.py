@@ -100,7 +100,7 @@ def caption_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[
         plain(f"added to the residual stream entering layer {steered_layer(table.record)}, positions"),
         plain(f"{positions[0]} to {positions[-1]}."),
         plain("Position i predicts the token of position i + 1. Change: steered minus unsteered;"),
-        plain("0 without decimals is no change in any bit."),
+        plain("0 without decimals means that no bit changed."),
         keys,
         plain(table.note or ""),
     ]
@@ -123,7 +123,7 @@ def markdown_table(table: TokenTable) -> str:
 
 
 def _cell(value: float, row: str) -> str:
-    """A number of the table; a change that is none at all is 0 without decimals."""
+    """A number of the table; a change of no bit at all is 0 without decimals."""
     if row == "change" and value == 0:
         return "0"
     return signed(value, DIGITS) if row == "change" else fixed(value, DIGITS)

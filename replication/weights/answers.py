@@ -1,6 +1,6 @@
 """What an answer of the hub means for a download.
 
-Three kinds of trouble: a `PassingError` (a cut, silence, 5xx, 429) is waited out; a `MismatchError` says that
+Three kinds of trouble: a `TransientError` (a cut, silence, 5xx, 429) is waited out; a `MismatchError` says that
 the answer does not continue what we have; a `UserError` ends it at once (401, 403, 404).
 """
 
@@ -16,7 +16,7 @@ import httpx2
 from replication.base.errors import UserError
 
 
-class PassingError(Exception):
+class TransientError(Exception):
     """Trouble that may pass; `retry_after` is the wait in seconds that the server asks for, if it does."""
 
     def __init__(self, text: str, retry_after: float | None = None):
@@ -46,7 +46,7 @@ class Remote:
 
 @contextmanager
 def faults() -> Iterator[None]:
-    """Turns what the network does into a `PassingError`; signed addresses are never printed."""
+    """Turns what the network does into a `TransientError`; signed addresses are never printed."""
     try:
         yield
     except httpx2.UnsupportedProtocol:
@@ -59,18 +59,18 @@ def faults() -> Iterator[None]:
             text = f"no connection to {host}: {re.sub(r'^.Errno -?[0-9]+. ', '', str(error))}"
         else:
             text = f"the connection to {host} was cut"
-        raise PassingError(text) from None
+        raise TransientError(text) from None
 
 
 def raise_for_status(response: httpx2.Response, what: str) -> None:
-    """Raises what an answer's status means for us, if it is no success or redirect."""
+    """Raises what an answer's status means for us, if it is neither success nor redirect."""
     status, host = response.status_code, response.url.host
     if response.is_success or response.is_redirect:
         return
     if status == 416:
         raise MismatchError(f"{host} has no bytes where ours end (416)")
     if status in (408, 429) or status >= 500:
-        raise PassingError(f"{host} answered {status}", _retry_after(response))
+        raise TransientError(f"{host} answered {status}", _retry_after(response))
     if status == 401:
         raise UserError(
             f"{what}: {host} wants a login (401): the repository is private or does not exist, or HF_TOKEN "

@@ -81,7 +81,7 @@ def fetch(source: HubFiles, destination: Path, memory: Path) -> dict[str, str]:
     except OSError as error:
         raise UserError(
             f"{error.filename or destination}: {error.strerror or error}; what has arrived is kept, and the "
-            "same command goes on from there once this is mended"
+            "same command goes on from there once this is fixed"
         ) from None
 
 

@@ -98,5 +98,5 @@ def flaw_of(file: PinnedFile, path: Path, digest: str, etag: str) -> str:
         try:
             json.loads(path.read_bytes())
         except ValueError:
-            return "it is no JSON"
+            return "it is not JSON"
     return ""

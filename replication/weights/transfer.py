@@ -23,8 +23,8 @@ from replication.base.errors import UserError
 from replication.base.progress import bar, say
 from replication.weights.answers import (
     MismatchError,
-    PassingError,
     Remote,
+    TransientError,
     UnreachableError,
     faults,
     first_byte,
@@ -54,7 +54,7 @@ class Session:
             endpoint: Address of the hub or a mirror, without a slash at the end.
 
         Raises:
-            UserError: The endpoint or a proxy in the environment is no address.
+            UserError: The endpoint or a proxy in the environment is not an address.
         """
         try:
             self._hub = httpx2.URL(endpoint)
@@ -88,8 +88,8 @@ class Session:
         while True:
             try:
                 return self._remote(address, what)
-            except PassingError as fault:
-                self._bear(fault, what)
+            except TransientError as fault:
+                self._wait_or_give_up(fault, what)
 
     def download(self, address: str, what: str, remote: Remote, partial: Path) -> None:
         """Appends to `partial` until it has the file's size, waiting faults out.
@@ -109,8 +109,8 @@ class Session:
                     if size > longest:
                         longest = size
                         self._renew()
-            except PassingError as fault:
-                self._bear(fault, what)
+            except TransientError as fault:
+                self._wait_or_give_up(fault, what)
 
     def _remote(self, address: str, what: str) -> Remote:
         commit = etag = ""
@@ -158,7 +158,7 @@ class Session:
                         progress.update(len(chunk))
                         yield size
                 if size < remote.size:
-                    raise PassingError(f"{response.url.host} ended the transfer at byte {size} of {remote.size}")
+                    raise TransientError(f"{response.url.host} ended the transfer at byte {size} of {remote.size}")
 
     def _hops(
         self, method: str, address: str, what: str, ranged: dict[str, str] | None = None
@@ -178,7 +178,7 @@ class Session:
                 try:
                     url = url.join(response.headers.get("Location", ""))
                 except httpx2.InvalidURL:
-                    raise UserError(f"{what}: {url.host} redirects to what is no address") from None
+                    raise UserError(f"{what}: {url.host} redirects to an invalid address") from None
         raise UserError(f"{what}: {self.host} redirects without end ({MAX_REDIRECTS} times); check HF_ENDPOINT")
 
     @cached_property
@@ -206,7 +206,7 @@ class Session:
         """Seconds of patience left."""
         return (PATIENCE if self.answered else FIRST_CONTACT) - (clock() - self._since)
 
-    def _bear(self, fault: PassingError, what: str) -> None:
+    def _wait_or_give_up(self, fault: TransientError, what: str) -> None:
         """Waits before the next attempt, or gives up."""
         left = self._left()
         asked = fault.retry_after

@@ -44,7 +44,7 @@ def main() -> None:
     except UserError as error:
         _end(str(error), str(error), error)
     except OSError as error:
-        sentence = f"{error.filename or 'a file'}: {error.strerror or error}; mend this and type the same command again"
+        sentence = f"{error.filename or 'a file'}: {error.strerror or error}; fix this and run the same command again"
         _end(sentence, sentence, error)
     except Exception as error:
         sentence = f"a fault of this package: {type(error).__name__}: {error}"

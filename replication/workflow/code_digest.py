@@ -1,7 +1,7 @@
 """One SHA-256 over the code that a step runs, so that new code never leaves old numbers standing.
 
 A step is a function of this wing; its code is every definition of the package that the function reaches by name, in a
-form that comments, docstrings, and the text of errors, progress and help are no part of: rewording a message measures
+form that comments, docstrings, and the text of errors, progress and help do not enter: rewording a message measures
 nothing again, a changed formula does. Data that the code reads by a name beside it, or in the repository's top folder,
 enters by its bytes. The form is made from the syntax tree by hand, because neither `ast.dump` nor `ast.unparse` gives
 the same text on every Python. Works where Snakemake stands alone.
@@ -155,7 +155,7 @@ def _data(target: Target) -> frozenset[Path]:
         beside = module.path.parent / text
         if beside.is_dir():
             files |= {file for file in beside.iterdir() if file.is_file()}
-        # Of the repository only its top folder and docs: what a run makes below the others is no code.
+        # Of the repository only its top folder and docs: what a run makes below the others is not code.
         above = REPOSITORY / text if text.rpartition("/")[0] in ("", "docs") else beside
         files |= {file for file in (beside, above) if file.is_file()}
     return frozenset(files)

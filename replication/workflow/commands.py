@@ -1,4 +1,4 @@
-"""Commands that are no step of the workflow: `diff`, `environment`, `cite`, `index`, `schema`."""
+"""Commands that are not steps of the workflow: `diff`, `environment`, `cite`, `index`, `schema`."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -43,7 +43,7 @@ def environment() -> str:
 def _version(tested: str, installed: str | None) -> str:
     if installed is None:
         return f"not installed (tested: {tested})"
-    # A build's own suffix, as in 2.13.0+cpu, is no other version.
+    # A build's own suffix, as in 2.13.0+cpu, is not another version.
     return installed if installed.split("+")[0] == tested else f"{installed} (tested: {tested})"
 
 

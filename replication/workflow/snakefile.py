@@ -49,7 +49,7 @@ def check(config: dict[str, Any], files: Iterable[Path]) -> None:
     try:
         fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(config))
     except TypeError:  # jsonschema knows JSON, in which every key is text
-        raise UserError("configuration: a key is no text, such as 1 or no; put it in quotes") from None
+        raise UserError("configuration: a key is not text, such as 1 or no; put it in quotes") from None
     if fault is not None:
         message = fault.message if len(fault.message) <= 500 else f"{fault.message[:497]}..."
         raise UserError(f"{'.'.join(map(str, fault.path)) or 'configuration'}: {message}")

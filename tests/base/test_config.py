@@ -75,7 +75,7 @@ FAULTS = [
     ("experiments/anger/steering", {"layer": 1, "coefficient": 1}, "anger.steering: needs a text in 'added'"),
     ("experiments/anger/steering", None, "experiments.anger.steering: should be a valid dictionary"),
     ("experiments/a b", {}, "experiments.a b: String should match pattern"),
-    ("experiments/anger/steering/added", "\ud800", "holds a lone surrogate, which is no valid unicode text"),
+    ("experiments/anger/steering/added", "\ud800", "holds a lone surrogate, which is not valid unicode text"),
     ("experiments", {}, "experiments: Dictionary should have at least 1 item"),
     ("models/miniature/folder", None, "models.miniature: needs exactly one of the keys 'weights' (hub) and 'folder'"),
     ("models/gpt2-xl/weights/revision", "main", "models.gpt2-xl.weights.revision: String should match pattern"),
@@ -119,7 +119,7 @@ def test_key_tokens_and_one_side_may_be_empty():
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("model: a\nexperiments:\n  x: {prompt: a, prompt: b}\n")
-    with pytest.raises(UserError, match="line 3: the key 'prompt' stands twice; keep one of them"):
+    with pytest.raises(UserError, match="line 3: the key 'prompt' is defined twice; remove one"):
         read_yaml(file)
 
 

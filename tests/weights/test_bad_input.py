@@ -192,7 +192,7 @@ def test_a_lens_with_nan_or_strange_names(folders):
     torch.save({f"x{name}": tensor for name, tensor in state.items()}, folders[1] / "params.pt")
     assert "expected tensors 0.weight, 0.bias, 1.weight" in sentence(folders)
     torch.save([1, 2], folders[1] / "params.pt")
-    assert "holds no dictionary of tensors" in sentence(folders)
+    assert "does not hold a dictionary of tensors" in sentence(folders)
 
 
 def test_config_json_of_another_architecture_or_damaged(folders):

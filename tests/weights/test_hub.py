@@ -131,7 +131,7 @@ def test_wrong_bytes_of_a_file_pinned_by_commit_are_noticed(served: LoopbackHub,
 
 def test_a_file_pinned_by_commit_must_be_json(served: LoopbackHub, folder: Path) -> None:
     (served.folder / "owner/model/config.json").write_text("<html>")
-    assert "failed twice from zero: it is no JSON;" in refusal(files(config_json=None), folder)
+    assert "failed twice from zero: it is not JSON;" in refusal(files(config_json=None), folder)
     assert names(folder) == []
 
 

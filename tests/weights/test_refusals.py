@@ -231,7 +231,7 @@ def test_a_disk_that_fills_up_ends_in_a_sentence_and_the_next_run_goes_on(served
     )
     assert run.stderr == (
         f"{folder}: File too large; what has arrived is kept, and the same command goes on from there "
-        "once this is mended\n"
+        "once this is fixed\n"
     )
     assert [path.read_bytes() for path in folder.iterdir()] == [WEIGHTS[:100_000]]
     fetch(MODEL, folder)

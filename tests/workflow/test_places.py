@@ -53,7 +53,7 @@ def test_a_step_in_a_read_only_folder_ends_in_one_sentence(tmp_path: Path, log: 
         PLACE=tmp_path,
     )
     place = log.partition("/")[0]
-    assert run.stderr == f"error: {place}: Read-only file system; mend this and type the same command again\n"
+    assert run.stderr == f"error: {place}: Read-only file system; fix this and run the same command again\n"
     assert run.returncode == 1
 
 
@@ -66,7 +66,7 @@ def test_a_disk_that_fills_up_during_a_run(tmp_path: Path):
         mount -o remount,size=20m $PLACE; {command}; echo "second: $?"; ls -A $PLACE/results/miniature/anger""",
         PLACE=tmp_path,
     )
-    assert ".csv: No space left on device; mend this and type the same command again" in run.stderr, run.stderr
+    assert ".csv: No space left on device; fix this and run the same command again" in run.stderr, run.stderr
     assert "Traceback" not in run.stderr
     after = run.stdout.split("first: 1\n")[1]
     assert after == "second: 0\neffect.csv\nlogit_lens.csv\nlosses.csv\nrecord.json\ntop10.csv\n"
