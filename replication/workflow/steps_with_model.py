@@ -178,8 +178,8 @@ def _loaded(
     from replication.engine.loaded import load
 
     configured = checked_experiment(experiment, json.loads(settings))
-    controls = checked_controls(json.loads(control_settings))
-    return load(_verified(model), device), configured, controls
+    configured_controls = checked_controls(json.loads(control_settings))
+    return load(_verified(model), device), configured, configured_controls
 
 
 def _verified(model: str) -> Files:
