@@ -20,6 +20,7 @@ from agreement import CLOSE, apart
 from contenders import MODEL, PLAIN, REPOSITORY, SHAPES, Contender, Place, contenders, place, workflow
 
 from replication.base import paths
+from replication.base.config import FAST, PORTABLE
 from replication.engine import numerics
 
 GB = 1e9
@@ -29,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scratch", type=Path, required=True, help="folder for weights (7 GB, kept) and tables")
     parser.add_argument("--size", choices=SHAPES, default="xl", help="GPT-2 XL's, or GPT-2 small's for a quick look")
-    parser.add_argument("--numerics", choices=(numerics.PORTABLE, numerics.FAST), default=numerics.PORTABLE)
+    parser.add_argument("--numerics", choices=(PORTABLE, FAST), default=PORTABLE)
     parser.add_argument("--threads", type=int, default=2, help="threads of every process but the workflow's jobs")
     parser.add_argument("--runs", type=int, default=3, help="rounds to add")
     arguments = parser.parse_args()
@@ -40,7 +41,7 @@ def main() -> None:
     for name in numerics.SETTINGS:
         os.environ.pop(name, None)
     environment = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": str(arguments.threads), "HF_HUB_OFFLINE": "1"}
-    environment |= numerics.SETTINGS if arguments.numerics == numerics.PORTABLE else {}
+    environment |= numerics.SETTINGS if arguments.numerics == PORTABLE else {}
     verified = workflow(found, [paths.VERIFIED.format(model=MODEL)], "--cores", "1")
     run(found, "verifying", verified, processes.resident, environment)
     for name, contender in compared.items():

@@ -83,7 +83,7 @@ def contenders(found: Place, mode: str, threads: int) -> dict[str, Contender]:
     ours, arithmetic = found.work / "results" / MODEL, ["--numerics", mode, "--threads", threads]
     files = [found.model, found.lens, experiments]
     settings = json.dumps(found.experiments[LONGEST])
-    measure = [sys.executable, "-m", "replication", "measure", MODEL, LONGEST, "--settings", settings]
+    measure = [sys.executable, "-m", "replication", "step", "measure", MODEL, LONGEST, "--settings", settings]
     losses = [paths.LOSSES.format(model=MODEL, experiment=name) for name in names]
     options = ("--cores", "4", "--config", f"numerics={mode}")
     plain = found.work / "plain"

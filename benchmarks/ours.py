@@ -1,6 +1,6 @@
 """Experiments of this package in one process, over verified files: `python ours.py MODEL EXPERIMENTS.json`.
 
-What `python -m replication measure` does, with the model loaded once; in a folder where the model was verified.
+What `python -m replication step measure` does, with the model loaded once; in a folder where the model was verified.
 """
 
 import argparse

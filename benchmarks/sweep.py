@@ -3,7 +3,7 @@
     python benchmarks/sweep.py --scratch FOLDER
 
 Sends 16, 64 and 256 requests (the post's prompt and vectors of random numbers, at layers spread evenly over the model)
-through replication.batches.predictions, read-out of the output included, on the random weights of compare.py.
+through replication.engine.batches.predictions, read-out of the output included, on the random weights of compare.py.
 """
 
 import argparse
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from contenders import SHAPES, place
 
+from replication.base.config import FAST, PORTABLE
 from replication.engine import numerics
 
 if TYPE_CHECKING:
-    from transformers import GPT2Config
+    from replication.engine.gpt2_config import Config
 
 REQUESTS = (16, 64, 256)
 SQUARE = 4096
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scratch", type=Path, required=True, help="folder of the weights, as for compare.py")
     parser.add_argument("--size", choices=SHAPES, default="xl")
-    parser.add_argument("--numerics", choices=(numerics.PORTABLE, numerics.FAST), default=numerics.PORTABLE)
+    parser.add_argument("--numerics", choices=(PORTABLE, FAST), default=PORTABLE)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     numerics.prepare(arguments.numerics, arguments.threads)
@@ -68,7 +69,7 @@ def main() -> None:
             )
 
 
-def products(shape: "GPT2Config", blocks: int, positions: int) -> int:
+def products(shape: "Config", blocks: int, positions: int) -> int:
     """Floating-point operations of the matrix products of one sequence: its upper `blocks`, and the unembedding."""
     weights = 12 * shape.n_embd**2  # query, key, value: 3; the attention's output: 1; into and out of the MLP: 4 each
     attention = 2 * positions * shape.n_embd
