@@ -1,0 +1,195 @@
+"""What hangs on what in the Snakefile: what the configuration says reaches the jobs, and each job waits for its inputs.
+
+One plan of a whole run from nothing names every job with its command line and with those of its inputs that other jobs
+make. What must stand there is written down by hand.
+"""
+
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from repository_copy import copied
+from run_snakemake import snakemake
+
+from replication.base import paths
+from replication.base.paths import REPOSITORY
+from replication.base.strict_yaml import read_yaml
+
+SHIPPED = read_yaml(REPOSITORY / "config.yaml")
+EXPERIMENTS = list(SHIPPED["experiments"])
+CONTROLS = {
+    "random_vectors": 7,
+    "more_prompts": True,
+    "sweep": True,
+    "sweep_multiples": [0, 1, 2],
+    "seed": 3,
+    "sweep_jobs": 3,
+}
+CHANGED = {
+    "model": "miniature",
+    "numerics": "fast",
+    "device": "cuda",
+    "controls": CONTROLS,
+    # Snakemake puts those that are changed first; so that the order stays, all are named.
+    "experiments": {name: {} for name in EXPERIMENTS} | {"anger": {"steering": {"coefficient": 4}}},
+}
+WITH_MODEL = {"measure", "controls", "sweep_part", "second_opinion", "published_values"}
+"""Steps that compute with a model."""
+
+
+class Job(NamedTuple):
+    step: str
+    arguments: list[str]
+    """What follows the step and its model on the command line."""
+    inputs: set[str]
+    """Inputs that other jobs of the plan make."""
+
+    def option(self, name: str) -> Any:
+        """The value of an option that is there once."""
+        (place,) = [i for i, argument in enumerate(self.arguments) if argument == name]
+        return self.arguments[place + 1]
+
+
+def planned(folder: Path, configuration: dict[str, Any], *targets: str) -> list[Job]:
+    """Every job of a dry run with a configuration over the shipped one."""
+    (folder / "changed.yaml").write_text(json.dumps(configuration))
+    options = ("--configfile", str(folder / "changed.yaml"))
+    text = snakemake(folder, *targets, "-n", "-p", *options, cores=4).stdout
+    found = []
+    for block in re.split(r"\n(?=\[)", text):
+        if command := re.search(r"python -m replication step (.*)$", block, re.MULTILINE):
+            # The one line for jobs with a message, the other for those without.
+            made = re.search(r"Input files updated by another job: ([^;\n]*)|^    input: (.*)$", block, re.MULTILINE)
+            _, _, step, _, *arguments = shlex.split(command[1])
+            found.append(Job(step, arguments, set((made[1] or made[2]).split(", ")) if made else set()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    """A whole run with a pin at its end, everything in it that can be configured changed."""
+    return planned(tmp_path_factory.mktemp("plan"), CHANGED, "all", "pin")
+
+
+def of_step(jobs: list[Job], step: str) -> list[Job]:
+    return [job for job in jobs if job.step == step]
+
+
+def test_arithmetic_reaches_every_job_with_a_model_on_one_thread(jobs: list[Job]) -> None:
+    computing = [job for job in jobs if "--numerics" in job.arguments]
+    assert {job.step for job in computing} == WITH_MODEL
+    for job in computing:
+        assert [job.option(f"--{name}") for name in ("numerics", "device", "threads")] == ["fast", "cuda", "1"]
+
+
+def test_settings_of_experiments_and_of_the_model_reach_their_jobs(jobs: list[Job]) -> None:
+    wanted = json.loads(json.dumps(SHIPPED["experiments"]))
+    wanted["anger"]["steering"]["coefficient"] = 4
+    for step, times in (("measure", 1), ("controls", 1), ("sweep_part", 3)):
+        found = [(job.arguments[0], json.loads(job.option("--settings"))) for job in of_step(jobs, step)]
+        assert sorted(found, key=str) == sorted([*wanted.items()] * times, key=str)
+    (weights,) = of_step(jobs, "weights")
+    assert json.loads(weights.option("--settings")) == SHIPPED["models"]["miniature"]
+
+
+def test_settings_of_the_controls_reach_their_jobs(jobs: list[Job]) -> None:
+    steering = [*of_step(jobs, "controls"), *of_step(jobs, "sweep_part")]
+    assert [json.loads(job.option("--control-settings")) for job in steering] == [CONTROLS] * len(steering)
+    for job in of_step(jobs, "controls"):
+        assert [each for each in job.arguments if "table" in each] == ["--table=random_vectors", "--table=prompts"]
+    parts = {(job.arguments[0], job.option("--part"), job.option("--parts")) for job in of_step(jobs, "sweep_part")}
+    assert parts == {(name, part, "3") for name in EXPERIMENTS for part in "012"}
+    joined = sorted(job.arguments for job in of_step(jobs, "join_sweep"))
+    assert joined == sorted([name, "--parts", "3"] for name in EXPERIMENTS)
+    (judged,) = of_step(jobs, "judge_controls")
+    assert judged.arguments == [*EXPERIMENTS, "--table=random_vectors", "--table=prompts", "--table=sweep"]
+
+
+def test_a_control_that_is_switched_off_is_asked_of_no_job(tmp_path: Path) -> None:
+    found = planned(tmp_path, {"model": "miniature", "controls": {"more_prompts": False, "sweep_jobs": 1}})
+    assert not of_step(found, "sweep_part")
+    for job in of_step(found, "controls"):
+        assert "--table=sweep" in job.arguments
+    (judged,) = of_step(found, "judge_controls")
+    assert judged.arguments == [*EXPERIMENTS, "--table=random_vectors", "--table=sweep"]
+    (drawn,) = of_step(found, "control_figures")
+    assert not [each for each in drawn.arguments if "prompts" in each]
+    (report,) = of_step(found, "report")
+    assert not [each for each in report.inputs if "prompts." in each and "results" in each]
+
+
+@pytest.mark.parametrize("step", ["second_opinion", "claims", "verification", "report", "provenance", "crate", "pin"])
+def test_steps_over_all_experiments_are_given_all_in_their_order(jobs: list[Job], step: str) -> None:
+    (job,) = of_step(jobs, step)
+    assert job.arguments[: len(EXPERIMENTS)] == EXPERIMENTS
+
+
+MEASURED = (paths.LOSSES, paths.TOP10, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD)
+CONTROL_TABLES = (paths.RANDOM_VECTORS, paths.PROMPTS, paths.SWEEP)
+FIGURES = tuple(paths.figure(kind, suffix) for kind in paths.KINDS for suffix in ("png", "svg"))
+CONTROL_FIGURES = tuple(
+    paths.figure(kind, suffix) for kind in ("random_vectors", "prompts", "sweep") for suffix in ("png", "svg")
+)
+SHOWN = (*MEASURED, *CONTROL_TABLES, paths.SUMMARY, *paths.TOKEN_TABLES, *FIGURES, paths.INTERACTIVE)
+VERDICTS = (paths.CONTROLS, paths.CLAIMS, paths.PUBLISHED, paths.VERIFICATION)
+
+WIRES = {
+    "second_opinion": (paths.VERIFIED, paths.RECORD),
+    "published_values": (paths.VERIFIED,),
+    "control_figures": (paths.RECORD, *CONTROL_TABLES),
+    "judge_controls": (paths.RECORD, *CONTROL_TABLES),
+    "claims": (paths.LOSSES, paths.TOP10, paths.RECORD),
+    "verification": (paths.LOSSES, paths.RECORD, paths.SECOND_OPINION, paths.PUBLISHED),
+    "report": (paths.VERIFIED, *SHOWN, *CONTROL_FIGURES, *VERDICTS),
+    "verdict": (paths.VERIFICATION, paths.REPORT),
+    "provenance": (paths.LOSSES, paths.RECORD, paths.VERIFIED, paths.REPORT),
+    "crate": (
+        *(paths.VERIFIED, *SHOWN, *CONTROL_FIGURES, *VERDICTS),
+        *(paths.SECOND_OPINION, paths.REPORT, paths.REPORT_PAGE, paths.PROVENANCE),
+    ),
+    "pin": (paths.LOSSES, paths.RECORD, paths.VERDICT, paths.PROVENANCE),
+}
+"""What each step over all experiments reads of what other jobs write."""
+
+
+@pytest.mark.parametrize("step", WIRES)
+def test_a_job_waits_for_all_that_it_reads(jobs: list[Job], step: str) -> None:
+    (job,) = of_step(jobs, step)
+    assert job.inputs == {
+        pattern.format(model="miniature", experiment=e) for pattern in WIRES[step] for e in EXPERIMENTS
+    }
+
+
+@pytest.mark.parametrize(
+    ("step", "read"),
+    [("measure", (paths.VERIFIED,)), ("controls", (paths.VERIFIED,)), ("figures", (paths.VERIFIED, *MEASURED))],
+)
+def test_a_job_of_one_experiment_waits_for_its_own(jobs: list[Job], step: str, read: tuple[str, ...]) -> None:
+    found = {job.arguments[0]: job.inputs for job in of_step(jobs, step)}
+    assert found == {e: {str(paths.path(pattern, "miniature", e)) for pattern in read} for e in EXPERIMENTS}
+
+
+def test_a_changed_pin_makes_verification_run_again(tmp_path: Path) -> None:
+    """With stand-ins, all of one time, for what the jobs before it write."""
+    repository, folder = copied(tmp_path / "repository"), tmp_path / "work"
+    before = (paths.VERIFIED, paths.SECOND_OPINION, paths.PUBLISHED, *MEASURED, paths.VERIFICATION)
+    for file in {folder / paths.path(pattern, "miniature", name) for pattern in before for name in EXPERIMENTS}:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+        os.utime(file, (2e9, 2e9))
+    target = paths.VERIFICATION.format(model="miniature")
+
+    def plan() -> str:
+        return snakemake(folder, target, "-n", "--config", "model=miniature", repository=repository).stdout
+
+    assert "Nothing to be done" in plan()
+    for pattern in (paths.PINS, paths.PIN_RECORD):
+        pin = repository / paths.path(pattern, "miniature", "conspiracy")
+        os.utime(pin, (2e9 + 60, 2e9 + 60))
+        (reason,) = re.findall("^Reason: (.*)$", plan(), re.MULTILINE)
+        assert reason == f"Updated input files: {pin}"
+        os.utime(pin, (1e9, 1e9))
