@@ -397,11 +397,16 @@ def test_alt_text_says_the_numbers_that_matter(made: Tables, kind: str) -> None:
         assert "“_wonderful” steering changes the tuned lens' loss most at layer 3: from 60.00 to 1.00 nats" in text
     if kind == "lenses":
         row = column(losses, "kl_to_output", "0", protocol="raw", condition="steered")
-        assert f"steered from {sum(row) / 4:.3g} to" in text
+        last = column(losses, "kl_to_output", "4", protocol="raw", condition="steered")
+        assert f"steered from {sum(row) / 4:.3g} to {sum(last) / 4:.3g} nats" in text
     if kind == "kl":
         effect = made.effect[made.effect["protocol"] == "raw"]["kl_to_unsteered"]
         assert f"{effect.max():.2f} nats" in text
         assert f"{(effect == 0).sum()} of 24 cells" in text
+        # A larger one of the other protocol is not what the figure shows.
+        centred = made.effect["protocol"] == "centred"
+        raised = made.effect.assign(kl_to_unsteered=made.effect["kl_to_unsteered"].mask(centred, 99.0))
+        assert alt_text(kind, losses, raised, made.record) == text
 
 
 def test_alt_text_of_controls_says_the_numbers_that_matter(made: Tables) -> None:

@@ -16,6 +16,7 @@ from replication.base.files import write_json, write_text
 from replication.base.paths import (
     ARCHIVE,
     LOSSES,
+    PIN_PROVENANCE,
     PIN_RECORD,
     PINS,
     PROVENANCE,
@@ -222,6 +223,7 @@ def test_the_archive_holds_tables_report_and_pins(run):
     assert not [name for name in names if "partial" in name]
     expected = (path(LOSSES, "m", "e"), path(VERIFICATION, "m"), path(REPORT, "m"), path(PINS, "m", "e"))
     assert {str(file) for file in expected} <= names
+    assert json.loads(path(PIN_PROVENANCE, "m").read_text()) == {"commit": "c"}
 
 
 def test_a_published_value_that_differs_fails_and_is_named(run):
