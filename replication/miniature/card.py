@@ -19,9 +19,9 @@ from replication.engine.measure import Measurement, measure
 from replication.weights.model_files import Files
 
 LEAST_FALL = 0.5
-"""Nats by which steering lowers the loss of an experiment's key tokens, summed, at the output."""
+"""Steering must lower the summed loss of an experiment's key tokens, at the output, by this many nats."""
 LEAST_ADVANTAGE = 2.0
-"""Logit lens' KL to the output over the tuned lens', in each of the lower and middle layers."""
+"""In each lower and middle layer, the logit lens' KL to the output must be this many times the tuned lens'."""
 LOWER_AND_MIDDLE = 31
 """The first layers, 0 to 30 of 48, in which the tuned lens must have that advantage."""
 
@@ -38,7 +38,7 @@ def write(folder: Path, training: dict[str, Any], held_out: dict[str, list[float
             and "logit_lens".
 
     Raises:
-        UserError: An effect is too small, or the tuned lens too little better than the logit lens.
+        UserError: An effect is too small, or the tuned lens is not clearly better than the logit lens.
     """
     experiments = checked(read_yaml(REPOSITORY / "config.yaml")).experiments
     loaded = load(Files("miniature", folder / "model", folder / "lens", {}))
@@ -107,7 +107,7 @@ def prompt_kl(result: Measurement) -> dict[str, list[float]]:
 
 
 def effect_faults(results: dict[str, dict[str, Any]]) -> list[str]:
-    """Where an experiment does not show its effect, in words."""
+    """One sentence for each experiment that does not show its effect."""
     faults = [
         f"{name}: steering lowers the loss of its key tokens by {result['fall']:.2f} nats, less than {LEAST_FALL}"
         for name, result in results.items()
@@ -120,7 +120,7 @@ def effect_faults(results: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def lens_faults(kl: dict[str, dict[str, list[float]]]) -> list[str]:
-    """Where the tuned lens is not clearly better than the logit lens, in words."""
+    """One sentence for each text on which the tuned lens is not clearly better than the logit lens."""
     faults = []
     for name, lenses in kl.items():
         ratios = [logit / tuned for tuned, logit in zip(lenses["tuned_lens"], lenses["logit_lens"], strict=True)]
@@ -134,7 +134,7 @@ def lens_faults(kl: dict[str, dict[str, list[float]]]) -> list[str]:
 
 
 def readme(values: dict[str, Any]) -> str:
-    """The card in prose and tables."""
+    """The text of README.md: the card in prose and tables."""
     training, kl = values["training"], values["kl_to_output_nats_by_layer"]["held_out_sentences"]
     effects = "\n".join(
         f"| {name} | `{key['token']}` | {key['unsteered']:.2f} | {key['steered']:.2f} |"

@@ -31,7 +31,7 @@ POST_TEXTS = (
 )
 """What the post's tables and figures split into tokens."""
 
-# Stands between parts that are split into tokens each for itself, as the sides of a steering vector are
+# Stands between parts that are split into tokens separately, as the sides of a steering vector are
 # padded: "Love" and two spaces and "I" give the tokens `Love`, ` `, ` `, `I` and not `Love`, ` `, ` I`.
 SEAM = "|"
 

@@ -93,7 +93,7 @@ def write_tokenizer(folder: Path, bpe: Bpe, context: int) -> None:
     """Writes the hub's four tokenizer files: tokenizer.json, tokenizer_config.json, vocab.json, merges.txt.
 
     Args:
-        folder: Where to; it exists.
+        folder: An existing folder.
         bpe: The BPE.
         context: Longest input of the model, in tokens.
     """

@@ -1,4 +1,4 @@
-"""Trains the miniature again: tokenizer, GPT-2, tuned lens, thresholds, card. Run by `make miniature`.
+"""Trains the miniature again and checks it: tokenizer, GPT-2, tuned lens, card. Run by `make miniature`.
 
     python -m replication.miniature.train build/miniature --seed 0
 
@@ -46,7 +46,7 @@ def documents(tokenizer: Tokenizer, seed: int) -> Iterator[list[int]]:
 
 
 def main() -> None:
-    """Trains into a temporary folder; moves it into place when it is whole and passes."""
+    """Trains into a temporary folder, and moves the result into place only if it meets the thresholds."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument(
