@@ -143,7 +143,7 @@ def shown_in_report(page: str, file: str) -> dict:
 
 
 BAD = [
-    ("model: mine\nmodel: mine\n", [], "the key 'model' stands twice; keep one of them"),
+    ("model: mine\nmodel: mine\n", [], "the key 'model' is defined twice; remove one"),
     ("modle: mine\n", [], "modle: unknown key; check its spelling or remove it"),
     ("model: gpt9\n", [], "model: 'gpt9' is unknown; the models are gpt2-xl"),
     ("{}", ["results/gpt9/anger/losses.csv"], "no model is called 'gpt9'; the models are gpt2-xl"),
