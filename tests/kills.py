@@ -2,7 +2,7 @@
 
     python tests/kills.py             the long form: 5 rounds of 6 kills, one in every stage (make kills)
 
-Every round starts in an empty folder, kills one run per stage, each time types the same command again, and lets the
+Every round starts in an empty folder, kills one run per stage, each time runs the same command again, and lets the
 last one end. The model is the embedded miniature, downloaded from a hub on the loopback interface that stalls; there
 are two experiments. After every kill, whatever has its final name must be whole. Everything random follows from the
 seed, but for the machine's own speed.
@@ -65,7 +65,7 @@ class Place:
     targets: tuple[str, ...] = ()
     """What is asked for; nothing: the whole workflow."""
     said: Counter[str] = field(default_factory=Counter)
-    """How often the next run told that a lock was removed, or asked for the one command."""
+    """How often the next run reported that it removed a lock, or asked for --unlock."""
 
     @property
     def work(self) -> Path:
@@ -86,7 +86,7 @@ class Place:
 
 
 class Run:
-    """A run under way, and what it has said."""
+    """A run under way, and what it has printed."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -163,8 +163,8 @@ def prepared(folder: Path, targets: tuple[str, ...] = ()) -> Place:
 
 
 def outputs(work: Path) -> dict[str, str]:
-    """SHA-256 of every file that has its final name; hidden ones are parts or notes, and logs are no results."""
-    found = {}
+    """SHA-256 of every file that has its final name; hidden ones are temporary, and logs are not results."""
+    digests = {}
     for top in ("results", "figures", "report", "resources"):
         for file in sorted((work / top).rglob("*")):
             name = str(file.relative_to(work))
@@ -173,10 +173,10 @@ def outputs(work: Path) -> dict[str, str]:
                     continue
                 if name in VARYING:
                     json.loads(file.read_text())
-                found[name] = "" if name in VARYING else digest_of(file)
+                digests[name] = "" if name in VARYING else digest_of(file)
             except FileNotFoundError:
                 continue  # A job that still runs has just taken it away.
-    return found
+    return digests
 
 
 def undisturbed(place: Place) -> dict[str, str]:
@@ -227,7 +227,7 @@ def undo(place: Place, stage: str) -> None:
 
 
 def unlocked(place: Place, run: Run) -> None:
-    """Types the one command that a run has asked for."""
+    """Runs `snakemake --unlock`, which a run has asked for."""
     assert run.ended() != 0, f"ended before the stage:\n{run.text}"
     assert "--unlock" in run.text, run.text
     place.said["asked for --unlock"] += 1
@@ -249,9 +249,9 @@ def note(place: Place, run: Run) -> None:
     place.said["removed a dead run's lock by itself"] += "its lock is removed" in run.text
 
 
-def compared(found: dict[str, str], whole: dict[str, str], after: str) -> None:
-    """Asserts that everything found is what an undisturbed run makes."""
-    wrong = [name for name, digest in found.items() if whole.get(name) != digest]
+def compared(digests: dict[str, str], whole: dict[str, str], after: str) -> None:
+    """Asserts that every file is what an undisturbed run makes."""
+    wrong = [name for name, digest in digests.items() if whole.get(name) != digest]
     assert not wrong, f"after {after}: not as in an undisturbed run: {wrong}"
 
 
@@ -271,9 +271,9 @@ def one_round(place: Place, whole: dict[str, str], kills: list[tuple[str, str]],
     runs.append(finished(place))
     for run in runs:
         run.jobs_ended()
-    found = outputs(place.work)
-    compared(found, whole, f"all of {kills}")
-    assert set(found) == set(whole), f"missing: {set(whole) - set(found)}"
+    digests = outputs(place.work)
+    compared(digests, whole, f"all of {kills}")
+    assert set(digests) == set(whole), f"missing: {set(whole) - set(digests)}"
     left = [str(file) for file in place.work.rglob(".*partial*")]
     assert not left, f"left behind: {left}"
     shutil.rmtree(place.work)

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong in a configuration, in sentences that a person can act on."""
+"""The errors that pydantic finds in a configuration, as sentences that a person can act on."""
 
 import re
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ def validated(cls: type[Part], values: Any, place: str) -> Part:
     Args:
         cls: A part of the configuration.
         values: What YAML or JSON gave.
-        place: Where in the configuration the part stands; empty for the whole.
+        place: Key of the part in the configuration; empty for the whole configuration.
 
     Raises:
         UserError: One sentence per fault, naming the key, the value and what would be right.
@@ -28,7 +28,7 @@ def validated(cls: type[Part], values: Any, place: str) -> Part:
 
 
 def _sentence(fault: Any, prefix: str) -> str:
-    """One pydantic fault as a sentence: key, what was found, what would be right."""
+    """One pydantic fault as a sentence: the key, its value, what would be right."""
     # Union branches and pydantic's "[key]" markers are not keys of the file.
     keys = [str(part) for part in fault["loc"] if not re.search(r"[\[(]", str(part))]
     value = fault["input"]
@@ -44,19 +44,19 @@ def _sentence(fault: Any, prefix: str) -> str:
     if fault["type"] == "missing":
         return f"{place}: this key is missing"
     if fault["type"] == "value_error":
-        # The whole's own sentences name their keys.
+        # A sentence about the whole configuration names its keys itself.
         return ": ".join(filter(None, [where, str(fault["ctx"]["error"])]))
-    expected = fault["msg"].removeprefix("Input ").replace("'^", "^").replace("$'", "$")
+    expectation = fault["msg"].removeprefix("Input ").replace("'^", "^").replace("$'", "$")
     hint = "; put it in quotes" if fault["type"] == "string_type" and not isinstance(value, dict | list) else ""
     if isinstance(value, str) and fault["type"] in ("float_type", "int_type"):
         hint = "; write it as a plain number (YAML reads 1e3 as text, 1.0e+3 as a number)"
         if re.fullmatch(r"[-+]?\d+(\.\d+)?", value):
-            hint = "; take off its quotes (on Snakemake's command line what is nested is text: use a --configfile)"
-    return f"{place}: {expected}, found {_shortened(value)}{hint}"
+            hint = "; remove its quotes (on Snakemake's command line nested values are text: use a --configfile)"
+    return f"{place}: {expectation}, found {_shortened(value)}{hint}"
 
 
 def _shown(key: str) -> str:
-    """A key as it stands in the file; one that would break the sentence, as Python writes it."""
+    """A key as in the file; a long or unprintable one as Python writes it."""
     return key if key.isprintable() and len(key) <= 80 else _shortened(key)
 
 

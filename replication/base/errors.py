@@ -2,10 +2,10 @@
 
 
 class UserError(Exception):
-    """Something the user can fix: one sentence with the key, the value and what would be right.
+    """Something the user can fix: one sentence that names the key, its value and what would be right.
 
     The command line prints the sentence without a traceback and exits with 1. Any other exception is a
-    fault of ours; its traceback goes to the log.
+    bug; its traceback goes to the log.
     """
 
 

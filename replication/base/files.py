@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written survives a kill."""
+"""Writing files so that a killed process leaves none incomplete under its final name."""
 
 import contextlib
 import json
@@ -13,15 +13,15 @@ from typing import Any
 from replication.base import processes
 
 ABANDONED = 24 * 3600.0
-"""Seconds after which a part that a process of another machine left is garbage, if nobody wrote to it."""
+"""Seconds without a change after which a temporary file of another machine's process is deleted."""
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, which takes its place only when the block ends well.
+    """Gives a temporary path beside `path`, which is renamed to `path` if the block ends without an error.
 
-    The data reach the disk before the rename, and the rename is the last step: whoever finds `path` finds
-    it whole, even after SIGKILL or a power cut. What a killed process left of it is removed.
+    The data are on the disk before the rename, and the rename is the last step: `path` is complete whenever it
+    exists, even after SIGKILL or a power cut. Temporary files of killed processes are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_orphans(path)
@@ -31,7 +31,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         put(temporary, path)
     except OSError as error:
-        # A full disk names no file, and nobody knows the temporary one.
+        # The error of a full disk names no file, and the temporary name means nothing to the user.
         if error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
@@ -40,7 +40,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def put(temporary: Path, path: Path) -> None:
-    """Gives a whole file, or a link, its name: the data reach the disk first, the rename is the last step."""
+    """Renames a complete file, or a link, to `path`: its data are written to the disk first."""
     if not temporary.is_symlink():
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -53,7 +53,7 @@ def put(temporary: Path, path: Path) -> None:
 
 
 def _remove_orphans(path: Path) -> None:
-    """Removes what processes of this machine that run no more left of `path`, and a stranger's when a day old."""
+    """Removes temporary files of `path` that ended processes of this machine left, and any that are a day old."""
     beginning, end = re.escape(f".{path.stem}."), re.escape(f".partial{path.suffix}")
     for file in path.parent.iterdir():
         if match := re.fullmatch(rf"{beginning}([0-9a-f]{{8}})-(\d+){end}", file.name):
@@ -64,13 +64,13 @@ def _remove_orphans(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 with line ends as they are, whole or not at all."""
+    """Writes `text` as UTF-8 with line ends unchanged, completely or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, whole or not at all; NaN and infinity are refused."""
+    """Writes `value` as indented JSON, completely or not at all; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

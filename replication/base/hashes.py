@@ -1,9 +1,9 @@
-"""SHA-256 of files, remembered so that gigabytes are not hashed again on every run.
+"""SHA-256 of files, recorded so that gigabytes are not hashed again on every run.
 
 The memory is a JSON file: for every path the file's size, modification and change times and inode, as they
-were when it was hashed, and its SHA-256. A file whose state differs is hashed again. The memory only ever
-saves time: missing, torn or unwritable it is ignored, and when two processes write it at once the later one
-wins and the other's entry is hashed again.
+were when it was hashed, and its SHA-256. A file whose state has changed is hashed again. The memory only
+saves time: if it is missing, damaged or not writable it is ignored, and if two processes write it at once the later
+one wins and the other's file is hashed again.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ def sha256(path: Path, memory: Path) -> str:
     """SHA-256 of a file, from the memory if the file has not changed since it was hashed.
 
     Args:
-        path: File; a symbolic link counts as the file it leads to.
-        memory: JSON file that remembers.
+        path: File; a symbolic link counts as the file it points to.
+        memory: JSON file with the hashes of files already hashed.
 
     Raises:
         OSError: The file cannot be read.
@@ -33,7 +33,7 @@ def sha256(path: Path, memory: Path) -> str:
     if isinstance(entry, dict) and entry.items() >= before.items() and _is_digest(entry.get("sha256")):
         return str(entry["sha256"])
     digest = digest_of(path)
-    # A file that changed while it was read has no hash worth remembering.
+    # The hash of a file that changed while it was read is not recorded.
     if state(path) == before:
         remember(path, digest, memory)
     return digest
@@ -50,7 +50,7 @@ def git_blob_id(path: Path) -> str:
 
 
 def remember(path: Path, digest: str, memory: Path) -> None:
-    """Notes the SHA-256 that the file has in its present state."""
+    """Records the SHA-256 that the file has in its present state."""
     entries = _entries(memory)
     entries[_key(path)] = {**state(path), "sha256": digest}
     # A memory in a read-only folder costs time, not correctness.

@@ -1,4 +1,4 @@
-"""Which process wrote something, and whether it certainly runs no more; works where Snakemake stands alone."""
+"""Which process wrote something, and whether it has certainly ended; works where only Snakemake is installed."""
 
 import hashlib
 import os
@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """What a process number needs to mean one process."""
+    """A process number, and what makes it unique."""
 
     host: str
     """The machine: its name, and its identity where the system has one."""
     boot: str
-    """The start of the machine; empty where the system does not tell (only Linux does)."""
-    space: str
-    """The space of process numbers: a container has its own."""
+    """Identity of the machine's last boot; empty except on Linux."""
+    namespace: str
+    """Namespace of process numbers: a container has its own."""
     number: int
 
 
 def this() -> Process:
-    """The process that asks."""
+    """The current process."""
     return Process(
         f"{socket.gethostname()} {_text('/etc/machine-id')}".strip(),
         _text("/proc/sys/kernel/random/boot_id"),
@@ -29,23 +29,23 @@ def this() -> Process:
 
 
 def tag() -> str:
-    """Eight digits for what a process number belongs to (host, its last start, the container), for names of files."""
-    here = this()
-    return hashlib.sha256("\n".join([here.host, here.boot, here.space]).encode()).hexdigest()[:8]
+    """Eight digits for host, boot and process namespace, for names of files."""
+    current = this()
+    return hashlib.sha256("\n".join([current.host, current.boot, current.namespace]).encode()).hexdigest()[:8]
 
 
 def ended(process: Process) -> bool:
-    """Whether `process` certainly runs no more: False for one of another machine or container."""
-    here = this()
-    if process.host != here.host:
+    """Whether `process` has certainly ended: False for one of another machine or container."""
+    current = this()
+    if process.host != current.host:
         return False
-    if process.boot != here.boot:
+    if process.boot != current.boot:
         return True
-    return process.space == here.space and not runs(process.number)
+    return process.namespace == current.namespace and not runs(process.number)
 
 
 def runs(number: int) -> bool:
-    """Whether this machine has a process of that number."""
+    """Whether this machine runs a process of that number."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:

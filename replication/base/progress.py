@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a line now and then in a log file."""
+"""Progress on stderr: a bar on a terminal, a line every few seconds in a log file."""
 
 import sys
 
@@ -10,28 +10,28 @@ _LINE = "{desc}: {n_fmt}B of {total_fmt}B ({percentage:.0f} %), {rate_fmt}, {rem
 
 
 class _Lines(tqdm):  # type: ignore[misc]
-    """A tqdm that prints whole lines, because a log file cannot be drawn over."""
+    """A tqdm that prints whole lines, because a log file cannot be overwritten."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        """Prints the line; an explicit `msg` is tqdm wiping its bar, which a log file has no need of."""
+        """Prints the line; with an explicit `msg` tqdm clears its bar, which a log file does not need."""
         del pos
         if msg is None:
             print(self, file=sys.stderr, flush=True)
         return False
 
 
-def bar(what: str, total: int, done: int = 0) -> tqdm:
-    """A progress bar with speed and time left, to be used as a context manager.
+def bar(label: str, total: int, done: int = 0) -> tqdm:
+    """A progress bar with speed and time left; a context manager.
 
     Args:
-        what: What moves, e.g. the file's name.
-        total: Bytes in all.
-        done: Bytes that were there before; they do not count for the speed.
+        label: What is processed, such as the file's name.
+        total: Bytes in total.
+        done: Bytes of an earlier run, which do not count for the speed.
     """
-    # What is over within a second needs no bar.
+    # `delay`: no bar for what takes less than a second.
     if sys.stderr.isatty():
         return tqdm(
-            desc=what,
+            desc=label,
             total=total,
             initial=done,
             unit="B",
@@ -41,7 +41,7 @@ def bar(what: str, total: int, done: int = 0) -> tqdm:
             dynamic_ncols=True,
         )
     return _Lines(
-        desc=what, total=total, initial=done, unit="B", unit_scale=True, delay=1, leave=False,
+        desc=label, total=total, initial=done, unit="B", unit_scale=True, delay=1, leave=False,
         miniters=1, mininterval=LINE_EVERY, maxinterval=LINE_EVERY, bar_format=_LINE,
     )  # fmt: skip
 
@@ -52,7 +52,7 @@ def say(text: str) -> None:
 
 
 def size_text(size: int) -> str:
-    """A number of bytes for people, as disks and the hub count: 1 GB is 10^9 bytes."""
+    """A number of bytes in decimal units, as disks and the hub count: 1 GB is 10^9 bytes."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= factor:
             return f"{size / factor:.2f} {unit}"

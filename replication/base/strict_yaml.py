@@ -14,13 +14,13 @@ from replication.base.errors import UserError
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without pyyaml's silence about a key that is defined twice, and a number that is not what it looks like."""
+    """YAML that reports what pyyaml accepts silently: a key defined twice, a number that is not what it looks like."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # `<<: *other` is not a key, and may stand beside the keys that it would bring
+                continue  # `<<: *other` is not a key, and keys beside it may override those that it merges
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable):
                 if key in seen:
@@ -35,7 +35,9 @@ class _StrictLoader(yaml.SafeLoader):
         number = self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
         if re.match(r"[-+]?(0\w|\d+[_:])", node.value):
             line = node.start_mark.line + 1
-            raise UserError(f"{self.name}, line {line}: YAML reads {node.value} as {number}; write the number plainly")
+            raise UserError(
+                f"{self.name}, line {line}: YAML reads {node.value} as {number}; write a plain decimal number"
+            )
         return number
 
 
@@ -56,7 +58,7 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except RecursionError:
         raise UserError(f"{path}: not valid YAML: nested too deeply") from None
-    # What looks like a date or a number and is none (2023-13-01) makes pyyaml raise what Python's classes raise.
+    # An invalid date or number (2023-13-01) makes pyyaml pass on the errors of Python's own classes.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not valid YAML: {reason}") from None

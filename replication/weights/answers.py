@@ -1,7 +1,7 @@
 """What an answer of the hub means for a download.
 
-Three kinds of trouble: a `TransientError` (a cut, silence, 5xx, 429) is waited out; a `MismatchError` says that
-the answer does not continue what we have; a `UserError` ends it at once (401, 403, 404).
+Three kinds of error: after a `TransientError` (a lost connection, a time-out, 5xx, 429) the request is repeated; a
+`MismatchError` says that the answer does not continue the partial; a `UserError` ends the download (401, 403, 404).
 """
 
 import re
@@ -17,7 +17,7 @@ from replication.base.errors import UserError
 
 
 class TransientError(Exception):
-    """Trouble that may pass; `retry_after` is the wait in seconds that the server asks for, if it does."""
+    """An error that may not occur again; `retry_after` is the wait in seconds that the server asks for, if any."""
 
     def __init__(self, text: str, retry_after: float | None = None):
         super().__init__(text)
@@ -25,28 +25,28 @@ class TransientError(Exception):
 
 
 class MismatchError(Exception):
-    """An answer that does not continue the bytes we have."""
+    """An answer that does not continue the partial."""
 
 
 class UnreachableError(Exception):
-    """The hub has not answered once."""
+    """The hub has not answered a single request."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """What the hub says of a file."""
+    """What the hub says about a file."""
 
     size: int
     """Bytes."""
     etag: str
     """SHA-256 of an LFS file, git blob id of another, or whatever a mirror sends; empty if nothing."""
     commit: str
-    """Commit that the hub took it from."""
+    """Commit that the hub serves it from."""
 
 
 @contextmanager
-def faults() -> Iterator[None]:
-    """Turns what the network does into a `TransientError`; signed addresses are never printed."""
+def network_errors() -> Iterator[None]:
+    """Turns network errors into a `TransientError`; signed addresses are never printed."""
     try:
         yield
     except httpx2.UnsupportedProtocol:
@@ -54,36 +54,36 @@ def faults() -> Iterator[None]:
     except httpx2.TransportError as error:
         host = error.request.url.host
         if isinstance(error, httpx2.ConnectTimeout | httpx2.ReadTimeout):
-            text = f"{host} was silent for too long"
+            text = f"{host} did not send anything for too long"
         elif isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
             text = f"no connection to {host}: {re.sub(r'^.Errno -?[0-9]+. ', '', str(error))}"
         else:
-            text = f"the connection to {host} was cut"
+            text = f"the connection to {host} was lost"
         raise TransientError(text) from None
 
 
-def raise_for_status(response: httpx2.Response, what: str) -> None:
-    """Raises what an answer's status means for us, if it is neither success nor redirect."""
+def raise_for_status(response: httpx2.Response, label: str) -> None:
+    """Raises the error that an answer's status stands for, unless it is a success or a redirect."""
     status, host = response.status_code, response.url.host
     if response.is_success or response.is_redirect:
         return
     if status == 416:
-        raise MismatchError(f"{host} has no bytes where ours end (416)")
+        raise MismatchError(f"{host} has no bytes after the end of the partial (416)")
     if status in (408, 429) or status >= 500:
         raise TransientError(f"{host} answered {status}", _retry_after(response))
     if status == 401:
         raise UserError(
-            f"{what}: {host} wants a login (401): the repository is private or does not exist, or HF_TOKEN "
+            f"{label}: {host} requires a login (401): the repository is private or does not exist, or HF_TOKEN "
             "is missing or has expired"
         )
     if status == 403:
         raise UserError(
-            f"{what}: {host} refuses access (403): accept the terms on the repository's page, check "
+            f"{label}: {host} refuses access (403): accept the terms on the repository's page, check "
             "HF_TOKEN, or ask whether a proxy blocks that host"
         )
     if status == 404:
-        raise UserError(f"{what}: {host} does not have it (404): check repo, revision, path and file name")
-    raise UserError(f"{what}: {host} answered {status}, which is neither the file nor a reason to wait")
+        raise UserError(f"{label}: {host} does not have this file (404): check repo, revision, path and file name")
+    raise UserError(f"{label}: {host} answered with an unexpected status ({status}); check HF_ENDPOINT")
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
@@ -93,8 +93,8 @@ def _retry_after(response: httpx2.Response) -> float | None:
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-        here = format_datetime(datetime.now(UTC))
-        now = parsedate_to_datetime(response.headers.get("Date", here))
+        our_date = format_datetime(datetime.now(UTC))
+        now = parsedate_to_datetime(response.headers.get("Date", our_date))
         return max(0.0, (date - now).total_seconds())
     except (ValueError, TypeError):
         return None
@@ -104,18 +104,20 @@ def first_byte(response: httpx2.Response, offset: int, total: int) -> int:
     """Where in the file the body begins: at `offset` (206) or at 0 (200).
 
     Raises:
-        MismatchError: Anything else, above all a range that is not ours or of a file of another length.
+        MismatchError: Anything else, such as a range that was not asked for, or of a file of another size.
     """
     host = response.url.host
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise MismatchError(f"{host} sent the file compressed, although asked not to")
+        raise MismatchError(f"{host} sent the file compressed although it was asked not to")
     if response.status_code == 206:
-        found = response.headers.get("Content-Range", "")
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", found)
+        content_range = response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", content_range)
         if match is None or (int(match[1]), int(match[3])) != (offset, total):
-            raise MismatchError(f"{host} answered with the range {found!r} instead of bytes {offset}- of {total}")
+            raise MismatchError(
+                f"{host} answered with the range {content_range!r} instead of bytes {offset}- of {total}"
+            )
         return offset
-    # A body of unknown length may be a page of the network's; it must not cost the bytes we have.
+    # A body of unknown length may be a login page of the network; the partial must not be lost to it.
     length = response.headers.get("Content-Length", "unknown" if offset else str(total))
     if response.status_code != 200 or length != str(total):
         raise MismatchError(f"{host} answered {response.status_code} with {length} bytes instead of {total}")

@@ -2,28 +2,28 @@
 
 One file, `destination/<name>`, is in one of four states, and the state alone decides what happens:
 
-    fine      its SHA-256 is the pinned one                  -> nothing
-    wrong     there is something else                        -> it is deleted, and the file is absent
-    absent    the user's Hugging Face cache has a good copy  -> a symbolic link to it
+    verified  its SHA-256 is the pinned one                  -> nothing
+    wrong     its SHA-256 is another                         -> it is deleted, and is absent
+    absent    the user's Hugging Face cache has a valid copy -> a symbolic link to it
               it has none                                    -> a partial is begun
-    partial   its beginning lies beside it, in               -> the rest is fetched. Its SHA-256 is right: renamed
-              `.<name>.<8 digits of the pin>.partial`           to its name, and fine; wrong: deleted, once more
-                                                                from zero, then an error
+    partial   its first bytes are beside it, in              -> the rest is downloaded; with the right SHA-256 it is
+              `.<name>.<8 digits of the pin>.partial`           renamed and verified; with a wrong one it is deleted
+                                                                and started over once, then it is an error
 
-Downloads go into our own folder, not into the cache: the cache's layout and its locks belong to
-huggingface_hub, which cannot resume there; a partial and the finished file lie on one file system, so the
-last step is a rename; and a home folder with the cache in it often has a quota that the folder of the work
-has not. The cache is only read, never written: a damaged copy in it is passed over and named.
+Downloads go into a folder of their own, not into the cache: the cache's layout and its locks belong to
+huggingface_hub, which cannot resume there; a partial and the finished file are on one file system, so the
+last step is a rename; and home folders, which hold the cache, often have a quota that the working folder does
+not have. The cache is only read, never written: a damaged copy in it is reported and ignored.
 
 Whoever began a partial, any process continues it, and SHA-256 decides in the end. Snakemake runs one download per
-model, under its lock on the folder. Where two processes download at once nevertheless (a job that outlived its
+model, under its lock on the folder. If two processes download at once nevertheless (a job that outlived its
 Snakemake, and the next run's), no lock is needed: both write the same bytes at the same offsets of one file, which
 is never truncated, and the first to verify it renames it. Partials under another pin are deleted before the download
-starts, so that its space is free, and whatever is left of any once the file is complete.
+starts, to free their space, and all partials once the file is verified.
 
 A file without a pinned SHA-256 is pinned by the commit: its content is proven by the hub's ETag (a git blob
-id, or the SHA-256 of an LFS file), its JSON must parse, and a note beside it (`.<name>.origin`) says
-what it is a copy of.
+id, or the SHA-256 of an LFS file), its JSON must parse, and a file beside it (`.<name>.origin`) records what it is
+a copy of.
 """
 
 import contextlib
@@ -44,12 +44,12 @@ from replication.base.files import put, write_json
 from replication.base.hashes import digest_of, remember, sha256, state
 from replication.base.progress import say, size_text
 from replication.weights.answers import MismatchError, Remote, UnreachableError
-from replication.weights.hub_file import PinnedFile, flaw_of, noted
+from replication.weights.hub_file import PinnedFile, mismatch_of, recorded_origin
 from replication.weights.transfer import Session
 
-# Seconds until the first answer, looking up the host's name included, which has no time-out of its own.
-FIRST_ANSWER = 25.0
-WAYS_OUT = (
+# Seconds until the first answer, including the look-up of the host's name, which has no time-out of its own.
+FIRST_ANSWER_TIMEOUT = 25.0
+ALTERNATIVES = (
     "put a copy into the Hugging Face cache ({cache}), name a folder with the files (folder:, lens_folder:) "
     "in config.yaml, or run the embedded model with --config model=miniature"
 )
@@ -63,40 +63,40 @@ def fetch(source: HubFiles, destination: Path, memory: Path) -> dict[str, str]:
     Args:
         source: Repository, commit and files.
         destination: Folder for the files; made if missing.
-        memory: JSON file that remembers the hashes of files already hashed.
+        memory: JSON file with the hashes of files already hashed.
 
     Returns:
         SHA-256 of every file by name.
 
     Raises:
-        UserError: A file cannot be had; one sentence says why and what would help.
+        UserError: A file cannot be obtained; one sentence says why and what would help.
     """
     try:
         destination.mkdir(parents=True, exist_ok=True)
         files = [PinnedFile(source, name, destination / name) for name in source.sha256]
-        missing = [file for file in files if not _is_fine(file, memory) and not _link_to_cache(file, memory)]
+        missing = [file for file in files if not _is_verified(file, memory) and not _link_to_cache(file, memory)]
         if missing:
             _download(missing, destination, memory)
         return {file.name: sha256(file.target, memory) for file in files}
     except OSError as error:
         raise UserError(
-            f"{error.filename or destination}: {error.strerror or error}; what has arrived is kept, and the "
-            "same command goes on from there once this is fixed"
+            f"{error.filename or destination}: {error.strerror or error}; what has been downloaded is "
+            "kept: fix this and run the same command again to continue"
         ) from None
 
 
-def _is_fine(file: PinnedFile, memory: Path) -> bool:
-    """Whether the file stands verified; one that is wrong is deleted."""
+def _is_verified(file: PinnedFile, memory: Path) -> bool:
+    """Whether the file exists and is verified; a wrong one is deleted."""
     try:
         before = state(file.target)
         digest = sha256(file.target, memory)
     except FileNotFoundError:
-        return False  # Or a link to a cache that is gone, which will be replaced.
-    if digest == file.pinned or (file.pinned is None and noted(file) == {**file.origin, "sha256": digest}):
+        return False  # Or a broken link to the cache, which will be replaced.
+    if digest == file.pinned or (file.pinned is None and recorded_origin(file) == {**file.origin, "sha256": digest}):
         _remove(file.all_partials)
         return True
-    say(f"{file.target}: not {file.what} at {file.source.revision}; deleted, to be fetched again")
-    # Another run may have put the right one there while we hashed the wrong one.
+    say(f"{file.target}: this is not {file.label} at {file.source.revision}; deleted, to be downloaded again")
+    # Another process may have replaced the wrong file by the right one meanwhile.
     with contextlib.suppress(FileNotFoundError):
         if state(file.target) == before:
             file.target.unlink()
@@ -104,41 +104,41 @@ def _is_fine(file: PinnedFile, memory: Path) -> bool:
 
 
 def _link_to_cache(file: PinnedFile, memory: Path) -> bool:
-    """Whether the user's Hugging Face cache has a good copy; the file is then a link to it."""
-    found = try_to_load_from_cache(
-        file.source.repo, file.inside, revision=file.source.revision, repo_type=file.source.repo_type
+    """Whether the user's Hugging Face cache has a valid copy; the file is then a link to it."""
+    cached = try_to_load_from_cache(
+        file.source.repo, file.path_in_repo, revision=file.source.revision, repo_type=file.source.repo_type
     )
-    if not isinstance(found, str):
+    if not isinstance(cached, str):
         return False
     try:
         # The cache names its blobs by their ETag, and a snapshot holds links to them.
-        etag = os.path.basename(os.readlink(found)) if os.path.islink(found) else ""
+        etag = os.path.basename(os.readlink(cached)) if os.path.islink(cached) else ""
         if file.pinned is None and not etag:
-            return False  # Nothing would prove it.
-        copy = Path(found).resolve()
+            return False  # Its content cannot be proven.
+        copy = Path(cached).resolve()
         digest = sha256(copy, memory)
-        flaw = flaw_of(file, copy, digest, etag)
+        flaw = mismatch_of(file, copy, digest, etag)
     except OSError as error:
         flaw = str(error.strerror)
     if flaw:
-        say(f"{found}: this copy in the Hugging Face cache is not used ({flaw}); you may want to delete it")
+        say(f"{cached}: this copy in the Hugging Face cache is not used ({flaw}); you may want to delete it")
         return False
     link = file.target.with_name(f".{file.name}.{os.getpid()}.link")
     link.unlink(missing_ok=True)
     link.symlink_to(copy)
     _put(file, link, digest, memory)
-    say(f"{file.what}: found in the Hugging Face cache, verified")
+    say(f"{file.label}: found in the Hugging Face cache, verified")
     return True
 
 
 def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
-    """Fetches files from the hub."""
-    names = ", ".join(file.inside for file in files)
-    ways = WAYS_OUT.format(cache=constants.HF_HUB_CACHE)
+    """Downloads files from the hub."""
+    names = ", ".join(file.path_in_repo for file in files)
+    alternatives = ALTERNATIVES.format(cache=constants.HF_HUB_CACHE)
     if constants.is_offline_mode():
         raise UserError(
-            f"HF_HUB_OFFLINE is set, and no good copy of {names} of {files[0].source.repo} at "
-            f"{files[0].source.revision} lies in {destination} or in the cache; unset it, {ways}"
+            f"HF_HUB_OFFLINE is set, and there is no valid copy of {names} of {files[0].source.repo} at "
+            f"{files[0].source.revision} in {destination} or in the cache; unset it, {alternatives}"
         )
     with Session(constants.ENDPOINT) as session:
         try:
@@ -146,7 +146,7 @@ def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
         except UnreachableError as reason:
             raise UserError(
                 f"{session.host} could not be reached for {names} ({reason}); check the network and the proxy "
-                f"settings, set HF_ENDPOINT to a mirror, {ways}"
+                f"settings, set HF_ENDPOINT to a mirror, {alternatives}"
             ) from None
         remotes += [_remote(session, file) for file in files[1:]]
         for file in files:
@@ -157,7 +157,7 @@ def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
 
 
 def _first_answer(session: Session, call: Callable[[], Value]) -> Value:
-    """`call()`, given up if the hub has not answered in time: a look-up of its name may hang for minutes."""
+    """`call()`, abandoned if the hub has not answered in time: the look-up of its name may hang for minutes."""
     future: Future[Value] = Future()
 
     def run() -> None:
@@ -168,80 +168,80 @@ def _first_answer(session: Session, call: Callable[[], Value]) -> Value:
 
     Thread(target=run, daemon=True).start()
     try:
-        return future.result(FIRST_ANSWER)
+        return future.result(FIRST_ANSWER_TIMEOUT)
     except TimeoutError:
         if session.answered:
             return future.result()
-        raise UnreachableError(f"no answer in {FIRST_ANSWER:.0f} seconds") from None
+        raise UnreachableError(f"no answer in {FIRST_ANSWER_TIMEOUT:.0f} seconds") from None
 
 
 def _remote(session: Session, file: PinnedFile) -> Remote:
-    """What the hub says of the file, if that can be what is wanted."""
-    remote = session.remote(file.address, file.what)
+    """What the hub says about the file, if it can be the pinned one."""
+    remote = session.remote(file.address, file.label)
     if file.pinned is None and remote.commit != file.source.revision:
         raise UserError(
-            f"{file.what}: {session.host} has commit {remote.commit} instead of {file.source.revision}; "
+            f"{file.label}: {session.host} has commit {remote.commit} instead of {file.source.revision}; "
             "check HF_ENDPOINT and the revision"
         )
-    # Known before gigabytes are fetched for nothing.
+    # Checked before gigabytes are downloaded in vain.
     if file.pinned is not None and re.fullmatch("[0-9a-f]{64}", remote.etag) and remote.etag != file.pinned:
         raise UserError(
-            f"{file.what}: {session.host} has SHA-256 {remote.etag} at {file.source.revision}, and "
-            f"config.yaml wants {file.pinned}; correct the hash or the revision"
+            f"{file.label}: {session.host} has SHA-256 {remote.etag} at {file.source.revision}, and "
+            f"config.yaml has {file.pinned}; correct the hash or the revision"
         )
     return remote
 
 
 def _check_space(files: list[PinnedFile], remotes: list[Remote], destination: Path) -> None:
-    """Raises UserError if what is still to come does not fit."""
+    """Raises UserError if the rest of the downloads does not fit on the disk."""
     needed = 0
     for file, remote in zip(files, remotes, strict=True):
         needed += remote.size - (file.partial.stat().st_size if file.partial.exists() else 0)
     free = shutil.disk_usage(destination).free
     if needed > free:
         raise UserError(
-            f"{destination}: {size_text(needed)} are still to be fetched, and {size_text(free)} are free "
-            "there; make room and run the same command again"
+            f"{destination}: {size_text(needed)} are still to be downloaded, but only {size_text(free)} are free; "
+            "free some space and run the same command again"
         )
 
 
 def _obtain(file: PinnedFile, remote: Remote, session: Session, memory: Path) -> None:
     """Continues the partial until the file is verified."""
-    if _is_fine(file, memory):
+    if _is_verified(file, memory):
         return  # Another process was faster.
     partial = file.partial
     for last in (False, True):
         try:
-            session.download(file.address, file.what, remote, partial)
+            session.download(file.address, file.label, remote, partial)
             digest = digest_of(partial)
-            flaw = flaw_of(file, partial, digest, remote.etag)
+            flaw = mismatch_of(file, partial, digest, remote.etag)
             if partial.stat().st_size != remote.size:
                 flaw = f"it has {partial.stat().st_size} bytes instead of {remote.size}"
             if not flaw:
                 _put(file, partial, digest, memory)
-                say(f"{file.what}: {size_text(remote.size)}, verified")
+                say(f"{file.label}: {size_text(remote.size)}, verified")
                 return
         except MismatchError as mismatch:
             flaw = str(mismatch)
         except FileNotFoundError:
-            if _is_fine(file, memory):
+            if _is_verified(file, memory):
                 return  # Another process that wrote to the partial has renamed it.
             raise
         if not last:
-            # Only if it is still the hub that answers, and not a login page, what we have is given up.
+            # The partial is deleted only if the hub still answers, and not a login page.
             remote = _remote(session, file)
-            say(f"{file.what}: {flaw}; once more from zero")
+            say(f"{file.label}: {flaw}; starting over")
         partial.unlink(missing_ok=True)
     raise UserError(
-        f"{file.what}: {session.host} failed twice from zero: {flaw}; nothing of it was kept, so check "
+        f"{file.label}: {session.host} failed twice: {flaw}; nothing of it was kept, so check "
         "HF_ENDPOINT and the pins in config.yaml"
     )
 
 
 def _put(file: PinnedFile, path: Path, digest: str, memory: Path) -> None:
-    """Gives the verified file its name; the rename comes last."""
+    """Renames the verified file to its final name."""
     if file.pinned is None:
-        write_json(file.note, {**file.origin, "sha256": digest})
+        write_json(file.origin_path, {**file.origin, "sha256": digest})
     put(path, file.target)
     remember(file.target, digest, memory)
     _remove(file.all_partials)

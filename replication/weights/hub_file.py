@@ -1,4 +1,4 @@
-"""One file of the hub: where it comes from, and what proves that a file on disk is it."""
+"""One file of the hub: where it comes from, and how a file on disk is proven to be it."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from replication.base.hashes import git_blob_id
 
 @dataclass(frozen=True)
 class PinnedFile:
-    """One file wanted."""
+    """A file to be obtained."""
 
     source: HubFiles
     name: str
@@ -23,18 +23,18 @@ class PinnedFile:
 
     @property
     def pinned(self) -> str | None:
-        """SHA-256 it must have; None where only the commit pins it."""
+        """SHA-256 that it must have; None where only the commit pins it."""
         return self.source.sha256[self.name]
 
     @property
-    def inside(self) -> str:
+    def path_in_repo(self) -> str:
         """Path inside the repository."""
         return f"{self.source.path}/{self.name}".lstrip("/")
 
     @property
-    def what(self) -> str:
-        """The file, for messages."""
-        return f"{self.inside} of {self.source.repo}"
+    def label(self) -> str:
+        """How messages name the file."""
+        return f"{self.path_in_repo} of {self.source.repo}"
 
     @property
     def origin(self) -> dict[str, str]:
@@ -43,12 +43,12 @@ class PinnedFile:
             "repo": self.source.repo,
             "repo_type": self.source.repo_type,
             "revision": self.source.revision,
-            "path": self.inside,
+            "path": self.path_in_repo,
         }
 
     @property
-    def note(self) -> Path:
-        """Where the origin of a file without a pinned hash is noted."""
+    def origin_path(self) -> Path:
+        """Where the origin of a file without a pinned SHA-256 is recorded."""
         return self.target.with_name(f".{self.name}.origin")
 
     @property
@@ -58,12 +58,12 @@ class PinnedFile:
 
     @property
     def partial(self) -> Path:
-        """Where the download grows; named by the pin, so whoever began it, it is the beginning of the same file."""
+        """Where the download is written; named by the pin alone, so that any process can continue it."""
         return self.target.with_name(f".{self.name}.{hashlib.sha256(self.pin.encode()).hexdigest()[:8]}.partial")
 
     @property
     def all_partials(self) -> list[Path]:
-        """What downloads to the target have left, under any pin; earlier versions added the machine and the process."""
+        """Partials under any pin; their names also held machine and process in earlier versions."""
         name = re.compile(rf"\.{re.escape(self.name)}\.[0-9a-f]{{8}}(-[0-9a-f]{{8}}-\d+)?\.partial")
         return [path for path in self.target.parent.iterdir() if name.fullmatch(path.name)]
 
@@ -72,22 +72,22 @@ class PinnedFile:
         """Address at the hub."""
         return hf_hub_url(
             self.source.repo,
-            self.inside,
+            self.path_in_repo,
             repo_type=self.source.repo_type,
             revision=self.source.revision,
         )
 
 
-def noted(file: PinnedFile) -> object:
-    """The note beside a file without a pinned hash; None if there is none or it is torn."""
+def recorded_origin(file: PinnedFile) -> object:
+    """The record beside a file without a pinned SHA-256; None if there is none or it is not JSON."""
     try:
-        return read_json(file.note)
+        return read_json(file.origin_path)
     except (OSError, ValueError):
         return None
 
 
-def flaw_of(file: PinnedFile, path: Path, digest: str, etag: str) -> str:
-    """What shows that `path` is not the file; empty if it is."""
+def mismatch_of(file: PinnedFile, path: Path, digest: str, etag: str) -> str:
+    """The difference that shows that `path` is not the file; empty if it is."""
     if file.pinned is not None:
         return "" if digest == file.pinned else f"its SHA-256 is {digest} instead of {file.pinned}"
     if re.fullmatch("[0-9a-f]{64}", etag) and digest != etag:
@@ -98,5 +98,5 @@ def flaw_of(file: PinnedFile, path: Path, digest: str, etag: str) -> str:
         try:
             json.loads(path.read_bytes())
         except ValueError:
-            return "it is not JSON"
+            return "it is not valid JSON"
     return ""

@@ -1,4 +1,4 @@
-"""A model's files once they have been verified: where they lie, what they are, and whether they still are it."""
+"""A model's verified files: where they are, their hashes, and whether they are still unchanged."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from replication.base.paths import REPOSITORY
 
 @dataclass(frozen=True)
 class Files:
-    """Where a model's files lie, and what they are."""
+    """Where a model's files are, and their hashes."""
 
     name: str
     """Name of the model in the configuration."""
@@ -37,11 +37,11 @@ def stamp(files: Files, note: str | None, checks: list[str]) -> dict[str, Any]:
 
 
 def verified(path: Path, memory: Path) -> Files:
-    """The files that a stamp names, if they are still what it says.
+    """The files that a stamp names, if they are unchanged.
 
     Args:
         path: The stamp.
-        memory: File that remembers the hashes of files already hashed.
+        memory: JSON file with the hashes of files already hashed.
 
     Raises:
         UserError: A file is gone or has changed since it was verified.

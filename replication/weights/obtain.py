@@ -1,4 +1,4 @@
-"""Getting a model's files: on disk, complete, with their SHA-256."""
+"""Obtaining a model's files: on disk, complete, with their SHA-256."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ LENS_FILES = ("config.json", "params.pt")
 
 
 def obtain(name: str, model: config.Model, resources: Path, memory: Path) -> Files:
-    """Every file of a model and its lens: on disk, and hashed.
+    """Brings every file of a model and its lens to disk, and hashes it.
 
     Args:
         name: Name of the model in the configuration.
         model: Where its files come from.
-        resources: Folder for what has to be fetched.
-        memory: File that remembers the hashes of files already hashed.
+        resources: Folder for downloads.
+        memory: JSON file with the hashes of files already hashed.
 
     Raises:
-        UserError: A file cannot be had, or its SHA-256 is wrong.
+        UserError: A file cannot be obtained, or its SHA-256 is wrong.
     """
     folder, lens_folder = resources / "model", resources / "lens"
     if model.weights is not None:

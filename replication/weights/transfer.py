@@ -1,9 +1,9 @@
-"""HTTP with the hub: what a file is, and its bytes from the one we have onwards.
+"""HTTP requests to the hub: the size and hash of a file, and its bytes from the end of the partial onwards.
 
 The library is httpx2, because huggingface_hub 2 uses it and so brings it along: proxies, certificates and
-time-outs act here as in every other tool that talks to the hub. (httpx is not among our requirements'
-requirements; requests would take a password from ~/.netrc in place of the token; pooch and fsspec do not
-resume; huggingface_hub itself gave up resuming in a later run.) Redirects are followed by hand, so that the
+time-outs work here as in every other tool that talks to the hub. (httpx is not among our dependencies'
+dependencies; requests would take a password from ~/.netrc in place of the token; pooch and fsspec do not
+resume; huggingface_hub no longer resumes in a later run.) Redirects are followed by hand, so that the
 token goes to the hub's own origin and nowhere else, and every attempt starts at the hub's address, because
 the signed addresses that it redirects to expire.
 """
@@ -26,16 +26,16 @@ from replication.weights.answers import (
     Remote,
     TransientError,
     UnreachableError,
-    faults,
     first_byte,
+    network_errors,
     raise_for_status,
 )
 
-# Seconds without a new byte after which a file is given up.
+# Seconds without a new byte after which a download is given up.
 PATIENCE = 120.0
-# The same until the hub has answered once: without a network nobody should wait for two minutes.
+# The same before the first answer of the hub: without a network nobody should wait for two minutes.
 FIRST_CONTACT = 20.0
-# Seconds between attempts; the last is repeated.
+# Seconds between attempts; the last value is repeated.
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 MAX_REDIRECTS = 10
 
@@ -45,7 +45,7 @@ pause = time.sleep
 
 
 class Session:
-    """One conversation with the hub: its connections, the token, and how long faults have lasted."""
+    """A session with the hub: its connections, the token, and how long errors have lasted."""
 
     def __init__(self, endpoint: str):
         """Opens no connection yet.
@@ -54,7 +54,7 @@ class Session:
             endpoint: Address of the hub or a mirror, without a slash at the end.
 
         Raises:
-            UserError: The endpoint or a proxy in the environment is not an address.
+            UserError: The endpoint or a proxy in the environment is not a valid address.
         """
         try:
             self._hub = httpx2.URL(endpoint)
@@ -62,9 +62,9 @@ class Session:
         except (httpx2.InvalidURL, ValueError, ImportError) as error:
             raise UserError(f"HF_ENDPOINT or a proxy in the environment is not usable: {error}") from None
         if self._hub.scheme not in ("http", "https") or not self._hub.host:
-            raise UserError(f"HF_ENDPOINT: needs an address that starts with https://, found {endpoint!r}")
+            raise UserError(f"HF_ENDPOINT: must be an address that starts with https://, found {endpoint!r}")
         self.answered = False
-        self._renew()
+        self._reset_patience()
 
     def __enter__(self) -> Self:
         return self
@@ -77,77 +77,77 @@ class Session:
         """The hub's host, for messages."""
         return self._hub.netloc.decode()
 
-    def remote(self, address: str, what: str) -> Remote:
-        """What the hub says of a file, waiting faults out.
+    def remote(self, address: str, label: str) -> Remote:
+        """What the hub says about a file; transient errors are waited out.
 
         Raises:
-            UserError: It refuses, or answers as no hub does.
-            UnreachableError: Nothing answered.
+            UserError: The hub refuses, or does not answer as a hub does.
+            UnreachableError: The hub did not answer.
         """
-        self._renew()
+        self._reset_patience()
         while True:
             try:
-                return self._remote(address, what)
+                return self._remote(address, label)
             except TransientError as fault:
-                self._wait_or_give_up(fault, what)
+                self._wait_or_give_up(fault, label)
 
-    def download(self, address: str, what: str, remote: Remote, partial: Path) -> None:
-        """Appends to `partial` until it has the file's size, waiting faults out.
+    def download(self, address: str, label: str, remote: Remote, partial: Path) -> None:
+        """Appends to `partial` until it has the file's size; transient errors are waited out.
 
         Raises:
             MismatchError: An answer does not continue the partial.
             UserError: The server refuses, or no new byte came for `PATIENCE` seconds.
             OSError: The disk is full, for instance.
         """
-        self._renew()
+        self._reset_patience()
         partial.touch()
         longest = partial.stat().st_size
         while partial.stat().st_size < remote.size:
             try:
-                # What a server sends again from the start, because it ignores the range, is nothing new.
-                for size in self._append(address, what, remote, partial):
+                # What a server that ignores the range sends again is not new.
+                for size in self._append(address, label, remote, partial):
                     if size > longest:
                         longest = size
-                        self._renew()
+                        self._reset_patience()
             except TransientError as fault:
-                self._wait_or_give_up(fault, what)
+                self._wait_or_give_up(fault, label)
 
-    def _remote(self, address: str, what: str) -> Remote:
+    def _remote(self, address: str, label: str) -> Remote:
         commit = etag = ""
-        with faults(), closing(self._hops("HEAD", address, what)) as responses:
+        with network_errors(), closing(self._follow_redirects("HEAD", address, label)) as responses:
             for response in responses:
-                raise_for_status(response, what)
+                raise_for_status(response, label)
                 headers = response.headers
                 commit = commit or headers.get("X-Repo-Commit", "")
-                # A redirect's own ETag and length are not the file's.
-                own = {} if response.is_redirect else headers
-                etag = etag or headers.get("X-Linked-Etag") or own.get("ETag", "")
-                size = headers.get("X-Linked-Size") or own.get("Content-Length", "")
+                # The ETag and length of a redirect are not those of the file.
+                of_file = {} if response.is_redirect else headers
+                etag = etag or headers.get("X-Linked-Etag") or of_file.get("ETag", "")
+                size = headers.get("X-Linked-Size") or of_file.get("Content-Length", "")
                 if size:
                     break
         if not commit or not size.isdigit():
             raise UserError(
-                f"{what}: {self.host} does not answer as a Hugging Face hub does (no X-Repo-Commit or no "
-                "length); check HF_ENDPOINT, and whether the network wants you to log in on a web page first"
+                f"{label}: {self.host} does not answer as a Hugging Face hub does (no X-Repo-Commit or no "
+                "length); check HF_ENDPOINT, and whether the network requires a login on a web page first"
             )
         return Remote(int(size), etag.removeprefix("W/").strip('"'), commit)
 
-    def _append(self, address: str, what: str, remote: Remote, partial: Path) -> Iterator[int]:
-        """Asks once for what is missing and writes it; yields the partial's size after every chunk."""
+    def _append(self, address: str, label: str, remote: Remote, partial: Path) -> Iterator[int]:
+        """Requests the missing bytes once and writes them; yields the partial's size after every chunk."""
         offset = partial.stat().st_size
-        ranged = {"Range": f"bytes={offset}-"} if offset else {}
-        with faults(), closing(self._hops("GET", address, what, ranged)) as responses:
+        range_header = {"Range": f"bytes={offset}-"} if offset else {}
+        with network_errors(), closing(self._follow_redirects("GET", address, label, range_header)) as responses:
             for response in responses:
                 if response.is_redirect:
                     continue
-                raise_for_status(response, what)
+                raise_for_status(response, label)
                 size = first_byte(response, offset, remote.size)
                 if size < offset:
                     # The server ignores the range. A new file: another process may still write to the old one.
                     partial.unlink()
                     partial.touch()
-                # Unbuffered: what was received is on its way to the disk even if we are killed.
-                title = what.partition(" of ")[0]
+                # Unbuffered, so that received bytes are written even if this process is killed.
+                title = label.partition(" of ")[0]
                 with partial.open("rb+", buffering=0) as file, bar(title, remote.size, size) as progress:
                     file.seek(size)
                     for chunk in response.iter_raw():
@@ -160,17 +160,17 @@ class Session:
                 if size < remote.size:
                     raise TransientError(f"{response.url.host} ended the transfer at byte {size} of {remote.size}")
 
-    def _hops(
-        self, method: str, address: str, what: str, ranged: dict[str, str] | None = None
+    def _follow_redirects(
+        self, method: str, address: str, label: str, range_header: dict[str, str] | None = None
     ) -> Generator[httpx2.Response]:
-        """The answers along a chain of redirects, each open while it is looked at."""
+        """The answers along a chain of redirects, each open until the next is asked for."""
         url = httpx2.URL(address)
         for _ in range(MAX_REDIRECTS):
-            # A compressed body has other offsets than the file; servers ignore ranges for it.
-            sent = {"Accept-Encoding": "identity", **(ranged or {})}
+            # Offsets in a compressed body are not those in the file, and servers ignore ranges for it.
+            headers = {"Accept-Encoding": "identity", **(range_header or {})}
             if _origin(url) == _origin(self._hub) and self._token:
-                sent["Authorization"] = f"Bearer {self._token}"
-            with self._client.stream(method, url, headers=sent, timeout=self._timeout()) as response:
+                headers["Authorization"] = f"Bearer {self._token}"
+            with self._client.stream(method, url, headers=headers, timeout=self._timeout()) as response:
                 self.answered = True
                 yield response
                 if not response.is_redirect:
@@ -178,8 +178,8 @@ class Session:
                 try:
                     url = url.join(response.headers.get("Location", ""))
                 except httpx2.InvalidURL:
-                    raise UserError(f"{what}: {url.host} redirects to an invalid address") from None
-        raise UserError(f"{what}: {self.host} redirects without end ({MAX_REDIRECTS} times); check HF_ENDPOINT")
+                    raise UserError(f"{label}: {url.host} redirects to an invalid address") from None
+        raise UserError(f"{label}: {self.host} redirects endlessly (stopped after {MAX_REDIRECTS}); check HF_ENDPOINT")
 
     @cached_property
     def _token(self) -> str | None:
@@ -188,44 +188,44 @@ class Session:
             return None
         try:
             token = get_token()
-        except Exception as error:  # It may speak to a login server, and raises what that raises.
+        except Exception as error:  # It may contact a login server, whose errors are not documented.
             raise UserError(f"the Hugging Face login cannot be used ({type(error).__name__})") from None
         if token is not None and not (token.isascii() and token.isprintable()):
-            raise UserError("HF_TOKEN: holds characters that no token of the Hugging Face Hub has")
+            raise UserError("HF_TOKEN: contains characters that never occur in a Hugging Face token")
         return token
 
     def _timeout(self) -> float:
-        """Seconds of silence after which an attempt counts as stalled."""
-        return max(0.1, min(constants.HF_HUB_DOWNLOAD_TIMEOUT, self._left()))
+        """Seconds without an answer after which an attempt counts as stalled."""
+        return max(0.1, min(constants.HF_HUB_DOWNLOAD_TIMEOUT, self._patience_left()))
 
-    def _renew(self) -> None:
+    def _reset_patience(self) -> None:
         self._since = clock()
         self._failures = 0
 
-    def _left(self) -> float:
+    def _patience_left(self) -> float:
         """Seconds of patience left."""
         return (PATIENCE if self.answered else FIRST_CONTACT) - (clock() - self._since)
 
-    def _wait_or_give_up(self, fault: TransientError, what: str) -> None:
+    def _wait_or_give_up(self, fault: TransientError, label: str) -> None:
         """Waits before the next attempt, or gives up."""
-        left = self._left()
-        asked = fault.retry_after
-        own = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
-        wait = min(left, own) if asked is None else max(asked, BACK_OFF[0])
+        left = self._patience_left()
+        retry_after = fault.retry_after
+        back_off = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+        wait = min(left, back_off) if retry_after is None else max(retry_after, BACK_OFF[0])
         self._failures += 1
         if not self.answered and left <= 0:
             raise UnreachableError(str(fault))
         if left <= 0:
             raise UserError(
-                f"{what}: given up after {PATIENCE:.0f} seconds without a new byte ({fault}); what has "
-                "arrived is kept, and the same command goes on from there"
+                f"{label}: given up after {PATIENCE:.0f} seconds without a new byte ({fault}); what has "
+                "been downloaded is kept: run the same command again to continue"
             )
         if wait > left:
             raise UserError(
-                f"{what}: {fault} and asks to wait {wait:.0f} seconds, longer than we do; what has arrived "
-                "is kept, and the same command goes on from there after that time"
+                f"{label}: {fault} and asks for a wait of {wait:.0f} seconds, which is too long; what has been "
+                "downloaded is kept: run the same command again after that time to continue"
             )
-        say(f"{what}: {fault}; next attempt in {wait:.0f} s")
+        say(f"{label}: {fault}; next attempt in {wait:.0f} s")
         pause(wait)
 
 

@@ -66,7 +66,7 @@ FAULTS = [
         "steering.coefficient: should be a finite number, found -inf",
     ),
     ("experiments/anger/steering/coefficient", "1e3", "YAML reads 1e3 as text, 1.0e+3 as a number"),
-    ("experiments/anger/steering/coefficient", "-4.5", "found '-4.5'; take off its quotes"),
+    ("experiments/anger/steering/coefficient", "-4.5", "found '-4.5'; remove its quotes"),
     ("experiments/anger/steering/added", False, "should be a valid string, found False; put it in quotes"),
     ("experiments/anger/title", "a\u202eb", "anger.title: '\\u202e' cannot be shown; leave it out"),
     ("models/miniature/note", "\x1b[31m", "models.miniature.note: '\\x1b' cannot be shown; leave it out"),
@@ -116,7 +116,7 @@ def test_key_tokens_and_one_side_may_be_empty():
     assert checked(changed("experiments/anger/key_tokens", [])).experiments["anger"].key_tokens == ()
 
 
-def test_a_key_that_stands_twice_is_refused(tmp_path):
+def test_a_key_that_is_defined_twice_is_refused(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("model: a\nexperiments:\n  x: {prompt: a, prompt: b}\n")
     with pytest.raises(UserError, match="line 3: the key 'prompt' is defined twice; remove one"):

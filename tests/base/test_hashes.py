@@ -97,14 +97,14 @@ def test_each_part_of_the_state_counts(path: Path, memory: Path, counter: Counte
     "text",
     ["", "{", "[]", '"x"', "null", '{"PATH": 1}', '{"PATH": {"sha256": "x"}}', "\udcff", '{"PATH": []}'],
 )
-def test_a_torn_memory_is_ignored_and_mended(path: Path, memory: Path, counter: Counter, text: str) -> None:
+def test_a_damaged_memory_is_ignored_and_replaced(path: Path, memory: Path, counter: Counter, text: str) -> None:
     memory.parent.mkdir()
     memory.write_bytes(text.replace("PATH", str(path)).encode(errors="surrogateescape"))
     assert [sha256(path, memory) for _ in range(2)] == [digest(CONTENT)] * 2
     assert counter.count == 1
 
 
-def test_a_remembered_hash_that_is_none_is_not_believed(path: Path, memory: Path) -> None:
+def test_a_recorded_value_that_is_not_a_hash_is_not_used(path: Path, memory: Path) -> None:
     sha256(path, memory)
     memory.write_text(memory.read_text().replace(digest(CONTENT), "right, I promise"))
     assert sha256(path, memory) == digest(CONTENT)

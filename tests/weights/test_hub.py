@@ -79,7 +79,10 @@ def test_a_wrong_file_in_place_is_named_and_replaced(
     (folder / "model.safetensors").write_bytes(WEIGHTS[:-1] + b"?")
     fetch(MODEL, folder)
     assert is_whole(folder)
-    assert f"{folder}/model.safetensors: not {WHAT} at {COMMIT}; deleted, to be fetched again" in capfd.readouterr().err
+    assert (
+        f"{folder}/model.safetensors: this is not {WHAT} at {COMMIT}; deleted, to be downloaded again"
+        in capfd.readouterr().err
+    )
 
 
 def test_a_wrong_file_in_place_is_gone_even_if_the_fetch_fails(served: LoopbackHub, folder: Path) -> None:
@@ -131,7 +134,7 @@ def test_wrong_bytes_of_a_file_pinned_by_commit_are_noticed(served: LoopbackHub,
 
 def test_a_file_pinned_by_commit_must_be_json(served: LoopbackHub, folder: Path) -> None:
     (served.folder / "owner/model/config.json").write_text("<html>")
-    assert "failed twice from zero: it is not JSON;" in refusal(files(config_json=None), folder)
+    assert "failed twice: it is not valid JSON;" in refusal(files(config_json=None), folder)
     assert names(folder) == []
 
 
@@ -225,7 +228,7 @@ def test_a_token_with_odd_characters_is_refused_without_printing_it(
     served: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_ü")
-    assert refusal(MODEL, folder) == "HF_TOKEN: holds characters that no token of the Hugging Face Hub has"
+    assert refusal(MODEL, folder) == "HF_TOKEN: contains characters that never occur in a Hugging Face token"
 
 
 # The environment, as a process of its own reads it

@@ -42,12 +42,12 @@ from replication.weights import transfer
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        (401, "wants a login (401): the repository is private or does not exist, or HF_TOKEN is missing or "
+        (401, "requires a login (401): the repository is private or does not exist, or HF_TOKEN is missing or "
               "has expired"),
         (403, "refuses access (403): accept the terms on the repository's page, check HF_TOKEN, or ask "
               "whether a proxy blocks that host"),
-        (404, "does not have it (404): check repo, revision, path and file name"),
-        (410, "answered 410, which is neither the file nor a reason to wait"),
+        (404, "does not have this file (404): check repo, revision, path and file name"),
+        (410, "answered with an unexpected status (410); check HF_ENDPOINT"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
@@ -73,9 +73,8 @@ def test_500_then_200_is_waited_out(served: LoopbackHub, folder: Path, clock: Cl
 def test_503_for_ever_is_given_up_after_two_minutes(served: LoopbackHub, folder: Path, clock: Clock) -> None:
     served.fault("model.safetensors", "status", times=100, status=503, method="HEAD")
     assert refusal(MODEL, folder) == (
-        f"{WHAT}: given up after 120 seconds without a new byte (127.0.0.1 answered 503); what has "
-        "arrived is kept, "
-        "and the same command goes on from there"
+        f"{WHAT}: given up after 120 seconds without a new byte (127.0.0.1 answered 503); what has been "
+        "downloaded is kept: run the same command again to continue"
     )
     assert sum(clock.waits) == pytest.approx(120, abs=1)
     assert names(folder) == []
@@ -100,15 +99,14 @@ def test_retry_after_is_obeyed_in_both_forms(
     assert clock.waits == [pytest.approx(wait, abs=1)]
 
 
-def test_a_wait_longer_than_our_patience_is_told_and_not_waited(
+def test_a_wait_longer_than_our_patience_is_reported_and_not_waited(
     served: LoopbackHub, folder: Path, clock: Clock
 ) -> None:
     served.fault("model.safetensors", "cut", after=1000)
     served.fault("model.safetensors", "status", status=429, headers={"Retry-After": "300"})
     assert refusal(MODEL, folder) == (
-        f"{WHAT}: 127.0.0.1 answered 429 and asks to wait 300 seconds, longer than we do; what has "
-        "arrived is kept, "
-        "and the same command goes on from there after that time"
+        f"{WHAT}: 127.0.0.1 answered 429 and asks for a wait of 300 seconds, which is too long; what has been "
+        "downloaded is kept: run the same command again after that time to continue"
     )
     assert clock.waits == [1.0]
     assert [path.read_bytes() for path in folder.iterdir()] == [WEIGHTS[:1000]]
@@ -118,7 +116,7 @@ def test_a_wait_longer_than_our_patience_is_told_and_not_waited(
 def test_a_redirect_loop_ends(served: LoopbackHub, folder: Path, method: str) -> None:
     served.fault("config.json", "loop", method=method)
     assert refusal(files(config_json=digest(CONFIG)), folder) == (
-        f"config.json of owner/model: 127.0.0.1:{served.port} redirects without end (10 times); check HF_ENDPOINT"
+        f"config.json of owner/model: 127.0.0.1:{served.port} redirects endlessly (stopped after 10); check HF_ENDPOINT"
     )
     assert not (folder / "config.json").exists()
 
@@ -126,7 +124,7 @@ def test_a_redirect_loop_ends(served: LoopbackHub, folder: Path, method: str) ->
 def test_another_hash_at_the_hub_is_known_before_anything_is_fetched(served: LoopbackHub, folder: Path) -> None:
     assert refusal(files(model_safetensors="0" * 64), folder) == (
         f"{WHAT}: 127.0.0.1:{served.port} has SHA-256 {digest(WEIGHTS)} at {COMMIT}, and config.yaml "
-        f"wants {'0' * 64}; "
+        f"has {'0' * 64}; "
         "correct the hash or the revision"
     )
     assert ranges(served) == []
@@ -135,7 +133,7 @@ def test_another_hash_at_the_hub_is_known_before_anything_is_fetched(served: Loo
 # No network, no room
 
 
-def test_without_a_network_the_ways_out_are_named_in_time(
+def test_without_a_network_the_alternatives_are_named_in_time(
     served: LoopbackHub, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as unused:
@@ -159,7 +157,7 @@ def test_without_a_network_the_ways_out_are_named_in_time(
 def test_a_name_look_up_that_hangs_ends_in_time(
     served: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert max(hub.FIRST_ANSWER, transfer.FIRST_CONTACT) < 30
+    assert max(hub.FIRST_ANSWER_TIMEOUT, transfer.FIRST_CONTACT) < 30
     released = threading.Event()
 
     def hanging(*_: object, **__: object) -> None:
@@ -167,7 +165,7 @@ def test_a_name_look_up_that_hangs_ends_in_time(
         raise RuntimeError("the test is over")
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
-    monkeypatch.setattr(hub, "FIRST_ANSWER", 0.2)
+    monkeypatch.setattr(hub, "FIRST_ANSWER_TIMEOUT", 0.2)
     assert "could not be reached for model.safetensors (no answer in 0 seconds); check" in refusal(MODEL, folder)
     released.set()
 
@@ -175,31 +173,30 @@ def test_a_name_look_up_that_hangs_ends_in_time(
 def test_a_hub_that_has_answered_once_may_take_its_time(
     served: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "FIRST_ANSWER", 0.2)
+    monkeypatch.setattr(hub, "FIRST_ANSWER_TIMEOUT", 0.2)
     monkeypatch.setattr(transfer, "pause", lambda _: time.sleep(0.4))
     served.fault("model.safetensors", "status", status=503, method="HEAD")
     fetch(MODEL, folder)
     assert is_whole(folder)
 
 
-def test_offline_asks_nothing_and_names_the_ways_out(
+def test_offline_asks_nothing_and_names_the_alternatives(
     served: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert refusal(MODEL, folder).startswith(
-        f"HF_HUB_OFFLINE is set, and no good copy of model.safetensors of owner/model at {COMMIT} lies "
-        f"in {folder} or in "
-        "the cache; unset it, put a copy into the Hugging Face cache ("
+        f"HF_HUB_OFFLINE is set, and there is no valid copy of model.safetensors of owner/model at {COMMIT} "
+        f"in {folder} or in the cache; unset it, put a copy into the Hugging Face cache ("
     )
     assert served.requests == []
 
 
 @pytest.mark.parametrize("endpoint", ["hf-mirror.example", "ftp://hf-mirror.example"])
-def test_an_endpoint_that_is_no_address_is_named(
+def test_an_endpoint_that_is_not_an_address_is_named(
     served: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     use_endpoint(monkeypatch, endpoint)
-    assert refusal(MODEL, folder) == f"HF_ENDPOINT: needs an address that starts with https://, found {endpoint!r}"
+    assert refusal(MODEL, folder) == f"HF_ENDPOINT: must be an address that starts with https://, found {endpoint!r}"
 
 
 def test_free_space_is_checked_before_anything_is_fetched(
@@ -208,9 +205,8 @@ def test_free_space_is_checked_before_anything_is_fetched(
     leave_partial(folder, WEIGHTS[:100_000])
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 199_999})())
     assert refusal(MODEL, folder) == (
-        f"{folder}: 200.00 kB are still to be fetched, and 200.00 kB are free there; make room and run "
-        "the same command "
-        "again"
+        f"{folder}: 200.00 kB are still to be downloaded, but only 200.00 kB are free; free some "
+        "space and run the same command again"
     )
     assert ranges(served) == []
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 200_000})())
@@ -230,8 +226,8 @@ def test_a_disk_that_fills_up_ends_in_a_sentence_and_the_next_run_goes_on(served
         capture_output=True,
     )
     assert run.stderr == (
-        f"{folder}: File too large; what has arrived is kept, and the same command goes on from there "
-        "once this is fixed\n"
+        f"{folder}: File too large; what has been downloaded is kept: fix this and run the same command "
+        "again to continue\n"
     )
     assert [path.read_bytes() for path in folder.iterdir()] == [WEIGHTS[:100_000]]
     fetch(MODEL, folder)

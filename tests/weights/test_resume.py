@@ -35,7 +35,7 @@ def test_a_cut_connection_is_resumed_at_the_byte(
     assert is_whole(folder)
     assert ranges(served) == [(None, after), (f"bytes={after}-", TOTAL - after)]
     assert clock.waits == [1.0]
-    assert f"{WHAT}: the connection to localhost was cut; next attempt in 1 s\n" in capfd.readouterr().err
+    assert f"{WHAT}: the connection to localhost was lost; next attempt in 1 s\n" in capfd.readouterr().err
 
 
 def test_every_attempt_starts_at_the_hub_because_signed_addresses_expire(served: LoopbackHub, folder: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_stalled_connection_is_resumed(served: LoopbackHub, folder: Path, capf
     fetch(MODEL, folder)
     assert is_whole(folder)
     assert ranges(served) == [(None, 1000), ("bytes=1000-", TOTAL - 1000)]
-    assert f"{WHAT}: localhost was silent for too long; next attempt in 1 s\n" in capfd.readouterr().err
+    assert f"{WHAT}: localhost did not send anything for too long; next attempt in 1 s\n" in capfd.readouterr().err
 
 
 def test_a_killed_download_is_continued_at_the_byte_under_any_host_name(served: LoopbackHub, folder: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_damaged_partial_is_given_up_once(
     fetch(MODEL, folder)
     assert is_whole(folder)
     assert ranges(served)[-1] == (None, TOTAL)
-    assert f"{WHAT}: {flaw}; once more from zero\n" in capfd.readouterr().err
+    assert f"{WHAT}: {flaw}; starting over\n" in capfd.readouterr().err
 
 
 # Answers that do not continue the partial
@@ -132,9 +132,8 @@ def test_what_is_sent_from_zero_replaces_what_was_there(served: LoopbackHub, fol
 def test_a_server_that_ignores_ranges_and_cuts_is_given_up(served: LoopbackHub, folder: Path, clock: Clock) -> None:
     served.fault("model.safetensors", "cut_from_zero", times=20, after=1000)
     assert refusal(MODEL, folder) == (
-        f"{WHAT}: given up after 120 seconds without a new byte (the connection to localhost was cut); "
-        "what has arrived "
-        "is kept, and the same command goes on from there"
+        f"{WHAT}: given up after 120 seconds without a new byte (the connection to localhost was lost); "
+        "what has been downloaded is kept: run the same command again to continue"
     )
     assert clock.waits == [1, 2, 4, 8, 16, 30, 30, pytest.approx(29, abs=1)]
     assert {sent for _, sent in ranges(served)} == {1000}
@@ -157,7 +156,7 @@ def test_a_file_that_changed_between_two_ranges_is_fetched_from_zero(served: Loo
             f"its SHA-256 is {digest(bytes(255 - b for b in WEIGHTS))} instead of {digest(WEIGHTS)}",
         ),
         ("wrong_size", f"localhost answered 200 with {TOTAL + 7} bytes instead of {TOTAL}"),
-        ("compressed", "localhost sent the file compressed, although asked not to"),
+        ("compressed", "localhost sent the file compressed although it was asked not to"),
     ],
 )
 def test_what_is_wrong_twice_is_an_error_and_leaves_nothing(
@@ -165,7 +164,7 @@ def test_what_is_wrong_twice_is_an_error_and_leaves_nothing(
 ) -> None:
     served.fault("model.safetensors", kind, times=2)
     assert refusal(MODEL, folder) == (
-        f"{WHAT}: 127.0.0.1:{served.port} failed twice from zero: {reason}; nothing of it was kept, so check "
+        f"{WHAT}: 127.0.0.1:{served.port} failed twice: {reason}; nothing of it was kept, so check "
         "HF_ENDPOINT and the pins in config.yaml"
     )
     assert names(folder) == []

@@ -1,4 +1,4 @@
-"""Runs that are killed and typed again: the short form of tests/kills.py, and the long one."""
+"""Runs that are killed and started again: the short form of tests/kills.py, and the long one."""
 
 import random
 from pathlib import Path

@@ -77,7 +77,7 @@ NO_PROCESS = 2**22 + 1
 MAY_LIVE = [
     {},
     {"host": "another-host", "boot": "another start", "number": NO_PROCESS},
-    {"space": "pid:[1]", "number": NO_PROCESS},
+    {"namespace": "pid:[1]", "number": NO_PROCESS},
 ]
 
 
