@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ def fingerprints(tmp_path_factory: pytest.TempPathFactory) -> Fingerprints:
     def measured(mode: str, processor: str | None) -> dict[str, str]:
         command = [] if processor is None else [emulator(), "-cpu", processor]
         scratch = tmp_path_factory.mktemp("scratch")
-        command += [sys.executable, str(Path(__file__).with_name("fingerprints.py")), mode, str(scratch)]
+        command += [sys.executable, str(REPOSITORY / "tests" / "fingerprints.py"), mode, str(scratch)]
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
         done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
