@@ -49,10 +49,17 @@ locks.remove_stale()
 
 onstart:
     locks.note_owner()
+    Path(paths.DIFFERENCES.format(model=config["model"])).unlink(missing_ok=True)
+
+
+onerror:
+    # What the verdict says of numbers that differ, after all that Snakemake says of a failed job.
+    snakefile.print_differences(config["model"])
 
 
 MODEL = config["model"]
 EXPERIMENTS = list(config["experiments"])
+DESPITE = config["pin_despite"].split(",") if config["pin_despite"] else []
 # One thread whatever --cores says: the thread count is part of what the numbers were measured under.
 ARITHMETIC = ["--numerics", config["numerics"], "--device", config["device"], "--threads", "1"]
 
@@ -64,6 +71,7 @@ SWEEP_JOBS = config["controls"]["sweep_jobs"]
 # A sweep in one piece shares a process with the other controls; one that is split, or not in the report, has its own.
 SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
 CONTROL_PAIRS = [(name, kind) for name in EXPERIMENTS for kind in CONTROL_KINDS[name]]
+PART = lambda w: ["--part", w.part, "--parts", w.parts]
 TABLES_TOGETHER = ["random_vectors", "prompts"] + ([] if SWEEP_ALONE else ["sweep"])
 
 
@@ -74,10 +82,6 @@ def of_every_experiment(*patterns):
 def experiment(wildcards):
     """Name and settings of an experiment, for a step that measures it."""
     return [wildcards.experiment, "--settings", snakefile.as_json(config["experiments"][wildcards.experiment])]
-
-
-def part_of_sweep(wildcards):
-    return ["--part", wildcards.part, "--parts", wildcards.parts]
 
 
 def in_report(file, caption, category="Tables", **labels):
@@ -105,9 +109,9 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        paths.VERDICT.format(model=MODEL),
-        paths.REPORT.format(model=MODEL),
-        paths.CRATE.format(model=MODEL),
+        # Every file of every job, so that one which is lost is made again.
+        expand((*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES), model=MODEL, experiment=EXPERIMENTS),
+        expand([*paths.control_figures(CONTROL_KINDS), *paths.OF_A_MODEL, *paths.LAST], model=MODEL),
     localrule: True
 
 
@@ -214,7 +218,7 @@ if SWEEP_ALONE:
         benchmark:
             "logs/{model}/{experiment}/sweep-{part}-of-{parts}.benchmark.tsv"
         params:
-            **step("sweep_part", experiment, CONTROL_OPTIONS, part_of_sweep, ARITHMETIC),
+            **step("sweep_part", experiment, CONTROL_OPTIONS, PART, ARITHMETIC),
 
     use rule claims as join_sweep with:
         input:
@@ -319,13 +323,14 @@ use rule claims as verification with:
         tables=of_every_experiment(paths.LOSSES, paths.RECORD),
         opinion=paths.SECOND_OPINION,
         published=paths.PUBLISHED,
+        verified=paths.VERIFIED,
         pins=lambda w: snakefile.existing_pins(w.model, EXPERIMENTS),
     output:
         verification=in_report(paths.VERIFICATION, "verification", table="verification"),
     log:
         "logs/{model}/verification.log",
     params:
-        **step("verification", EXPERIMENTS),
+        **step("verification", EXPERIMENTS, [f"--despite={name}" for name in DESPITE]),
 
 
 use rule claims as report with:
@@ -351,12 +356,13 @@ use rule claims as verdict with:
     input:
         verification=paths.VERIFICATION,
         report=paths.REPORT,
+        provenance=paths.PROVENANCE,
     output:
         verdict=paths.VERDICT,
     log:
         "logs/{model}/verdict.log",
     params:
-        **step("verdict"),
+        **step("verdict", EXPERIMENTS),
 
 
 use rule claims as provenance with:
@@ -397,7 +403,7 @@ rule pin:
         f"logs/{MODEL}/pin.log",
     localrule: True
     params:
-        arguments=[MODEL, *EXPERIMENTS],
+        arguments=[MODEL, *EXPERIMENTS] + ["--uncommitted"] * config["pin_uncommitted"],
     shell:
         "python -m replication step --log {log:q} pin {params.arguments:q}"
 

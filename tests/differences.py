@@ -1,14 +1,20 @@
-"""How far the miniature's numbers differ between ways of computing them that should not matter.
+"""How far the numbers differ between ways of computing them that should not matter, as units of rounding.
 
-    python tests/differences.py       prints the table; each way is a process of its own
+    python tests/differences.py                       the miniature, and small models with the sizes of GPT-2 XL's
+    python tests/differences.py 48,1600,25,-100       layers, width, heads and common offset of the logits
+    python tests/differences.py 3,192,6,-100 Haswell  with emulated processors beside (qemu-user)
 
-The base is what a job of the workflow does: one thread, portable arithmetic, our own forward, unsteered and
-steered in one batch, in a fresh process.
+The base is what a job of the workflow does: one thread, portable arithmetic, our own forward, unsteered and steered in
+one batch, in a fresh process. A unit is 2^-23 times the largest |logit| of the base; the tolerance of
+`replication/verification/rounding.py` rests on these tables.
 """
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +26,12 @@ from replication.base.paths import REPOSITORY
 from replication.base.strict_yaml import read_yaml
 from replication.engine.numerics import prepare
 
-MODEL = "miniature"
+EPSILON = 2.0**-23
 STATISTICS = ("loss", "entropy", "kl_to_output", "top_probability")
 DISCRETE = ("rank", "top_id")
+KEYS = ["experiment", "protocol", "condition", "layer", "position", "target_id"]
+MODELS = ("miniature", "3,192,6,0", "3,192,6,-35", "3,192,6,-110", "12,768,12,-35", "12,768,12,-110", "48,192,6,-100")
+"""By default: the miniature, and random models by layers, width, heads and offset."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,10 @@ class Way:
     """None: as the package does; else transformers' own forward with this attention, one sequence at a time."""
     batch: bool = False
     """Whether that forward takes both conditions in one batch."""
+    rows: int | None = None
+    """How many rows share a product with the unembedding; None: as many as in the package."""
+    tuned_lens: bool = False
+    """Whether tuned-lens reads transformers' model: the second opinion."""
 
 
 BASE = Way("a fresh process, as a job does")
@@ -45,32 +58,53 @@ WAYS = {
     "fresh": Way("another fresh process"),
     "long_lived": Way("a process that has measured everything twice before", before=2),
     "two_threads": Way("2 threads", threads=2),
+    "rows_40": Way("40 rows of the read-out at a time", rows=40),
+    "rows_1000": Way("1000 rows at a time", rows=1000),
     "single_sdpa": Way("transformers' forward, one sequence at a time, sdpa", attention="sdpa"),
     "single_eager": Way("transformers' forward, one sequence at a time, eager", attention="eager"),
     "batch_eager": Way("transformers' forward, both conditions in one batch, eager", attention="eager", batch=True),
     "fast": Way("fast arithmetic instead of portable", mode=FAST),
     "fast_two_threads": Way("fast arithmetic, 2 threads", mode=FAST, threads=2),
+    "tuned_lens": Way("tuned-lens on transformers' model, raw cells", tuned_lens=True),
+    "tuned_lens_fast": Way("the same in fast arithmetic, 2 threads", mode=FAST, threads=2, tuned_lens=True),
 }
 
 
-def measured(way: Way) -> pd.DataFrame:
-    """Losses of all experiments, in this process; nothing may have imported torch before."""
+def folders(model: str, scratch: Path) -> tuple[Path, Path]:
+    """Folders of a model and its lens: the miniature's, or random ones that are written to `scratch`."""
+    if model == "miniature":
+        configured = checked(read_yaml(REPOSITORY / "config.yaml")).models[model]
+        return REPOSITORY / str(configured.folder), REPOSITORY / str(configured.lens_folder)
+    from rehearsal_weights import Shape, write_lens, write_model
+
+    layers, d_model, heads, offset = map(int, model.split(","))
+    shape = Shape(layers, d_model, heads, context=1024 if d_model == 1600 else 64, offset=offset)
+    return write_model(scratch / "model", shape), write_lens(scratch / "lens", shape, "rehearsal")
+
+
+def measured(way: Way, model: Path, lens: Path) -> tuple[pd.DataFrame, float]:
+    """Losses of all experiments, and the largest |logit|, in this process; nothing may have imported torch before."""
     prepare(way.mode, way.threads)
+    from replication.engine import lens as read_out
     from replication.engine import measure
     from replication.engine.loaded import load
-    from replication.weights import obtain as weights
+    from replication.engine.second_opinion import second_opinion
+    from replication.weights.model_files import Files
 
-    config = checked(read_yaml(REPOSITORY / "config.yaml"))
-    with tempfile.TemporaryDirectory() as scratch:
-        files = weights.obtain(MODEL, config.models[MODEL], Path(scratch), Path(scratch) / "hashes.json")
-    loaded = load(files)
+    experiments = checked(read_yaml(REPOSITORY / "config.yaml")).experiments
+    loaded = load(Files("model", model, lens, {}))
+    read_out.ROWS = way.rows or read_out.ROWS
     if way.attention:
-        measure.both_streams = lambda _, ids, vector: plain_streams(files.folder, ids, vector, way)
-    order = list(config.experiments) * way.before
-    for name in reversed(order):
-        measure.measure(loaded, config.experiments[name])
-    tables = {name: measure.measure(loaded, experiment).losses for name, experiment in config.experiments.items()}
-    return pd.concat(tables, names=["experiment"]).reset_index(level=0)
+        measure.both_streams = lambda _, ids, vector: plain_streams(model, ids, vector, way)
+    for name in reversed(list(experiments) * way.before):
+        measure.measure(loaded, experiments[name])
+    results = {name: measure.measure(loaded, experiment) for name, experiment in experiments.items()}
+    losses = pd.concat({name: each.losses for name, each in results.items()}, names=["experiment"]).reset_index(level=0)
+    if way.tuned_lens:
+        opinion = second_opinion(model, lens, {name: each.record for name, each in results.items()})
+        opinion["protocol"] = "raw"
+        losses = losses[KEYS].merge(opinion, on=[key for key in KEYS if key != "target_id"])
+    return losses, max(each.record["largest_logit"] for each in results.values())
 
 
 def plain_streams(folder: Path, ids: list[int], vector: Any, way: Way) -> Any:
@@ -110,30 +144,45 @@ def _stream(gpt2: Any, ids: list[int], vector: Any, steered: list[bool]) -> Any:
     return torch.stack(stream, dim=1)
 
 
-def in_a_fresh_process(name: str, folder: Path) -> pd.DataFrame:
-    """The losses of a way, or of the base, from a process of its own."""
-    file = folder / f"{name}.pickle"
-    subprocess.run([sys.executable, __file__, name, str(file)], check=True, cwd=REPOSITORY)
+def in_a_fresh_process(name: str, model: tuple[Path, Path], scratch: Path) -> tuple[pd.DataFrame, float]:
+    """What a way gives, or the base, or fast arithmetic on an emulated processor, in a process of its own."""
+    file = scratch / f"{name}.pickle"
+    emulated = [] if name in ("base", *WAYS) else [shutil.which("qemu-x86_64"), "-cpu", name]
+    way = "fast" if emulated else name
+    command = [*emulated, sys.executable, __file__, "--way", way, *map(str, model), str(file)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL)
     return pd.read_pickle(file)
 
 
-def differences(ways: list[str], folder: Path) -> pd.DataFrame:
-    """Largest differences of each way from the base, in nats (probabilities without a unit), and numbers of others."""
-    base = in_a_fresh_process("base", folder)
-    rows = []
+def differences(ways: list[str], model: tuple[Path, Path], scratch: Path) -> Iterator[dict[str, Any]]:
+    """Largest differences of each way from the base, in units of rounding, and how many ranks and top tokens differ."""
+    base, largest_logit = in_a_fresh_process("base", model, scratch)
+    unit = EPSILON * largest_logit
     for name in ways:
-        other = in_a_fresh_process(name, folder)
-        keys = ["experiment", "protocol", "condition", "layer", "position", "target_id"]
-        pd.testing.assert_frame_equal(base[keys], other[keys])
-        row: dict[str, Any] = {"way": WAYS[name].says, "cells": len(base)}
-        row |= {column: (base[column].astype(float) - other[column]).abs().max() for column in STATISTICS}
-        rows.append(row | {f"other {column}": (base[column] != other[column]).sum() for column in DISCRETE})
-    return pd.DataFrame(rows, index=ways)
+        other, _ = in_a_fresh_process(name, model, scratch)
+        ours = base if len(other) == len(base) else base[base["protocol"] == "raw"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(ours[KEYS], other[KEYS])
+        row: dict[str, Any] = {"way": WAYS[name].says if name in WAYS else f"fast arithmetic, {name}"}
+        for column in (column for column in STATISTICS if column in other):
+            row[column] = (ours[column].astype(float) - other[column]).abs().max() / unit
+        for column in (column for column in DISCRETE if column in other):
+            row[f"other {column}"] = f"{(ours[column] != other[column]).sum()} of {len(ours)}"
+        yield row | {"largest |logit|": largest_logit}
+
+
+def main(models: list[str], processors: list[str]) -> None:
+    """Prints a table for each model."""
+    for model in models:
+        with tempfile.TemporaryDirectory() as scratch:
+            print(f"\n{model}", flush=True)
+            rows = list(differences([*WAYS, *processors], folders(model, Path(scratch)), Path(scratch)))
+            print(pd.DataFrame(rows).to_string(index=False, float_format="{:.2f}".format, na_rep=""), flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        measured({"base": BASE, **WAYS}[sys.argv[1]]).to_pickle(sys.argv[2])
+    if sys.argv[1:2] == ["--way"]:
+        _, _, way, model, lens, file = sys.argv
+        pd.to_pickle(measured({"base": BASE, **WAYS}[way], Path(model), Path(lens)), file)
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            print(differences(list(WAYS), Path(folder)).to_string(index=False, float_format="{:.1e}".format))
+        main(sys.argv[1:2] or list(MODELS), sys.argv[2:])

@@ -251,6 +251,10 @@ class Configuration(Frozen):
     """Experiments, by name."""
     controls: Annotated[Controls, Field(examples=[{"random_vectors": 100}])] = Controls()
     """What is measured beside the experiments."""
+    pin_despite: Annotated[Label, Field(examples=["mini-unsteered-loss,payground-logprobs"])] = ""
+    """For `snakemake pin`: published sets that differ and are pinned despite, by name, commas between."""
+    pin_uncommitted: Annotated[bool, Field(examples=[True])] = False
+    """For `snakemake pin`: whether changes that are not committed may be pinned with, which the pins then say."""
 
     @model_validator(mode="after")
     def _model_is_known(self) -> "Configuration":

@@ -34,6 +34,7 @@ CONTROLS = "results/{model}/controls.json"
 CLAIMS = "results/{model}/claims.json"
 VERIFICATION = "results/{model}/verification.json"
 VERDICT = "results/{model}/verdict.txt"
+DIFFERENCES = "results/{model}/differences.txt"
 PROVENANCE = "results/{model}/provenance.json"
 CRATE = "results/{model}/ro-crate-metadata.json"
 CRATE_WORKFLOW = "results/{model}/Snakefile"
@@ -112,7 +113,10 @@ OF_AN_EXPERIMENT = (LOSSES, TOP10, EFFECT, LOGIT_LENS, RECORD, SUMMARY, *TOKEN_T
 OF_A_MODEL = (
     VERIFIED, SECOND_OPINION, PUBLISHED, CONTROLS, CLAIMS, VERIFICATION, REPORT, REPORT_PAGE, PROVENANCE,
 )  # fmt: skip
-"""Every file that it leaves of a model."""
+"""Every file that it leaves of a model, but for the last."""
+
+LAST = (VERDICT, CRATE, CRATE_WORKFLOW)
+"""What is written when all else is."""
 
 
 def control_figures(chosen: dict[str, list[str]], suffixes: tuple[str, ...] = FORMATS) -> list[str]:

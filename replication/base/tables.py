@@ -43,8 +43,8 @@ TOP10 = {
     "token": "str",
     "probability": "float32",
 }
-SECOND_OPINION = {"experiment": "str", **CELL, "loss": "float32", "entropy": "float32"}
-"""tuned-lens' own statistics of every raw cell, in nats."""
+SECOND_OPINION = {"experiment": "str", **CELL, "loss": "float32", "entropy": "float32", "largest_logit": "float32"}
+"""tuned-lens' own statistics of every raw cell, in nats, and its largest |logit|, which rounding is proportional to."""
 SUMMARY = {
     "protocol": "str",
     "layer": "str",

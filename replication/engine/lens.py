@@ -38,6 +38,8 @@ class Predictions(NamedTuple):
     """(runs, layers + 1, positions, k): the most probable tokens, best first; of equals the lower id."""
     top_probabilities: Tensor
     """(runs, layers + 1, positions, k): their probabilities."""
+    largest_logit: Tensor
+    """The largest |logit|, to which rounding errors are proportional."""
 
 
 def centred(residuals: Tensor) -> Tensor:
@@ -47,13 +49,8 @@ def centred(residuals: Tensor) -> Tensor:
 
 def log_probabilities(gpt2: GPT2, residuals: Tensor) -> Tensor:
     """Log-softmax of what final layer norm and unembedding read, (..., d_model) -> (..., vocabulary), in nats."""
-    rows = _logits(gpt2, residuals.reshape(-1, residuals.shape[-1]))
+    rows = _padded(gpt2.logits, residuals.reshape(-1, residuals.shape[-1]))
     return rows.log_softmax(-1).reshape(*residuals.shape[:-1], -1)
-
-
-def _logits(gpt2: GPT2, rows: Tensor) -> Tensor:
-    """(rows, d_model) -> (rows, vocabulary)."""
-    return _padded(gpt2.logits, rows)
 
 
 def _padded(product: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
@@ -112,7 +109,7 @@ def _logits_of_layers(gpt2: GPT2, translators: Translators | None, runs: Tensor)
 
 def _logits_of_rows(gpt2: GPT2, layers: list[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
     """Logits of a few layers by one product; a layer is its rows and, for every cell, which of them it has."""
-    logits = _logits(gpt2, torch.cat([rows for rows, _ in layers]))
+    logits = _padded(gpt2.logits, torch.cat([rows for rows, _ in layers]))
     for part, (_, place) in zip(logits.split([len(rows) for rows, _ in layers]), layers, strict=True):
         yield part[place]
 
@@ -146,6 +143,7 @@ def _statistics(
         kl_to_first=(log_p[:1] - log_p).mul_(p[:1]).sum(-1),
         top_ids=top_ids,
         top_probabilities=p.gather(-1, top_ids),
+        largest_logit=torch.linalg.vector_norm(logits, torch.inf, dim=-1),
     )
 
 

@@ -36,7 +36,7 @@ class Measurement:
     logit_lens: pd.DataFrame
     """Columns of `tables.LOGIT_LENS`: the cells without translators (raw and centred agree there)."""
     record: dict[str, Any]
-    """What went in: tokens, ids, BOS, padding, block and positions of the injection, norms per position."""
+    """What went in (`record.record`), the largest |logit| of any cell, and the fingerprint of `losses`."""
 
 
 def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> Sides:
@@ -86,13 +86,14 @@ def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
             name: lens_predictions(gpt2, loaded.translators, each, targets, TOP_K) for name, each in streams.items()
         }
         logit = lens_predictions(gpt2, None, runs, targets, TOP_K)
+    sizes = {"largest_logit": max(float(result.largest_logit.max()) for result in tuned.values())}
     losses = _joined(tables.LOSSES, {name: _cells(labels, result) for name, result in tuned.items()})
     return Measurement(
         losses=losses,
         top10=_joined(tables.TOP10, {name: _top(labels, result) for name, result in tuned.items()}),
         effect=_joined(tables.EFFECT, {name: _effect(result) for name, result in tuned.items()}),
         logit_lens=_cells(labels, logit)[list(tables.LOGIT_LENS)],
-        record=record(loaded, experiment, sides, vector) | {"fingerprint": fingerprint(losses)},
+        record=record(loaded, experiment, sides, vector) | sizes | {"fingerprint": fingerprint(losses)},
     )
 
 

@@ -61,18 +61,18 @@ def mode() -> str:
     return PORTABLE if settled and capable else FAST
 
 
-def build() -> str:
-    """The build of torch: portable numbers are the same bits only between equal ones."""
+def build() -> dict[str, str]:
+    """The build of torch: portable numbers are the same bits where commit, MKL and oneDNN are the same."""
     import torch
 
     summary = torch.__config__.show()
     libraries = {
-        "MKL": r"Math Kernel Library Version (\S+?)-Product Build (\d+)",
-        "oneDNN": r"MKL-DNN v(\S+) \(Git Hash (\w{10})",
+        "mkl": r"Math Kernel Library Version (\S+?)-Product Build (\d+)",
+        "onednn": r"MKL-DNN v(\S+) \(Git Hash (\w{10})",
     }
     matches = {name: re.search(pattern, summary) for name, pattern in libraries.items()}
-    versions = [f"{name} {match[1]} ({match[2]})" for name, match in matches.items() if match]
-    return ", ".join([f"torch {torch.__version__} ({str(torch.version.git_version)[:10]})", *versions])
+    versions = {name: f"{match[1]} ({match[2]})" if match else "none" for name, match in matches.items()}
+    return {"torch": str(torch.__version__), "commit": str(torch.version.git_version)[:10], **versions}
 
 
 def torch_facts() -> dict[str, Any]:

@@ -7,7 +7,7 @@ the steered rows a vector of its own, added by a hook.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -42,11 +42,19 @@ def second_opinion(
         model, lens_resource_id=str(lens_folder), map_location="cpu", weights_only=True
     ).to(device)
     with torch.inference_mode():
-        parts = [_cells(name, record, _trajectories(model, lens, record)) for name, record in records.items()]
+        parts = [_cells(name, record, _readings(model, lens, record)) for name, record in records.items()]
     return pd.concat(parts, ignore_index=True)
 
 
-def _trajectories(model: GPT2LMHeadModel, lens: TunedLens, record: dict[str, Any]) -> list[PredictionTrajectory]:
+class _Reading(NamedTuple):
+    """tuned-lens' read-out of a prompt."""
+
+    trajectory: PredictionTrajectory
+    largest_logits: Tensor
+    """The largest |logit| of every row, (layers + 1, positions); the trajectory keeps log-probabilities alone."""
+
+
+def _readings(model: GPT2LMHeadModel, lens: TunedLens, record: dict[str, Any]) -> list[_Reading]:
     """tuned-lens' read-out of an experiment's prompt, unsteered and steered.
 
     The targets are the following tokens, then `<|endoftext|>`, as in the tables.
@@ -54,9 +62,25 @@ def _trajectories(model: GPT2LMHeadModel, lens: TunedLens, record: dict[str, Any
     ids, block = record["prompt"]["ids"], record["injection"]["block"]
     targets = [*ids[1:], record["bos"]["id"]]
     vector = _vector(model, record)
-    unsteered = PredictionTrajectory.from_lens_and_model(lens, model, ids, targets=targets)
+    unsteered = _reading(model, lens, ids, targets)
     with _added(model, block, vector):
-        return [unsteered, PredictionTrajectory.from_lens_and_model(lens, model, ids, targets=targets)]
+        return [unsteered, _reading(model, lens, ids, targets)]
+
+
+def _reading(model: GPT2LMHeadModel, lens: TunedLens, ids: list[int], targets: list[int]) -> _Reading:
+    largest: list[Tensor] = []
+
+    def note(_: Any, __: Any, logits: Tensor) -> None:
+        largest.append(logits.abs().amax(-1).flatten().cpu())
+
+    handles = [module.register_forward_hook(note) for module in (model.lm_head, lens.unembed.unembedding)]
+    try:
+        trajectory = PredictionTrajectory.from_lens_and_model(lens, model, ids, targets=targets)
+    finally:
+        for handle in handles:
+            handle.remove()
+    # The model runs first, then the lens reads its layers from the bottom.
+    return _Reading(trajectory, torch.stack([*largest[1:], largest[0]]))
 
 
 def _vector(model: GPT2LMHeadModel, record: dict[str, Any]) -> Tensor:
@@ -87,7 +111,7 @@ def _added(model: GPT2LMHeadModel, block: int, vector: Tensor) -> Iterator[None]
         handle.remove()
 
 
-def _cells(experiment: str, record: dict[str, Any], both: list[PredictionTrajectory]) -> pd.DataFrame:
+def _cells(experiment: str, record: dict[str, Any], both: list[_Reading]) -> pd.DataFrame:
     """One row per condition, layer and position."""
     layers, positions = layer_names(record["shape"]["layers"]), len(record["prompt"]["ids"])
     parts = [
@@ -97,10 +121,11 @@ def _cells(experiment: str, record: dict[str, Any], both: list[PredictionTraject
                 "condition": condition,
                 "layer": [layer for layer in layers for _ in range(positions)],
                 "position": list(range(positions)) * len(layers),
-                "loss": trajectory.cross_entropy().stats.ravel(),
-                "entropy": trajectory.entropy().stats.ravel(),
+                "loss": reading.trajectory.cross_entropy().stats.ravel(),
+                "entropy": reading.trajectory.entropy().stats.ravel(),
+                "largest_logit": reading.largest_logits.flatten().numpy(),
             }
         )
-        for condition, trajectory in zip(CONDITIONS, both, strict=True)
+        for condition, reading in zip(CONDITIONS, both, strict=True)
     ]
     return pd.concat(parts)[list(SECOND_OPINION)]

@@ -24,8 +24,7 @@ from replication.report.numbering import Numbering
 from replication.verification import published_table
 from replication.verification.cells import DIFFERS
 from replication.verification.claims import FALL
-from replication.verification.pins import TOLERANCE
-from replication.verification.verdicts import SECOND_OPINION_TOLERANCE
+from replication.verification.rounding import FACTORS
 
 __all__ = ["markdown", "sections"]
 
@@ -70,7 +69,7 @@ def _contents(model: str, experiments: list[str]) -> dict[str, Any]:
         "published": _published(published_table.read(path(PUBLISHED, model))),
         "procedure": procedure((REPOSITORY / "docs/method.md").read_text(encoding="utf-8")),
         "versions": tested_versions(),
-        "tolerances": {"pins": TOLERANCE, "second opinion": SECOND_OPINION_TOLERANCE},
+        "factors": FACTORS,
         "provenance_file": path(PROVENANCE, model),
         "references": references(),
         "bibtex": bibtex(),

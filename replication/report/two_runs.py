@@ -80,10 +80,19 @@ def _headline(comparison: Comparison) -> str:
     by_verdict = ", ".join(f"{counts[name]} {name}" for name in counts.index)
     meaning = {
         EQUAL: "Equal",
-        WITHIN: f"Within tolerance ({comparison.tolerance:g} nats)",
-        DIFFERENT: f"Different (by more than {comparison.tolerance:g} nats, or in cells, ranks or tokens)",
+        WITHIN: f"Within tolerance ({_tolerances(comparison)})",
+        DIFFERENT: f"Different (by more than {_tolerances(comparison)}, or in cells, ranks or tokens)",
     }
     return f"{meaning[comparison.verdict]}: {len(comparison.cells)} cells compared, {by_verdict}."
+
+
+def _tolerances(comparison: Comparison) -> str:
+    loss, kl = (f"{comparison.tolerance[name]:.2g}" for name in ("loss", "kl_to_output"))
+    return f"{loss} nats, {kl} of a KL"
+
+
+def _tie(comparison: Comparison) -> str:
+    return f"{2 * comparison.tolerance['loss']:.2g} nats"
 
 
 def _sections(comparison: Comparison, cells: int, everything: bool) -> list[Section]:
@@ -120,7 +129,7 @@ def _by_experiment(comparison: Comparison) -> Section:
     )
     caption = (
         "Cells by verdict; the largest differences of loss, entropy and KL to the output, in nats; how many ranks and"
-        f" most probable tokens changed (of these, ties closer than {2 * comparison.tolerance:g} nats in both)."
+        f" most probable tokens changed (of these, ties closer than {_tie(comparison)} in both)."
     )
     return Section("By experiment", [], caption, header, rows)
 
@@ -182,9 +191,7 @@ def _top_tokens(comparison: Comparison, limit: int) -> Section:
     )
     return Section(
         "Changed most probable tokens",
-        [f"{len(shown)} of {len(changed)} cells; a tie is closer than {2 * comparison.tolerance:g} nats in both."]
-        if rows
-        else [],
+        [f"{len(shown)} of {len(changed)} cells; a tie is closer than {_tie(comparison)} in both."] if rows else [],
         "Cells whose most probable token changed, and its lead in log-probability over the second, in nats.",
         (*_PLACE, "in A", "in B", "lead in A", "lead in B", ""),
         rows,

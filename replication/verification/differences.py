@@ -7,7 +7,8 @@ import pandas as pd
 from replication.base.errors import UserError
 from replication.base.tables import OUTPUT
 from replication.verification.cells import CELL, DIFFERENT, EQUAL, WITHIN, compared, height
-from replication.verification.pins import IDENTITY, TOKENIZER, TOLERANCE
+from replication.verification.pins import IDENTITY, TOKENIZER
+from replication.verification.rounding import Tolerance, tolerance_of
 from replication.verification.runs import Measured, Run
 
 STATUS = {EQUAL: 0, WITHIN: 1, DIFFERENT: 2}
@@ -21,12 +22,12 @@ class Comparison:
 
     a: Run
     b: Run
-    tolerance: float
-    """Largest difference in nats that passes; the pins' own where one side is pins."""
+    tolerance: Tolerance
+    """Largest difference in nats that passes, by statistic: the smaller of the two runs' own."""
     cells: pd.DataFrame
     """One row per cell: `experiment`, `CELL`, every statistic that both have as `<name>_a` and `<name>_b`,
-    `difference` (the largest of `NATS`, in nats), `top_changed` and `rank_changed`, `top_tie` and `rank_tie` (changed,
-    but a tie in both), and `verdict`: one of the three, "only in A" or "only in B"."""
+    `statistic` and its `difference` as `cells.compared` has them, `top_changed` and `rank_changed`, `top_tie` and
+    `rank_tie` (changed, but a tie in both), and `verdict`: one of the three, "only in A" or "only in B"."""
     missing: list[str]
     """What cannot be compared because only one run has it, a sentence each; the runs are then different."""
     left_out: list[str]
@@ -45,10 +46,10 @@ def compare(a: Run, b: Run) -> Comparison:
     """Compares all experiments that both runs have.
 
     Raises:
-        UserError: They have not a single cell in common.
+        UserError: They have not a single cell in common, or one lacks what the tolerance is made from.
     """
     pinned = a.pins or b.pins
-    tolerance = min([TOLERANCE, *_pinned_tolerances(a), *_pinned_tolerances(b)])
+    tolerance = min(_tolerance(a), _tolerance(b), key=lambda side: side["loss"])
     alone = [
         f"{name} is only in {'A' if name in a.experiments else 'B'}."
         for name in sorted(a.experiments.keys() ^ b.experiments.keys())
@@ -77,8 +78,16 @@ def compare(a: Run, b: Run) -> Comparison:
     return Comparison(a, b, tolerance, pd.concat(parts, ignore_index=True), missing, left_out)
 
 
-def _pinned_tolerances(run: Run) -> list[float]:
-    return [side.record["tolerance_nats"] for side in run.experiments.values()] if run.pins else []
+def _tolerance(run: Run) -> Tolerance:
+    """What the rounding of a run's logits allows, the largest of any experiment counting.
+
+    Raises:
+        UserError: The run was made before the largest logit was recorded.
+    """
+    records = [side.record for side in run.experiments.values()]
+    if not all({"largest_logit", "tolerance_nats"} & record.keys() for record in records):
+        raise UserError(f"{run.folder}: made by an older version, which did not record the largest logit; run it again")
+    return max(map(tolerance_of, records), key=lambda each: each["loss"])
 
 
 def _columns(side: Measured) -> list[tuple[int, str]]:

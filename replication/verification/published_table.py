@@ -1,6 +1,6 @@
 """The table of published against measured values: its rows, its verdicts, and a round trip through a file."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from replication.base import tables
-from replication.verification.cells import AGREES, DIFFERS, NOT_RUN
+from replication.verification.cells import AGREES, DESPITE, DIFFERS, NOT_RUN
 from replication.verification.published_sets import LENS, MODELS, WEIGHTS, Array, Check, MeasuredSet, PublishedSet
 
 PUBLISHED = {
@@ -162,22 +162,28 @@ def read(path: Path) -> pd.DataFrame:
     return table.assign(**numbers).astype(PUBLISHED)
 
 
-def outcome(table: pd.DataFrame) -> dict[str, Any]:
+def outcome(table: pd.DataFrame, despite: Collection[str] = ()) -> dict[str, Any]:
     """The whole table in one verdict, for the report's first page and for `verify`.
 
+    Args:
+        table: Columns of `PUBLISHED`.
+        despite: Names of sets that may differ.
+
     Returns:
-        status ("agrees", "differs", or "not run" with the reason), the numbers of sets and values compared, and
-        the rows that differ.
+        status ("agrees", "differs", "differs, pinned despite", or "not run" with the reason), the numbers of sets and
+        values compared, by name the `verdicts` of sets that differ, and the rows that differ.
     """
     run = table[table["verdict"] != NOT_RUN]
     off = run[run["verdict"] == DIFFERS]
     if not len(run):
         return {"status": NOT_RUN, "reason": table["note"].iloc[0]}
+    verdicts = {name: DESPITE if name in despite else DIFFERS for name in off["set"].unique()}
     return {
-        "status": DIFFERS if len(off) else AGREES,
+        "status": next((each for each in (DIFFERS, DESPITE) if each in verdicts.values()), AGREES),
         "sets": int(run["set"].nunique()),
         "sets_not_run": int(table.loc[table["verdict"] == NOT_RUN, "set"].nunique()),
         "values": int(run["values"].sum()),
+        "verdicts": verdicts,
         "off": [
             {name: row[name] for name in ("set", "quantity", "published", "measured", "tolerance", "note")}
             for row in off.to_dict("records")

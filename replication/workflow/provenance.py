@@ -32,12 +32,16 @@ def surroundings() -> dict[str, Any]:
             "processor": _processor(),
             "python": platform.python_version(),
         },
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        **code_state(),
         "versions": {
             name: {"tested": tested, "installed": _installed(name)} for name, tested in tested_versions().items()
         },
     }
+
+
+def code_state() -> dict[str, Any]:
+    """The commit of this checkout, None where it is none, and whether anything in it is not committed."""
+    return {"commit": _git("rev-parse", "HEAD"), "uncommitted_changes": bool(_git("status", "--porcelain"))}
 
 
 def _installed(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -153,8 +154,16 @@ def control_kinds(config: dict[str, Any], name: str) -> list[str]:
 
 def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:
     """Pins that have been recorded: inputs of the job that compares with them."""
-    patterns = [paths.path(pattern, model, name) for name in experiments for pattern in (paths.PINS, paths.PIN_RECORD)]
-    return [str(REPOSITORY / pin) for pin in patterns if (REPOSITORY / pin).exists()]
+    pins = [paths.path(pattern, model, name) for name in experiments for pattern in (paths.PINS, paths.PIN_RECORD)]
+    pins.append(paths.path(paths.PIN_PROVENANCE, model))
+    return [str(REPOSITORY / pin) for pin in pins if (REPOSITORY / pin).exists()]
+
+
+def print_differences(model: str) -> None:
+    """Prints what a verdict of this run left to say about numbers that differ, if it did."""
+    file = paths.path(paths.DIFFERENCES, model)
+    if file.exists():
+        print(f"\n{file.read_text(encoding='utf-8')}", file=sys.stderr)
 
 
 def local_files(config: dict[str, Any], model: str) -> list[str]:

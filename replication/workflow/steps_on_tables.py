@@ -15,17 +15,15 @@ from replication.base.paths import (
     CLAIMS,
     CONTROL_TABLES,
     CONTROLS,
+    DIFFERENCES,
     FORMATS,
     LOSSES,
-    PIN_PROVENANCE,
-    PIN_RECORD,
     PINS,
     PRINT,
     PROVENANCE,
     RECORD,
     REPORT,
     REPORT_PAGE,
-    REPOSITORY,
     SUMMARY,
     SWEEP,
     SWEEP_PART,
@@ -87,21 +85,28 @@ def claims(model: ModelName, experiments: ExperimentNames) -> None:
     write_json(path(CLAIMS, model), verdicts)
 
 
-def verification(model: ModelName, experiments: ExperimentNames) -> None:
+def verification(
+    model: ModelName,
+    experiments: ExperimentNames,
+    despite: Annotated[list[str], typer.Option(help="A published set that may differ; repeatable.")] = [],  # noqa: B006
+) -> None:
     """Compares the numbers with the pins, with tuned-lens' own and with published ones; writes the verdicts."""
     from replication.verification.verdicts import verification as compared
 
-    write_json(path(VERIFICATION, model), compared(model, experiments))
+    write_json(path(VERIFICATION, model), compared(model, experiments, despite))
 
 
-def verdict(model: ModelName) -> None:
-    """Prints the verdicts of `verification`, and fails where something differs."""
-    from replication.verification.verdicts import off_table, verdict_lines
+def verdict(model: ModelName, experiments: ExperimentNames) -> None:
+    """Prints the verdicts of `verification`; where something differs, packs an archive to send, and fails."""
+    from replication.verification.verdicts import off_table, verdict_lines, what_to_send
+    from replication.workflow.archive import write_archive
 
     verdicts = read_json(path(VERIFICATION, model))
     print(verdict_lines(verdicts))
     if not verdicts["passed"]:
         print(off_table(verdicts))
+        # The Snakefile prints it after all that Snakemake says of a failed job.
+        write_text(path(DIFFERENCES, model), what_to_send(verdicts, write_archive(model, experiments)))
         raise UserError(f"{path(VERIFICATION, model)}: measured numbers differ from what they are compared with")
     write_text(path(VERDICT, model), verdict_lines(verdicts) + "\n")
 
@@ -169,19 +174,22 @@ def crate(model: ModelName, experiments: ExperimentNames) -> None:
     write_crate(model, experiments)
 
 
-def pin(model: ModelName, experiments: ExperimentNames) -> None:
+def pin(
+    model: ModelName,
+    experiments: ExperimentNames,
+    uncommitted: Annotated[bool, typer.Option(help="Record pins even from code that is not a commit.")] = False,
+) -> None:
     """Records the measured numbers as the model's pins, if nothing differs; packs one archive to send."""
-    from replication.verification.pins import pin_record, pinned_cells
     from replication.workflow.archive import write_archive
+    from replication.workflow.pinning import record_pins
 
-    if not read_json(path(VERIFICATION, model))["passed"]:
+    verdicts = read_json(path(VERIFICATION, model))
+    if not verdicts["passed"]:
         raise UserError(f"{path(VERIFICATION, model)}: something differs, so nothing is pinned")
+    recorded = record_pins(model, experiments, uncommitted, list(verdicts["published"].get("verdicts", [])))
     for experiment in experiments:
-        losses, record = _measured(model, experiment)
-        tables.write(pinned_cells(losses, record), tables.PIN, REPOSITORY / path(PINS, model, experiment))
-        write_json(REPOSITORY / path(PIN_RECORD, model, experiment), pin_record(record))
-        print(f"recorded {path(PINS, model, experiment)}")
-    write_json(REPOSITORY / path(PIN_PROVENANCE, model), read_json(path(PROVENANCE, model)))
+        done = "recorded" if experiment in recorded else "the same numbers were recorded before in"
+        print(f"{done} {path(PINS, model, experiment)}")
     print(f"packed {write_archive(model, experiments)}")
 
 

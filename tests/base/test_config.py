@@ -170,7 +170,8 @@ def test_the_editor_finds_the_schema():
 def test_keys_on_top_that_were_left_out_have_their_defaults():
     config = {key: SHIPPED[key] for key in ("model", "models", "experiments")}
     complete(config)
-    assert set(config) == {"model", "models", "experiments", "numerics", "device", "controls"}
+    added = {"numerics", "device", "controls", "pin_despite", "pin_uncommitted"}
+    assert set(config) == {"model", "models", "experiments"} | added
     assert checked(config) == checked({key: SHIPPED[key] for key in ("model", "models", "experiments")})
     partial = {**config, "controls": {"sweep": False}}
     complete(partial)

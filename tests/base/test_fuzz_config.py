@@ -23,6 +23,8 @@ BASE: dict[str, Any] = {
     "model": "hub",
     "numerics": "fast",
     "device": "cpu",
+    "pin_despite": "a-set,another",
+    "pin_uncommitted": False,
     "controls": {
         "random_vectors": 3, "seed": 0, "more_prompts": True, "sweep": False, "sweep_multiples": [0, 1],
         "sweep_jobs": 2,

@@ -21,7 +21,7 @@ NASTY += ["\u202e", "\ufeff", "\x85", "\u2028", "\x1b", "😀", "-", "=1+1", tok
 def opinion(values: np.ndarray) -> pd.DataFrame:
     count = len(values)
     cell = {"condition": "steered", "layer": ["output"] * count, "position": range(count)}
-    return pd.DataFrame({"experiment": "a", **cell, "loss": values, "entropy": values})
+    return pd.DataFrame({"experiment": "a", **cell, "loss": values, "entropy": values, "largest_logit": values})
 
 
 def token_table(texts: list[str]) -> pd.DataFrame:

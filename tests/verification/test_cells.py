@@ -26,6 +26,9 @@ HOSTILE = "|<script>window.hacked=1</script>`"
 NEAR_TIE = {"p": (0.5, 0.499996)}
 """Two best tokens log(0.5 / 0.499996) = 8e-6 nats apart."""
 
+LARGEST_LOGIT = 10.48576
+"""16 * 2^-23 times that is a tolerance of 2e-5 nats."""
+
 Cell = tuple[str, str, str, int]
 
 
@@ -73,6 +76,7 @@ def write_run(
         "experiment": {"prompt": "".join(tokens), "steering": {"layer": 0, "coefficient": 5.0}},
         "sha256": dict(zip(FILES, (weights, tokenizer, "lens"), strict=True)),
         "numerics": {"threads": threads},
+        "largest_logit": LARGEST_LOGIT,
     }
     write_json(folder / experiment / "record.json", record)
     write_json(
@@ -164,7 +168,7 @@ def test_a_tie_in_one_run_alone_is_no_tie(tmp_path: Path, b: Path) -> None:
 def test_account_on_the_terminal(a: Path, b: Path) -> None:
     text = account.terminal(compared(a, b))
     assert text.startswith(
-        "Different (by more than 2e-05 nats, or in cells, ranks or tokens): 16 cells compared, 8 equal, "
+        "Different (by more than 2e-05 nats, 3e-05 of a KL, or in cells, ranks or tokens): 16 cells compared, 8 equal, "
         "4 different, 3 within tolerance, 1 only in A."
     )
     lines = [line.split() for line in text.splitlines()]
@@ -222,7 +226,7 @@ def test_pins_are_compared_where_they_are_and_by_their_own_tolerance(a: Path, tm
     pins = write_pins(tmp_path / "pins", a, tolerance=1e-6, loss=1.00001)
     comparison = compared(a, pins)
     assert len(comparison.cells) == 8
-    assert comparison.tolerance == 1e-6
+    assert comparison.tolerance["loss"] == 1e-6
     assert comparison.verdict == DIFFERENT
     assert comparison.missing == []
     assert comparison.left_out == ["joy is only in A.", "anger: pins hold the rows output; no other is compared."]

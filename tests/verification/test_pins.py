@@ -14,10 +14,12 @@ from replication.base.files import read_json
 from replication.base.paths import PIN_RECORD, PINS, REPOSITORY, path
 from replication.base.strict_yaml import read_yaml
 from replication.verification.pins import against_pins, inputs, pin_record, pinned_cells, same_bits_expected
+from replication.verification.rounding import EXACT, tolerance_of
 from replication.verification.summary import chosen_layers, summary
 
 CONFIG = checked(read_yaml(REPOSITORY / "config.yaml"))
 MODEL = "miniature"
+WIDE = dict.fromkeys(EXACT, 1e-4)
 
 
 def pin(name: str) -> tuple[Path, dict]:
@@ -39,7 +41,7 @@ def test_the_miniature_still_gives_its_pinned_numbers(
     if same_bits_expected(recorded, record):
         assert (cells["loss"] == pinned["loss"]).all(), "not the same bits as the pin's"
         assert recorded["fingerprint"] == record["fingerprint"], "other bits in cells that are not pinned one by one"
-    tolerance = {"rtol": 0, "atol": recorded["tolerance_nats"]}
+    tolerance = {"rtol": 0, "atol": tolerance_of(recorded)["loss"]}
     numbers = cells[["position", "target_id", "loss"]].set_index("position")
     dataframe_regression.check(numbers, fullpath=file, default_tolerance=tolerance)
 
@@ -55,8 +57,8 @@ def test_one_changed_number_differs_with_its_place(miniature_measured):
     pinned = pinned_cells(result.losses, result.record)
     changed = pinned.copy()
     changed.loc[17, "loss"] += np.float32(3e-4)
-    assert against_pins(pinned, pinned, 1e-4)["status"] == "agrees"
-    found = against_pins(changed, pinned, 1e-4)
+    assert against_pins(pinned, pinned, WIDE)["status"] == "agrees"
+    found = against_pins(changed, pinned, WIDE)
     assert found["status"] == "differs"
     assert len(found["off"]) == 1
     assert found["off"][0]["difference"] == pytest.approx(3e-4, rel=1e-2)
@@ -65,16 +67,16 @@ def test_one_changed_number_differs_with_its_place(miniature_measured):
 
 def test_a_missing_row_an_empty_pin_and_another_token_differ(miniature_measured):
     cells = pinned_cells(miniature_measured["anger"].losses, miniature_measured["anger"].record)
-    assert against_pins(cells.drop(index=3), cells, 1e-4)["status"] == "differs"
-    assert against_pins(cells, cells.drop(index=3), 1e-4)["status"] == "differs"
-    assert against_pins(cells.iloc[:0], cells.iloc[:0], 1e-4)["status"] == "differs"
+    assert against_pins(cells.drop(index=3), cells, WIDE)["status"] == "differs"
+    assert against_pins(cells, cells.drop(index=3), WIDE)["status"] == "differs"
+    assert against_pins(cells.iloc[:0], cells.iloc[:0], WIDE)["status"] == "differs"
     other = cells.assign(target_token=cells["target_token"].replace(" you", "you"))
-    assert against_pins(other, cells, 1e-4)["status"] == "differs"
+    assert against_pins(other, cells, WIDE)["status"] == "differs"
 
 
 def test_rows_in_another_order_agree(miniature_measured):
     cells = pinned_cells(miniature_measured["anger"].losses, miniature_measured["anger"].record)
-    assert against_pins(cells.iloc[::-1].reset_index(drop=True), cells, 0)["status"] == "agrees"
+    assert against_pins(cells.iloc[::-1].reset_index(drop=True), cells, EXACT)["status"] == "agrees"
 
 
 def test_the_summary_is_the_loss_table_side_by_side(miniature_measured):

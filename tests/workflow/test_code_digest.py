@@ -183,8 +183,8 @@ RUN = [
     ["judge_controls", "m", "e", "--table=random_vectors", "--table=prompts"],
     ["verification", "m", "e"],
     ["report", "m", "e"],
-    ["verdict", "m"],
     ["provenance", "m", "e"],
+    ["verdict", "m", "e"],
     ["crate", "m", "e"],
 ]
 

@@ -143,9 +143,9 @@ WIRES = {
     "control_figures": (paths.RECORD, *CONTROL_TABLES),
     "judge_controls": (paths.RECORD, *CONTROL_TABLES),
     "claims": (paths.LOSSES, paths.TOP10, paths.RECORD),
-    "verification": (paths.LOSSES, paths.RECORD, paths.SECOND_OPINION, paths.PUBLISHED),
+    "verification": (paths.VERIFIED, paths.LOSSES, paths.RECORD, paths.SECOND_OPINION, paths.PUBLISHED),
     "report": (paths.VERIFIED, *SHOWN, *CONTROL_FIGURES, *VERDICTS),
-    "verdict": (paths.VERIFICATION, paths.REPORT),
+    "verdict": (paths.VERIFICATION, paths.REPORT, paths.PROVENANCE),
     "provenance": (paths.LOSSES, paths.RECORD, paths.VERIFIED, paths.REPORT),
     "crate": (
         *(paths.VERIFIED, *SHOWN, *CONTROL_FIGURES, *VERDICTS),
