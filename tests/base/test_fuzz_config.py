@@ -86,7 +86,7 @@ def test_the_base_is_accepted_and_has_every_key():
 
 @both_profiles
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
-def test_any_value_at_any_key_is_kept_or_refused(place: tuple[Any, ...], factor: int):
+def test_any_value_at_any_key_is_kept_or_refused(place, factor):
     @profile(6 * factor)
     @given(VALUES)
     def attempt(value: Any) -> None:
@@ -125,7 +125,7 @@ def check_both_ways(config: dict[str, Any]) -> None:
 
 
 @both_profiles
-def test_a_missing_extra_or_renamed_key_is_refused_or_optional(factor: int):
+def test_a_missing_extra_or_renamed_key_is_refused_or_optional(factor):
     required = {"model", "models", "experiments", "title", "prompt", "steering", "layer", "coefficient", "repo",
                 "revision", "sha256", "weights", "lens", "folder", "lens_folder", "target",
                 "contrast"}  # fmt: skip
@@ -191,7 +191,7 @@ SURPRISES = {
 
 
 @pytest.mark.parametrize(("text", "said"), SURPRISES.items(), ids=[text[:40] for text in SURPRISES])
-def test_a_surprise_of_yaml_is_taken_as_it_looks_or_refused(tmp_path: Path, text: str, said: str):
+def test_a_surprise_of_yaml_is_taken_as_it_looks_or_refused(tmp_path, text, said):
     file = tmp_path / "mine.yaml"
     file.write_text(f"love:\n  {text}\n", encoding="utf-8")
     assert said in result_of(file), result_of(file)
@@ -211,7 +211,7 @@ def result_of(file: Path) -> str:
 
 
 @both_profiles
-def test_any_text_is_yaml_or_refused(tmp_path: Path, factor: int):
+def test_any_text_is_yaml_or_refused(tmp_path, factor):
     pieces = st.sampled_from(
         ["a", ": ", "- ", "\n", "  ", "&a ", "*a", "<<: ", "{", "}", "[", "]", "'", '"', "!!", "|", "?", "~", "1e3",
          "no", "010", "#", "%", "@", "\t", "2023-13-01", "!!int ", "!!float x", "\ufeff"]
@@ -230,7 +230,7 @@ def test_any_text_is_yaml_or_refused(tmp_path: Path, factor: int):
 
 
 @both_profiles
-def test_what_is_written_as_yaml_reads_back_as_it_was(tmp_path: Path, factor: int):
+def test_what_is_written_as_yaml_reads_back_as_it_was(tmp_path, factor):
     numbers = st.integers(-(10**15), 10**15) | st.floats(allow_nan=False, allow_infinity=False)
 
     @profile(50 * factor)

@@ -29,7 +29,7 @@ from replication.base.numbers import fixed, signed
         (-inf, 2, "-inf"),
     ],
 )
-def test_a_change_shows_its_sign_unless_it_rounds_to_zero(value: float, digits: int, expected: str) -> None:
+def test_a_change_shows_its_sign_unless_it_rounds_to_zero(value, digits, expected):
     assert signed(value, digits) == expected
 
 
@@ -46,7 +46,7 @@ def test_a_change_shows_its_sign_unless_it_rounds_to_zero(value: float, digits: 
         (nan, 2, "nan"),
     ],
 )
-def test_significant_digits_keep_the_sign_of_a_small_change(value: float, digits: int, expected: str) -> None:
+def test_significant_digits_keep_the_sign_of_a_small_change(value, digits, expected):
     assert signed(value, digits, "g") == expected
 
 
@@ -54,5 +54,5 @@ def test_significant_digits_keep_the_sign_of_a_small_change(value: float, digits
     ("value", "expected"),
     [(2.5, "2.5000"), (-2.5, "-2.5000"), (0.0, "0.0000"), (-0.0, "0.0000"), (-0.00004, "0.0000"), (1e-9, "0.0000")],
 )
-def test_what_rounds_to_zero_is_not_negative(value: float, expected: str) -> None:
+def test_what_rounds_to_zero_is_not_negative(value, expected):
     assert fixed(value, 4) == expected

@@ -11,7 +11,6 @@ import pytest
 from replication.base import processes, tables
 from replication.base.errors import UserError
 from replication.base.files import write_text, written_whole
-from replication.engine.loaded import Loaded
 from replication.engine.tokenizer import token_text
 
 NASTY = [" null", "NA", "", "nan", '"', '""', "\n", "\r", "\r\n", ",", "\t", " ", "  ", "'", "\\", "#", "0", "1e5"]
@@ -55,7 +54,7 @@ def test_nasty_tokens_survive(tmp_path):
     assert list(tables.read(path, tables.PIN)["target_token"]) == NASTY
 
 
-def test_every_token_of_gpt2_survives(tmp_path, random_loaded: Loaded):
+def test_every_token_of_gpt2_survives(tmp_path, random_loaded):
     texts = [random_loaded.tokenizer.text(i) for i in range(len(random_loaded.tokenizer))]
     assert len(texts) == 50257
     path = tmp_path / "pin.csv"

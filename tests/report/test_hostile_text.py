@@ -2,7 +2,6 @@
 
 import unicodedata
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 import yaml
@@ -40,7 +39,7 @@ class Tags(HTMLParser):
 
 
 @pytest.mark.slow
-def test_hostile_text_through_the_whole_workflow(tmp_path: Path, random_folders: tuple[Path, Path]):
+def test_hostile_text_through_the_whole_workflow(tmp_path, random_folders):
     repository, work = copied(tmp_path / "repository"), tmp_path / "work"
     experiment = {"title": LABEL, "prompt": HOSTILE, "steering": STEERING, "key_tokens": [" null"]}
     folders = dict(zip(("folder", "lens_folder"), map(str, random_folders), strict=True))

@@ -64,7 +64,7 @@ class Elements(HTMLParser):
         return [attributes for name, attributes, _ in self.found if name == tag]
 
 
-def test_only_our_own_elements_are_there(html: str) -> None:
+def test_only_our_own_elements_are_there(html):
     elements = Elements(html)
     tags = {tag for tag, *_ in elements.found}
     assert not tags & {"script", "iframe", "link", "object", "form", "input"}
@@ -77,7 +77,7 @@ def test_only_our_own_elements_are_there(html: str) -> None:
     assert str(policy["content"]).startswith("default-src 'none';")
 
 
-def test_html_in_markdown_shows_as_text(tmp_path: Path) -> None:
+def test_html_in_markdown_shows_as_text(tmp_path):
     text = page('# T\n\na <b>b</b> <a id="x" onclick="y">c\n\n<div>d</div>\n\n<a href="javascript:e">f</a>\n', tmp_path)
     main = text[text.index("<main") :]
     assert "&lt;b&gt;b&lt;/b&gt;" in main
@@ -86,7 +86,7 @@ def test_html_in_markdown_shows_as_text(tmp_path: Path) -> None:
     assert "&lt;a href=&quot;javascript:e&quot;&gt;" in main
 
 
-def test_pictures_and_tables_stand_in_figures_with_their_captions(html: str) -> None:
+def test_pictures_and_tables_stand_in_figures_with_their_captions(html):
     elements = Elements(html)
     inside = {tag: [around for name, _, around in elements.found if name == tag] for tag in ("img", "table")}
     assert all(around[-2:] == ("figure", "div") for around in inside["img"] + inside["table"])
@@ -97,7 +97,7 @@ def test_pictures_and_tables_stand_in_figures_with_their_captions(html: str) -> 
     assert "Table 1.2" in {box["aria-label"] for box in boxes}
 
 
-def test_identifiers_are_unique_and_every_link_inside_leads_to_one(html: str) -> None:
+def test_identifiers_are_unique_and_every_link_inside_leads_to_one(html):
     elements = Elements(html)
     found = [str(attributes["id"]) for _, attributes, _ in elements.found if attributes.get("id")]
     assert len(found) == len(set(found))
@@ -112,7 +112,7 @@ def test_identifiers_are_unique_and_every_link_inside_leads_to_one(html: str) ->
     assert contents.count("<li") == len(re.findall("<h[23] ", html))
 
 
-def test_the_smaller_of_png_and_svg_is_embedded(tmp_path: Path) -> None:
+def test_the_smaller_of_png_and_svg_is_embedded(tmp_path):
     Image.new("L", (200, 100)).save(tmp_path / "f.png")
     picture = (tmp_path / "f.png").read_bytes()
     (tmp_path / "f.svg").write_bytes(b"s" * 10)
@@ -123,7 +123,7 @@ def test_the_smaller_of_png_and_svg_is_embedded(tmp_path: Path) -> None:
     assert 'width="130"' in page(text, tmp_path), "text of one size in all pictures: 0.65 of their pixels"
 
 
-def test_the_same_text_gives_the_same_page(run: Path, html: str) -> None:
+def test_the_same_text_gives_the_same_page(run, html):
     assert page(markdown("m", list(MADE)), Path(REPORT).parent) == html
 
 
@@ -135,7 +135,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_report_has_no_serious_violation(run: Path, browser: Page, width: int, scheme: str) -> None:
+def test_report_has_no_serious_violation(run, browser, width, scheme):
     browser.prefer(scheme)
     browser.open(run / REPORT, width)
     colour = browser.run("getComputedStyle(document.body).backgroundColor")
@@ -143,7 +143,7 @@ def test_report_has_no_serious_violation(run: Path, browser: Page, width: int, s
     assert serious_violations(browser) == []
 
 
-def test_axe_notices_a_fault(run: Path, browser: Page, html: str, tmp_path: Path) -> None:
+def test_axe_notices_a_fault(run, browser, html, tmp_path):
     faulty = html.replace(' alt="', ' data-alt="').replace("--text: #1b1b1b", "--text: #ccc")
     (tmp_path / "faulty.html").write_text(faulty, encoding="utf-8")
     browser.prefer("light")
@@ -151,14 +151,14 @@ def test_axe_notices_a_fault(run: Path, browser: Page, html: str, tmp_path: Path
     assert {fault.split()[1].rstrip(":") for fault in serious_violations(browser)} >= {"image-alt", "color-contrast"}
 
 
-def test_a_phone_scrolls_wide_tables_and_nothing_else(run: Path, browser: Page) -> None:
+def test_a_phone_scrolls_wide_tables_and_nothing_else(run, browser):
     browser.open(run / REPORT, 390)
     assert browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     wide = "[...document.querySelectorAll('.wide')].filter((box) => box.scrollWidth > box.clientWidth).length"
     assert browser.run(wide) > 0
 
 
-def test_a_keyboard_skips_the_contents_and_scrolls_a_table(run: Path, browser: Page) -> None:
+def test_a_keyboard_skips_the_contents_and_scrolls_a_table(run, browser):
     browser.open(run / REPORT, 390)
     browser.press("Tab")
     assert browser.run("document.activeElement.textContent") == "Skip to the content"
@@ -170,7 +170,7 @@ def test_a_keyboard_skips_the_contents_and_scrolls_a_table(run: Path, browser: P
     browser.wait("document.activeElement.scrollLeft > 0")
 
 
-def test_nothing_is_asked_for_and_nothing_runs(run: Path, browser: Page) -> None:
+def test_nothing_is_asked_for_and_nothing_runs(run, browser):
     browser.open(run / REPORT)
     assert browser.run("window.hacked") is None
     assert {url.split(":")[0] for url in browser.requests} <= {"about", "file", "data"}

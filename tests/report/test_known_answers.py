@@ -71,21 +71,21 @@ def found(run: Path) -> dict[str, Any]:
     return experiment("m", "rise")
 
 
-def test_the_lenses_are_compared_on_unsteered_rows_layer_by_layer(found: dict[str, Any]) -> None:
+def test_the_lenses_are_compared_on_unsteered_rows_layer_by_layer(found):
     rows = [
         {"layer": h, "tuned": h + OF_POSITIONS, "logit": 10 * h + OF_POSITIONS, "shown": True} for h in range(LAYERS)
     ]
     assert found["lenses"] == rows
 
 
-def test_the_fit_is_over_the_layers_that_steering_reaches(found: dict[str, Any]) -> None:
+def test_the_fit_is_over_the_layers_that_steering_reaches(found):
     assert found["fit"] == {
         "unsteered": (2 + 3 + 4) / 3 + OF_POSITIONS,
         "steered": 100 + (2 + 3 + 4) / 3 + OF_POSITIONS,
     }
 
 
-def test_raw_and_centred_are_compared_over_the_lens_rows(found: dict[str, Any]) -> None:
+def test_raw_and_centred_are_compared_over_the_lens_rows(found):
     cells = LAYERS * 4 * 2
     assert found["protocols"] == {
         "mean": pytest.approx(((cells - 1) * 0.5 + 4.5) / cells),
@@ -95,16 +95,16 @@ def test_raw_and_centred_are_compared_over_the_lens_rows(found: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("name", ["rise", "fall"])
-def test_what_changes_most_may_rise_or_fall(run: Path, name: str) -> None:
+def test_what_changes_most_may_rise_or_fall(run, name):
     assert {row["position"] for row in experiment("m", name)["predictions"]} == {1}
 
 
-def test_changes_by_layer_and_at_the_output_are_of_the_raw_protocol(found: dict[str, Any]) -> None:
+def test_changes_by_layer_and_at_the_output_are_of_the_raw_protocol(found):
     assert [row["changes"][-1] for row in found["by_layer"]] == [0, 2, 0, -1]
     assert {row["loss_unsteered"] for row in found["output"]} == {8}
 
 
-def test_disagreements_begin_where_both_protocols_are_most_certain() -> None:
+def test_disagreements_begin_where_both_protocols_are_most_certain():
     rows = disagreements(known(2.0).losses)
     cells = [(row["condition"], row["layer"], row["position"]) for row in rows]
     assert cells[0] == ("steered", "2", 1)
@@ -113,7 +113,7 @@ def test_disagreements_begin_where_both_protocols_are_most_certain() -> None:
     assert [(row["top_token"], row["top_token_centred"]) for row in rows] == [("one", "two")] * 4
 
 
-def test_a_vector_that_changes_other_tokens_more_than_95_percent_is_unspecific(run: Path) -> None:
+def test_a_vector_that_changes_other_tokens_more_than_95_percent_is_unspecific(run):
     made = made_up((" a", " b"), key_positions=(1,))
     written_run("loud", {"e": made, "f": made})
     controls = read_json(path(CONTROLS, "loud"))
@@ -132,9 +132,7 @@ def published(rows: list[tuple[str, str, float, float, str]]) -> pd.DataFrame:
     return pd.DataFrame([same | dict(zip(names, row, strict=True)) for row in rows])[list(published_table.PUBLISHED)]
 
 
-def test_of_a_published_set_the_value_furthest_off_for_its_tolerance_stands_for_it(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_published_set_the_value_furthest_off_for_its_tolerance_stands_for_it(run, monkeypatch):
     table = published(
         [
             ("s", "far but allowed", 0.5, 1.0, "agrees"),

@@ -85,7 +85,7 @@ def loss(made: Tables, layer: str, position: int, condition: str) -> float:
     return float(table.loc[here & (table["condition"] == condition), "loss"].item())
 
 
-def test_losses_at_the_output_are_those_of_the_table(text: str) -> None:
+def test_losses_at_the_output_are_those_of_the_table(text):
     for name, made in MADE.items():
         found = rows(text, f"{name}-losses")
         assert [row[0] for row in found] == [str(i) for i in range(len(made.record["prompt"]["ids"]))]
@@ -94,7 +94,7 @@ def test_losses_at_the_output_are_those_of_the_table(text: str) -> None:
             assert row[2:] == [f"{before:.4f}", f"{after:.4f}", signed(after - before, 4)]
 
 
-def test_changes_by_layer_are_those_of_the_table(text: str) -> None:
+def test_changes_by_layer_are_those_of_the_table(text):
     made = MADE["love_hate"]
     for position, row in enumerate(rows(text, "love_hate-layers")):
         for layer, shown in zip(["0", "1", "2", "3", tables.OUTPUT], row[2:], strict=True):
@@ -102,7 +102,7 @@ def test_changes_by_layer_are_those_of_the_table(text: str) -> None:
             assert shown == signed(change, 4)
 
 
-def test_controls_stand_in_the_report_with_their_numbers(text: str) -> None:
+def test_controls_stand_in_the_report_with_their_numbers(text):
     vector, others = rows(text, "random-vectors")
     # Two key tokens: -4 against 0, 2, 4 and 6, whose mean is 3 and deviation the root of 20 / 3.
     assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000 ± 2.5820",
@@ -116,7 +116,7 @@ def test_controls_stand_in_the_report_with_their_numbers(text: str) -> None:
     assert [row[1:] for row in rows(text, "depths")] == [["2", "not scaled", "2", "2", "5"]] * 2
 
 
-def test_a_control_switched_off_is_said_to_be(run: Path) -> None:
+def test_a_control_switched_off_is_said_to_be(run):
     found = read_json(path(CONTROLS, "m"))
     write_json(path(CONTROLS, "m"), {name: {"prompts": each["prompts"]} for name, each in found.items()})
     try:
@@ -128,7 +128,7 @@ def test_a_control_switched_off_is_said_to_be(run: Path) -> None:
     assert "love_hate-figure-prompts" in without
 
 
-def test_a_vector_that_moves_all_tokens_more_than_chance_is_named(run: Path, text: str) -> None:
+def test_a_vector_that_moves_all_tokens_more_than_chance_is_named(run, text):
     assert "not confined to the key tokens" not in text, "1 nat; a quarter of the draws do more"
     found = read_json(path(CONTROLS, "m"))
     changed = deepcopy(found)
@@ -141,7 +141,7 @@ def test_a_vector_that_moves_all_tokens_more_than_chance_is_named(run: Path, tex
     assert f"The effect of {plain(MADE['love_hate'].record['experiment']['title'])} is not confined" in with_it
 
 
-def test_a_scaled_layer_is_printed_as_it_was_steered() -> None:
+def test_a_scaled_layer_is_printed_as_it_was_steered():
     record = MADE["love_hate"].record
     steering = {"layer": 6, "scaled_from": 48, "coefficient": 5}
     scaled = record | {"shape": {"layers": 12}, "experiment": {"steering": steering}, "injection": {"block": 2}}
@@ -153,13 +153,13 @@ def test_a_scaled_layer_is_printed_as_it_was_steered() -> None:
 @pytest.mark.parametrize(
     ("coefficient", "added", "subtracted"), [(5, "+5", "-5"), (-2.5, "-2.5", "+2.5"), (0, "0", "0")]
 )
-def test_both_sides_of_the_vector_have_opposite_signs(coefficient: float, added: str, subtracted: str) -> None:
+def test_both_sides_of_the_vector_have_opposite_signs(coefficient, added, subtracted):
     record = MADE["love_hate"].record
     steered = record | {"experiment": {"steering": {"layer": 2, "coefficient": coefficient}}}
     assert [row[1] for row in x_vector_table(steered)[2:]] == [added, subtracted]
 
 
-def test_predictions_are_the_first_five_of_the_top_ten(text: str) -> None:
+def test_predictions_are_the_first_five_of_the_top_ten(text):
     made = MADE["love_hate"]
     found = rows(text, "love_hate-predictions")
     places = [(p, layer, c) for p in (2, 5) for layer in ("3", tables.OUTPUT) for c in tables.CONDITIONS]
@@ -173,14 +173,14 @@ def test_predictions_are_the_first_five_of_the_top_ten(text: str) -> None:
             assert shown.split("\xa0")[0] == token.replace("\n", "\\n").replace("\u202e", "\\u202e")
 
 
-def test_without_key_tokens_the_most_changed_position_is_shown() -> None:
+def test_without_key_tokens_the_most_changed_position_is_shown():
     made = MADE["mine"]
     changes = {i: abs(loss(made, "output", i, "steered") - loss(made, "output", i, "unsteered")) for i in range(4)}
     found = predictions(made.losses, made.top10, made.record)
     assert {row["position"] for row in found} == {max(changes, key=lambda i: changes[i])}
 
 
-def test_text_of_others_never_becomes_markup(text: str) -> None:
+def test_text_of_others_never_becomes_markup(text):
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     html = [c.content for t in tokens for c in t.children or [] if c.type == "html_inline"]
     assert {piece for piece in html if not re.fullmatch(r'<a id="[\w.-]+">', piece)} == {"</a>"}
@@ -191,7 +191,7 @@ def test_text_of_others_never_becomes_markup(text: str) -> None:
     assert "\u202e" not in text
 
 
-def test_no_token_breaks_a_table(text: str) -> None:
+def test_no_token_breaks_a_table(text):
     for name, made in MADE.items():
         shown = [row[1] for row in rows(text, f"{name}-losses")]
         targets = [*made.record["prompt"]["tokens"][1:], "<|endoftext|>"]
@@ -208,7 +208,7 @@ AWKWARD = st.sampled_from("` |\\*_<&$[\n")
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(AWKWARD | st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_code_spans_read_back_in_text_and_in_tables(token: str) -> None:
+def test_code_spans_read_back_in_text_and_in_tables(token):
     seen = [c.isprintable() and unicodedata.category(c) != "Cf" for c in token]
     shown = [c if s else c.encode("unicode_escape").decode() for c, s in zip(token, seen, strict=True)]
     wanted = "".join(shown)
@@ -223,14 +223,14 @@ def test_code_spans_read_back_in_text_and_in_tables(token: str) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(AWKWARD | st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
-def test_plain_text_reads_back(title: str) -> None:
+def test_plain_text_reads_back(title):
     inline = MarkdownIt("commonmark").enable("table").parse(f"### 1. {plain(title)}")[1]
     assert {child.type for child in inline.children or []} == {"text"}
     shown = "".join(child.content for child in inline.children or [])
     assert shown.removeprefix("1.").strip() == " ".join(title.split())
 
 
-def test_every_link_leads_somewhere(run: Path, text: str) -> None:
+def test_every_link_leads_somewhere(run, text):
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     children = [c for t in tokens for c in t.children or []]
     links = [str(c.attrs.get("href") or c.attrs.get("src")) for c in children if c.type in ("link_open", "image")]
@@ -244,7 +244,7 @@ def test_every_link_leads_somewhere(run: Path, text: str) -> None:
     assert {"love_hate-token-2", "love_hate-claim-key-tokens", "love_hate-figure-lens", "mine"} <= set(anchors)
 
 
-def test_captions_are_numbered_and_pictures_described(text: str) -> None:
+def test_captions_are_numbered_and_pictures_described(text):
     figures = re.findall(r"^\*(Figure \S+)\. ", text, re.MULTILINE)
     # Five of each experiment; the lenses and three controls, of which one without key tokens has the prompts alone.
     wanted = [f"Figure {place}.{i}" for place, count in (("1", 9), ("mine", 7)) for i in range(1, count + 1)]
@@ -257,7 +257,7 @@ def test_captions_are_numbered_and_pictures_described(text: str) -> None:
     assert "Table AB. t" in captions[27]
 
 
-def test_method_and_references_have_one_source(text: str) -> None:
+def test_method_and_references_have_one_source(text):
     method = (REPOSITORY / "docs/method.md").read_text(encoding="utf-8")
     said = procedure(method)
     assert said in text
@@ -270,7 +270,7 @@ def test_method_and_references_have_one_source(text: str) -> None:
         assert reference.url in text
 
 
-def test_one_published_value_that_differs_makes_its_set_differ(run: Path, text: str) -> None:
+def test_one_published_value_that_differs_makes_its_set_differ(run, text):
     assert rows(text, "published")[0][2] == "agrees"
     table = published_table.read(path(PUBLISHED, "m"))
     # A second row of the set that is not the one printed, whose difference is as large.
@@ -282,11 +282,11 @@ def test_one_published_value_that_differs_makes_its_set_differ(run: Path, text: 
         published_table.write(table, path(PUBLISHED, "m"))
 
 
-def test_the_same_tables_give_the_same_report(text: str) -> None:
+def test_the_same_tables_give_the_same_report(text):
     assert markdown("m", list(MADE)) == text
 
 
-def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
+def test_index_lists_models_that_have_a_report(run, text):
     write_text(path(REPORT, "m"), text)
     written_run("second", {"mine": MADE["mine"]})
     assert "`second`" not in index(), "it has no report yet"
@@ -305,7 +305,7 @@ def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
         assert row[5:] == [f"{before:.4f}", f"{after:.4f}", signed(after - before, 4)]
 
 
-def test_commands_write_report_and_index_whole(run: Path) -> None:
+def test_commands_write_report_and_index_whole(run):
     runner = CliRunner()
     assert runner.invoke(app, ["step", "report", "m", *MADE]).exit_code == 0
     assert path(REPORT, "m").read_text(encoding="utf-8") == markdown("m", list(MADE))
