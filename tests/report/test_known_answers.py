@@ -4,7 +4,6 @@ Five layers and four positions. Lens rows of the raw protocol have a KL to the o
 where steered; every other row has one that would be seen in any mean it took part in.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from replication.base.files import read_json, write_json
 from replication.base.paths import CONTROLS, PUBLISHED, path
 from replication.base.tables import OUTPUT
 from replication.report.beyond_post import beyond, disagreements
+from replication.report.compile import markdown
 from replication.report.experiment import experiment
 from replication.verification import published_table
 
@@ -56,14 +56,8 @@ def known(largest_at_output: float) -> Tables:
     return made._replace(losses=losses.astype(tables.LOSSES), logit_lens=logit.astype(tables.LOGIT_LENS))
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run of two experiments, whose larger change at the output is a rise in one and a fall in the other."""
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        written_run("m", {"rise": known(2.0), "fall": known(-2.0)})
-        yield folder
+MADE = {"rise": known(2.0), "fall": known(-2.0)}
+"""Two experiments, whose larger change at the output is a rise in one and a fall in the other."""
 
 
 @pytest.fixture
@@ -125,29 +119,20 @@ def test_a_vector_that_changes_other_tokens_more_than_95_percent_is_unspecific(r
     assert beyond("loud", described)["unspecific"] == ["Love - Hate"]
 
 
-def published(rows: list[tuple[str, str, float, float, str]]) -> pd.DataFrame:
-    """Rows by set, quantity, difference, tolerance and verdict."""
-    same = {"values": 3, "published": 1.0, "measured": 1.0, "note": "", "source": "https://a; https://b"}
-    names = ("set", "quantity", "difference", "tolerance", "verdict")
-    return pd.DataFrame([same | dict(zip(names, row, strict=True)) for row in rows])[list(published_table.PUBLISHED)]
-
-
 def test_of_a_published_set_the_value_furthest_off_for_its_tolerance_stands_for_it(run, monkeypatch):
-    table = published(
-        [
-            ("s", "far but allowed", 0.5, 1.0, "agrees"),
-            ("s", "near its limit", -0.09, 0.1, "agrees"),
-            ("s", "exact", 0.0, 0.1, "agrees"),
-            ("t", "off", 0.02, 0.01, "differs"),
-            ("t", "fine", 0.0, 1.0, "agrees"),
-        ]
-    )
-    published_table.write(table, path(PUBLISHED, "m"))
+    rows = [
+        ("s", "far but allowed", 0.5, 1.0, "agrees"),
+        ("s", "near its limit", -0.09, 0.1, "agrees"),
+        ("s", "exact", 0.0, 0.1, "agrees"),
+        ("t", "off", 0.02, 0.01, "differs"),
+        ("t", "fine", 0.0, 1.0, "agrees"),
+    ]
+    table = pd.DataFrame(rows, columns=["set", "quantity", "difference", "tolerance", "verdict"])
+    table = table.assign(values=3, published=1.0, measured=1.0, note="", source="https://a; https://b")
+    published_table.write(table[list(published_table.PUBLISHED)], path(PUBLISHED, "m"))
     contents: dict[str, Any] = {}
     monkeypatch.setattr("replication.report.compile.sections", lambda _, **given: contents.update(given) or "")
-    from replication.report import compile as report
-
-    report.markdown("m", ["rise"])
+    markdown("m", ["rise"])
     found = [(row["set"], row["quantity"], row["values"], row["verdict"]) for row in contents["published"]]
     assert found == [("s", "near its limit", 9, "agrees"), ("t", "off", 6, "differs")]
     assert contents["published"][0]["sources"] == ["https://a", "https://b"]
