@@ -162,7 +162,7 @@ SURPRISES = {
     "prompt: !!python/object/apply:os.system ['true']": "not valid YAML",
     "prompt: !unknown x": "not valid YAML",
     "prompt: {a: b}": "should be a valid string",
-    "prompt: 'a'\n  prompt: 'b'": "line 3: the key 'prompt' is defined twice",
+    "prompt: 'a'\n  prompt: 'b'": "line 3: the key 'prompt' is defined twice; remove one",
     "steering: {layer: 1e3}": "YAML reads 1e3 as text",
     "steering: {layer: 010}": "line 2: YAML reads 010 as 8; write a plain decimal number",
     "steering: {layer: 1:30}": "line 2: YAML reads 1:30 as 90; write a plain decimal number",

@@ -6,8 +6,6 @@ Renew them with `pytest tests/test_figures.py --force-regen` after looking at th
 """
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -443,16 +441,3 @@ def described(figure: Figure) -> str:
             box = patch.get_bbox() if isinstance(patch, Rectangle) else patch.get_path().get_extents()
             lines += [f"  patch {np.round(box.bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"]
     return "\n".join(lines) + "\n"
-
-
-def test_drawing_needs_no_torch_and_naming_the_files_no_matplotlib():
-    script = (
-        "import sys\n"
-        "import replication.base.paths\n"
-        "assert not {'matplotlib', 'pandas', 'numpy'} & set(sys.modules), 'heavy'\n"
-        "import replication.figures.draw, replication.figures.interactive, replication.figures.alt_text\n"
-        "assert 'matplotlib' not in sys.modules\n"
-        "import replication.figures.post, replication.figures.overview, replication.figures.curves\n"
-        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
