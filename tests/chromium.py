@@ -1,6 +1,5 @@
 """A headless Chromium driven over its own DevTools pipe: no driver program, no port, no dependency."""
 
-import base64
 import fcntl
 import json
 import os
@@ -33,9 +32,6 @@ PATIENCE = 30  # seconds for one answer
 KEYS = {
     "Tab": (9, ""),
     "Enter": (13, "\r"),
-    "Escape": (27, ""),
-    "End": (35, ""),
-    "Home": (36, ""),
     "ArrowLeft": (37, ""),
     "ArrowUp": (38, ""),
     "ArrowRight": (39, ""),
@@ -149,10 +145,6 @@ class Page:
         self.point(x, y)
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def screenshot(self, path: Path) -> None:
-        """Saves what is seen as PNG."""
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""Small random models that several test files share."""
+"""What several test files share: small random models, the miniature and what it measures, and a browser."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chromium import Page, chromium_page
 
 from replication.engine import numerics
 
@@ -47,3 +49,10 @@ def miniature_measured(miniature: Loaded) -> dict[str, Measurement]:
     """The post's four experiments on the miniature, by name."""
     experiments = checked(read_yaml(REPOSITORY / "config.yaml")).experiments
     return {name: measure(miniature, experiment) for name, experiment in experiments.items()}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page in a Chromium of its own for each file of tests."""
+    with chromium_page(tmp_path_factory.mktemp("profile")) as page:
+        yield page

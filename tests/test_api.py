@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -80,13 +79,6 @@ def test_the_record_is_the_workflows_but_for_the_experiments_names(result, folde
         del written[name], mine[name]
     assert mine == written
     assert result.numerics == mode()
-
-
-def test_importing_the_package_imports_nothing_else():
-    script = "import sys, replication; print([m for m in ('torch', 'pandas', 'pydantic', 'yaml') if m in sys.modules])"
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_where_torch_was_imported_before_the_result_says_fast(monkeypatch):

@@ -50,6 +50,23 @@ def test_an_import_against_the_picture_is_found(tmp_path, module, line):
     assert not kept(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("modules", "without"),
+    [
+        (["replication"], {"torch", "pandas", "pydantic", "yaml"}),
+        (["replication.base.hashes"], {"torch"}),
+        (["replication.base.paths"], {"matplotlib", "pandas", "numpy"}),
+        ([f"replication.figures.{name}" for name in ("draw", "interactive", "alt_text")], {"matplotlib"}),
+        ([f"replication.figures.{name}" for name in ("post", "overview", "curves")], {"torch", "transformers"}),
+    ],
+)
+def test_an_import_brings_nothing_heavy_along(modules, without):
+    script = f"import sys, {', '.join(modules)}; print(*({without} & sys.modules.keys()))"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_the_picture_in_contributing_is_the_contract():
     text = (REPOSITORY / "CONTRIBUTING.md").read_text()
     picture = re.search(r"\n\n((?:    \w.*\n)+)\nBeyond that", text)

@@ -136,7 +136,10 @@ def _shape(node: Any) -> str:
     if isinstance(node, list):
         return f"[{' '.join(map(_shape, node))}]"
     if not isinstance(node, ast.AST):
-        return repr(node)
+        return ascii(node)  # repr shows the characters that its Python knows
+    if isinstance(node, ast.JoinedStr):
+        # Python 3.12.1 puts an empty text behind a format that ends in a value; the others do not.
+        node = ast.JoinedStr([each for each in node.values if getattr(each, "value", None) != ""])
     fields = ((name, getattr(node, name, None)) for name in node._fields if name not in ("ctx", "kind"))
     shown = (f"{name}={_shape(value)}" for name, value in fields if value is not None and value != [])
     return f"{type(node).__name__}({' '.join(shown)})"

@@ -60,11 +60,7 @@ FAULTS = [
     ("experiments/anger/steering/layer", 2.5, "anger.steering.layer: should be a valid integer, found 2.5"),
     ("experiments/anger/steering/layer", True, "anger.steering.layer: should be a valid integer, found True"),
     ("experiments/anger/steering/coefficient", math.nan, "steering.coefficient: should be a finite number, found nan"),
-    (
-        "experiments/anger/steering/coefficient",
-        -math.inf,
-        "steering.coefficient: should be a finite number, found -inf",
-    ),
+    ("experiments/anger/steering/coefficient", -math.inf, "coefficient: should be a finite number, found -inf"),
     ("experiments/anger/steering/coefficient", "1e3", "YAML reads 1e3 as text, 1.0e+3 as a number"),
     ("experiments/anger/steering/coefficient", "-4.5", "found '-4.5'; remove its quotes"),
     ("experiments/anger/steering/added", False, "should be a valid string, found False; put it in quotes"),
@@ -79,19 +75,14 @@ FAULTS = [
     ("experiments", {}, "experiments: Dictionary should have at least 1 item"),
     ("models/miniature/folder", None, "models.miniature: needs exactly one of the keys 'weights' (hub) and 'folder'"),
     ("models/gpt2-xl/weights/revision", "main", "models.gpt2-xl.weights.revision: String should match pattern"),
-    ("models/gpt2-xl/weights/sha256/../../x", "0" * 64, "String should match pattern"),
+    ("models/gpt2-xl/weights/sha256", {"../../x": "0" * 64}, "sha256.../../x: String should match pattern"),
 ]
 
 
 @pytest.mark.parametrize(("path", "value", "sentence"), FAULTS, ids=[f"{path}={value}" for path, value, _ in FAULTS])
 def test_a_fault_is_one_sentence_with_key_and_value(path, value, sentence):
-    if "../" in path:
-        config = copy.deepcopy(SHIPPED)
-        config["models"]["gpt2-xl"]["weights"]["sha256"]["../../x"] = value
-    else:
-        config = changed(path, value)
     with pytest.raises(UserError) as caught:
-        checked(config)
+        checked(changed(path, value))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -104,41 +95,25 @@ def test_a_missing_key_is_named(key):
         checked(config)
 
 
-@pytest.mark.parametrize("coefficient", [0, -3, 2.5])
-def test_zero_negative_and_fractional_coefficients_are_fine(coefficient):
-    config = checked(changed("experiments/anger/steering/coefficient", coefficient))
-    assert config.experiments["anger"].steering.coefficient == coefficient
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("coefficient", 0), ("coefficient", -3), ("coefficient", 2.5), ("subtracted", ""), ("added", "")],
+)
+def test_any_finite_coefficient_and_one_empty_side_are_fine(part, value):
+    steering = checked(changed(f"experiments/anger/steering/{part}", value)).experiments["anger"].steering
+    assert getattr(steering, part) == value
 
 
-def test_key_tokens_and_one_side_may_be_empty():
-    config = checked(changed("experiments/conspiracy/steering/subtracted", ""))
-    assert config.experiments["conspiracy"].steering.subtracted == ""
+def test_there_may_be_no_key_tokens():
     assert checked(changed("experiments/anger/key_tokens", [])).experiments["anger"].key_tokens == ()
 
 
-def test_a_key_that_is_defined_twice_is_refused(tmp_path):
-    file = tmp_path / "mine.yaml"
-    file.write_text("model: a\nexperiments:\n  x: {prompt: a, prompt: b}\n")
-    with pytest.raises(UserError, match="line 3: the key 'prompt' is defined twice; remove one"):
-        read_yaml(file)
-
-
-def test_broken_yaml_is_one_sentence(tmp_path):
-    file = tmp_path / "mine.yaml"
-    file.write_text("model: [a\n")
-    with pytest.raises(UserError, match="not valid YAML") as caught:
-        read_yaml(file)
-    assert "\n" not in str(caught.value)
-
-
-def test_the_committed_schema_is_current():
-    committed = (REPOSITORY / "replication" / "base" / "config.schema.json").read_text(encoding="utf-8")
-    assert committed == schema(), "write it anew with: python -m replication schema"
-
-
-def test_the_committed_table_of_options_is_current():
-    committed = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert committed == options(), "write it anew with: python -m replication schema"
+@pytest.mark.parametrize(
+    ("file", "made"), [("replication/base/config.schema.json", schema), ("docs/configuration.md", options)]
+)
+def test_what_is_committed_of_the_configuration_is_current(file, made):
+    committed = (REPOSITORY / file).read_text(encoding="utf-8")
+    assert committed == made(), "write it anew with: python -m replication schema"
 
 
 def keys_of_the_schema():
@@ -162,8 +137,7 @@ def test_every_key_is_described_with_default_and_a_valid_example(part, key, valu
 
 def test_the_editor_finds_the_schema():
     line = (REPOSITORY / "config.yaml").read_text(encoding="utf-8").splitlines()[0]
-    schema_file = line.removeprefix("# yaml-language-server: $schema=")
-    assert (REPOSITORY / schema_file).read_text(encoding="utf-8") == schema()
+    assert line == "# yaml-language-server: $schema=replication/base/config.schema.json"
     assert list(jsonschema.Draft202012Validator(json.loads(schema())).iter_errors(SHIPPED)) == []
 
 

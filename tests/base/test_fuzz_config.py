@@ -88,7 +88,7 @@ def test_the_base_is_accepted_and_has_every_key():
 
 @both_profiles
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
-def test_any_value_at_any_key_is_kept_or_refused(place: tuple[Any, ...], factor: int):
+def test_any_value_at_any_key_is_kept_or_refused(place, factor):
     @profile(6 * factor)
     @given(VALUES)
     def attempt(value: Any) -> None:
@@ -127,7 +127,7 @@ def check_both_ways(config: dict[str, Any]) -> None:
 
 
 @both_profiles
-def test_a_missing_extra_or_renamed_key_is_refused_or_optional(factor: int):
+def test_a_missing_extra_or_renamed_key_is_refused_or_optional(factor):
     required = {"model", "models", "experiments", "title", "prompt", "steering", "layer", "coefficient", "repo",
                 "revision", "sha256", "weights", "lens", "folder", "lens_folder", "target",
                 "contrast"}  # fmt: skip
@@ -164,7 +164,7 @@ SURPRISES = {
     "prompt: !!python/object/apply:os.system ['true']": "not valid YAML",
     "prompt: !unknown x": "not valid YAML",
     "prompt: {a: b}": "should be a valid string",
-    "prompt: 'a'\n  prompt: 'b'": "line 3: the key 'prompt' is defined twice",
+    "prompt: 'a'\n  prompt: 'b'": "line 3: the key 'prompt' is defined twice; remove one",
     "steering: {layer: 1e3}": "YAML reads 1e3 as text",
     "steering: {layer: 010}": "line 2: YAML reads 010 as 8; write a plain decimal number",
     "steering: {layer: 1:30}": "line 2: YAML reads 1:30 as 90; write a plain decimal number",
@@ -193,7 +193,7 @@ SURPRISES = {
 
 
 @pytest.mark.parametrize(("text", "said"), SURPRISES.items(), ids=[text[:40] for text in SURPRISES])
-def test_a_surprise_of_yaml_is_taken_as_it_looks_or_refused(tmp_path: Path, text: str, said: str):
+def test_a_surprise_of_yaml_is_taken_as_it_looks_or_refused(tmp_path, text, said):
     file = tmp_path / "mine.yaml"
     file.write_text(f"love:\n  {text}\n", encoding="utf-8")
     assert said in result_of(file), result_of(file)
@@ -213,7 +213,7 @@ def result_of(file: Path) -> str:
 
 
 @both_profiles
-def test_any_text_is_yaml_or_refused(tmp_path: Path, factor: int):
+def test_any_text_is_yaml_or_refused(tmp_path, factor):
     pieces = st.sampled_from(
         ["a", ": ", "- ", "\n", "  ", "&a ", "*a", "<<: ", "{", "}", "[", "]", "'", '"', "!!", "|", "?", "~", "1e3",
          "no", "010", "#", "%", "@", "\t", "2023-13-01", "!!int ", "!!float x", "\ufeff"]
@@ -232,7 +232,7 @@ def test_any_text_is_yaml_or_refused(tmp_path: Path, factor: int):
 
 
 @both_profiles
-def test_what_is_written_as_yaml_reads_back_as_it_was(tmp_path: Path, factor: int):
+def test_what_is_written_as_yaml_reads_back_as_it_was(tmp_path, factor):
     numbers = st.integers(-(10**15), 10**15) | st.floats(allow_nan=False, allow_infinity=False)
 
     @profile(50 * factor)

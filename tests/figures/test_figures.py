@@ -6,8 +6,6 @@ Renew them with `pytest tests/test_figures.py --force-regen` after looking at th
 """
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -19,10 +17,8 @@ from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
-from pytest_regressions.file_regression import FileRegressionFixture
 
-from replication.base import paths
-from replication.base.visible import shortened, visible
+from replication.base import paths, tables
 from replication.figures import against_chance as controls
 from replication.figures import canvas as page
 from replication.figures import curves, overview, post
@@ -34,22 +30,7 @@ from replication.verification import chance as control_verdicts
 
 CONTROL_FILES = tuple(paths.control_figures({"{experiment}": list(paths.CONTROL_KINDS)}))
 
-ODD = (
-    "\n",
-    "\t",
-    "\x07",
-    "日本",
-    "🎉",
-    "\u202e$x_1$",
-    "</script>",
-    '"',
-    " null",
-    "é",
-    " $$",
-    "\\xe6",
-    "אב",
-    "\u0301",
-)
+ODD = ("\n", "\t", "\x07", "日本", "🎉", "\u202e$x_1$", "</script>", '"', " null", "é", " $$", "\\xe6", "אב", "\u0301")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +55,11 @@ def tick_texts(axes: Axes, axis: str) -> list[str]:
     return [label.get_text() for label in getattr(axes, f"get_{axis}ticklabels")()]
 
 
+def losses_at(made: Tables, layers: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Losses of the raw protocol before and after steering."""
+    return tuple(lens_table(made.losses, "loss", layers, protocol="raw", condition=c) for c in tables.CONDITIONS)
+
+
 def bold(axes: Axes) -> list[str]:
     return [label.get_text() for label in axes.get_xticklabels() if label.get_fontweight() == "bold"]
 
@@ -91,26 +77,28 @@ def lens_table(table, name: str, layers: list[str], **wanted: str) -> np.ndarray
 
 
 ALL = ["0", "1", "2", "3", "4", "output"]
+DRAWN = ["0", "2", "4", "output"]
+"""Of these the post's figures draw."""
 
 
 @pytest.mark.parametrize("protocol", ["raw", "centred"])
-def test_post_draws_every_second_layer_and_the_output(made: Tables, protocol: str) -> None:
+def test_post_draws_every_second_layer_and_the_output(made, protocol):
     figure = post.post(made.losses, made.record, protocol)
     above, below = panels(figure)
     assert above.get_position().y0 > below.get_position().y1
-    for axes, condition in ((above, "unsteered"), (below, "steered")):
+    for axes, condition in zip((above, below), tables.CONDITIONS, strict=True):
         drawn = {"protocol": protocol, "condition": condition}
         assert axes.get_title(loc="left") == condition
         assert tick_texts(axes, "y") == ["input", "2", "4", "output"]
         assert tick_texts(axes, "x") == ["_hate", "_you", "_wonde…", "<|endo…"]
-        np.testing.assert_array_equal(values(axes), lens_table(made.losses, "loss", ["0", "2", "4", "output"], **drawn))
-        tops = lens_table(made.losses, "top_token", ["0", "2", "4", "output"], **drawn)
+        np.testing.assert_array_equal(values(axes), lens_table(made.losses, "loss", DRAWN, **drawn))
+        tops = lens_table(made.losses, "top_token", DRAWN, **drawn)
         expected = {" wonderful": "_wonde…", "ate": "ate", "\n": "\\n", " $x$": "_$x$", "</script>": "</scri…",
                     "\u202etxt": "\\u202e…", " null": "_null", "é": "é", " extraordinary": "_extra…"}  # fmt: skip
         assert cells(axes)[0].texts.tolist() == [[expected[top] for top in row] for row in tops]
 
 
-def test_post_has_one_scale_whose_limits_are_those_of_all_layers_of_both_runs(made: Tables) -> None:
+def test_post_has_one_scale_whose_limits_are_those_of_all_layers_of_both_runs(made):
     losses = made.losses.copy()
     # The extremes lie in layers that are not drawn, one in each run.
     for layer, condition, loss in (("1", "unsteered", 0.0625), ("3", "steered", 99.5)):
@@ -120,7 +108,7 @@ def test_post_has_one_scale_whose_limits_are_those_of_all_layers_of_both_runs(ma
         assert axes.images[0].get_clim() == (0.0625, 99.5)
 
 
-def test_post_has_the_colours_of_plotlys_rdbu_r() -> None:
+def test_post_has_the_colours_of_plotlys_rdbu_r():
     from plotly.colors import get_colorscale
 
     for place, colour in get_colorscale("rdbu_r"):
@@ -128,21 +116,16 @@ def test_post_has_the_colours_of_plotlys_rdbu_r() -> None:
         np.testing.assert_allclose(matplotlib.colormaps["RdBu_r"](float(place))[:3], expected, atol=0.01)
 
 
-def test_lens_draws_all_layers_and_the_change_on_a_symmetric_scale(made: Tables) -> None:
+def test_lens_draws_all_layers_and_the_change_on_a_symmetric_scale(made):
     unsteered, steered, change = panels(overview.lens(made.losses, made.record))
-    before, after = (
-        lens_table(made.losses, "loss", ALL, protocol="raw", condition=c) for c in ("unsteered", "steered")
-    )
+    before, after = losses_at(made, ALL)
     np.testing.assert_array_equal(values(unsteered), before)
     np.testing.assert_array_equal(values(steered), after)
     np.testing.assert_array_equal(values(change), after - before)
     low, high = change.images[0].get_clim()
     assert -low == high == np.abs(after - before).max()
-    assert (
-        unsteered.images[0].get_clim()
-        == steered.images[0].get_clim()
-        == (min(before.min(), after.min()), max(before.max(), after.max()))
-    )
+    limits = min(before.min(), after.min()), max(before.max(), after.max())
+    assert unsteered.images[0].get_clim() == steered.images[0].get_clim() == limits
     assert (cells(change)[0].texts == "").tolist() == (before == after).tolist()
     assert tick_texts(unsteered, "y") == ALL
     for axes in (unsteered, steered, change):
@@ -152,14 +135,14 @@ def test_lens_draws_all_layers_and_the_change_on_a_symmetric_scale(made: Tables)
         assert bold(above) == ["_wonderful"]
 
 
-def test_the_injection_is_framed_where_the_vector_is_not_zero(made: Tables) -> None:
+def test_the_injection_is_framed_where_the_vector_is_not_zero(made):
     for axes in panels(overview.lens(made.losses, made.record)) + panels(overview.kl(made.effect, made.record)):
         frames = {patch.get_bbox().bounds for patch in axes.patches if isinstance(patch, Rectangle)}
         # positions 1 and 2, row 2: position 0 is bos - bos
         assert frames == {(0.5, 1.5, 2.0, 1.0)}
 
 
-def test_nothing_is_framed_and_nothing_changes_with_coefficient_0() -> None:
+def test_nothing_is_framed_and_nothing_changes_with_coefficient_0():
     nothing = made_up(coefficient=0)
     axes = panels(overview.lens(nothing.losses, nothing.record))[2]
     assert not axes.patches
@@ -170,7 +153,7 @@ def test_nothing_is_framed_and_nothing_changes_with_coefficient_0() -> None:
     assert values(panels(overview.kl(nothing.effect, nothing.record))[0]).max() == 0
 
 
-def test_kl_draws_the_effect_and_leaves_zeros_empty(made: Tables) -> None:
+def test_kl_draws_the_effect_and_leaves_zeros_empty(made):
     (axes,) = panels(overview.kl(made.effect, made.record))
     expected = lens_table(made.effect, "kl_to_unsteered", ALL, protocol="raw")
     np.testing.assert_array_equal(values(axes), expected)
@@ -178,47 +161,37 @@ def test_kl_draws_the_effect_and_leaves_zeros_empty(made: Tables) -> None:
     assert cells(axes)[0].texts.tolist() == [[f"{value:.2f}" if value else "" for value in row] for row in expected]
 
 
-def test_output_draws_the_losses_of_the_last_row_and_the_change_of_key_tokens(made: Tables) -> None:
+def test_output_draws_the_losses_of_the_last_row_and_the_change_of_key_tokens(made):
     (axes,) = curves.output(made.losses, made.record).axes
-    before, after = (
-        column(made.losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered")
-    )
+    (before,), (after,) = losses_at(made, ["output"])
     drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
-    assert drawn == {"unsteered": before, "steered": after}
+    assert drawn == {"unsteered": before.tolist(), "steered": after.tolist()}
     change = f"{after[2] - before[2]:+.2f}".replace("-", "−")
     assert [text.get_text() for text in axes.texts] == [change]
     assert bold(axes) == ["_wonderful"]
     assert [patch.get_bbox().intervalx.tolist() for patch in axes.patches] == [[0.5, 2.5]]
 
 
-def test_layers_draws_each_key_token_in_both_conditions_and_lenses() -> None:
+def test_layers_draws_each_key_token_in_both_conditions_and_lenses():
     made = made_up(key_positions=(0, 2))
     figure = curves.layers(made.losses, made.logit_lens, made.record)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        "_hate (position 0)",
-        "_wonderful (position 2)",
-    ]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["_hate (position 0)", "_wonderful (position 2)"]
     for axes, position in zip(figure.axes, (0, 2), strict=True):
         drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
-        for condition in ("unsteered", "steered"):
-            tuned = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition=condition)[:, position]
-            logit = lens_table(made.logit_lens, "loss", ALL[:-1], condition=condition)[:, position]
-            np.testing.assert_array_equal(drawn[f"{condition}, tuned lens"], tuned)
-            np.testing.assert_array_equal(drawn[f"{condition}, logit lens"], logit)
+        for condition, tuned in zip(tables.CONDITIONS, losses_at(made, ALL[:-1]), strict=True):
+            logit = lens_table(made.logit_lens, "loss", ALL[:-1], condition=condition)
+            np.testing.assert_array_equal(drawn[f"{condition}, tuned lens"], tuned[:, position])
+            np.testing.assert_array_equal(drawn[f"{condition}, logit lens"], logit[:, position])
         outputs = [line.get_ydata()[0] for line in axes.lines if line.get_marker() in ("o", "D")]
-        expected = [
-            column(made.losses, "loss", "output", protocol="raw", condition=c)[position]
-            for c in ("unsteered", "steered")
-        ]
-        assert outputs == expected
+        assert outputs == [row[0, position] for row in losses_at(made, ["output"])]
 
 
-def test_layers_without_key_tokens_draws_the_mean_away_from_the_injection() -> None:
+def test_layers_without_key_tokens_draws_the_mean_away_from_the_injection():
     made = made_up(key_positions=())
     (axes,) = curves.layers(made.losses, made.logit_lens, made.record).axes
     drawn = next(line for line in axes.lines if line.get_label() == "steered, tuned lens").get_ydata()
-    expected = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition="steered")[:, [0, 3]].mean(axis=1)
-    np.testing.assert_allclose(drawn, expected, rtol=1e-6)
+    _, steered = losses_at(made, ALL[:-1])
+    np.testing.assert_allclose(drawn, steered[:, [0, 3]].mean(axis=1), rtol=1e-6)
 
 
 def contrast(one: str, other: tuple[float, ...]) -> float:
@@ -232,7 +205,7 @@ def contrast(one: str, other: tuple[float, ...]) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_cell_text_is_legible_on_every_colour(made: Tables) -> None:
+def test_cell_text_is_legible_on_every_colour(made):
     for figure in figures_of(made).values():
         for axes in panels(figure):
             image, texts = axes.images[0], cells(axes)[0]
@@ -243,7 +216,7 @@ def test_cell_text_is_legible_on_every_colour(made: Tables) -> None:
 
 
 @pytest.mark.parametrize(("layers", "positions"), [(12, 41), (48, 10), (48, 41)])
-def test_cell_texts_fit_their_cells_at_any_size(layers: int, positions: int) -> None:
+def test_cell_texts_fit_their_cells_at_any_size(layers, positions):
     made = made_up(tuple(f" mmmmmmmm{i}" for i in range(positions - 1)), layers=layers, key_positions=())
     losses = made.losses.assign(top_token=" wonderful thing")
     for figure in (post.post(losses, made.record, "raw"), overview.lens(losses, made.record)):
@@ -255,41 +228,16 @@ def test_cell_texts_fit_their_cells_at_any_size(layers: int, positions: int) -> 
             assert texts.size / 72 <= box.height * height / texts.texts.shape[0]
 
 
-def test_panels_of_long_prompts_stand_above_each_other() -> None:
+def test_panels_of_long_prompts_stand_above_each_other():
     made = made_up(tuple("abcdefghijklmnopqrst"), key_positions=())
     boxes = [axes.get_position() for axes in panels(overview.lens(made.losses, made.record))]
     assert [box.x0 for box in boxes] == [boxes[0].x0] * 3
     assert boxes[0].y0 > boxes[1].y1 > boxes[1].y0 > boxes[2].y1
 
 
-@pytest.mark.parametrize(
-    ("token", "expected"),
-    [(" a", "_a"), ("\n", "\\n"), ("\t", "\\t"), ("\x07", "\\x07"), ("\u202e", "\\u202e"), ("\u200b", "\\u200b"),
-     ("\U000e0041", "\\U000e0041"), ("\u0301", "\\u0301"), ("\ue000", "\\ue000"), ("日", "日"), ("$x$", "$x$"),
-     ("a\u00a0b", "a\\xa0b"), ("\\n", "\\n"), ("", "")],
-)  # fmt: skip
-def test_visible(token: str, expected: str) -> None:
-    assert visible(token) == expected
-
-
-@pytest.mark.parametrize(
-    ("token", "expected"),
-    [
-        ("seventy", "seventy"),
-        (" seventy", "_seven…"),
-        ("\u202eab", "\\u202e…"),
-        ("a\u202eb", "a…"),
-        ("abc\u202e", "abc…"),
-        ("ab\n\n\n", "ab\\n\\n…"),
-    ],
-)
-def test_shortened_cuts_no_escape(token: str, expected: str) -> None:
-    assert shortened(token, 7) == expected
-
-
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("suffix", paths.FORMATS)
-def test_odd_tokens_are_drawn_without_missing_glyphs_or_formulas(suffix: str, tmp_path: Path) -> None:
+def test_odd_tokens_are_drawn_without_missing_glyphs_or_formulas(suffix, tmp_path):
     made = made_up(ODD, key_positions=(5,), title="Odd $\\frac{a}$ 日本 \u202etitle")
     for kind, figure in figures_of(made).items():
         if suffix == "pdf" and kind not in ("lens", "output"):
@@ -304,7 +252,7 @@ def test_odd_tokens_are_drawn_without_missing_glyphs_or_formulas(suffix: str, tm
             assert ("\\n" in svg) == (kind not in ("layers", "lenses"))
 
 
-def test_drawing_writes_exactly_the_files_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drawing_writes_exactly_the_files_it_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(made_up(layers=3), "m", "e")
     draw("m", "e")
@@ -315,9 +263,7 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("suffix", paths.FORMATS)
-def test_drawing_again_gives_the_same_bytes(
-    made: Tables, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_drawing_again_gives_the_same_bytes(made, suffix, tmp_path, monkeypatch):
     first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
     page.save(overview.lens(made.losses, made.record), first)
     # At another time, and with a user's own settings.
@@ -327,7 +273,7 @@ def test_drawing_again_gives_the_same_bytes(
     assert first.read_bytes() == again.read_bytes()
 
 
-def test_png_has_200_dpi_and_the_colours_of_the_table(made: Tables, tmp_path: Path) -> None:
+def test_png_has_200_dpi_and_the_colours_of_the_table(made, tmp_path):
     figure = post.post(made.losses, made.record, "raw")
     page.save(figure, tmp_path / "post.png")
     image = Image.open(tmp_path / "post.png")
@@ -335,19 +281,18 @@ def test_png_has_200_dpi_and_the_colours_of_the_table(made: Tables, tmp_path: Pa
     losses = made.losses[made.losses["protocol"] == "raw"]["loss"]
     scale = Normalize(losses.min(), losses.max())
     width, height = image.size
-    for axes, condition in zip(panels(figure), ("unsteered", "steered"), strict=True):
+    for axes, drawn in zip(panels(figure), losses_at(made, DRAWN), strict=True):
         box = axes.get_position()
-        for row, layer in enumerate(["0", "2", "4", "output"]):
-            for position, loss in enumerate(column(made.losses, "loss", layer, protocol="raw", condition=condition)):
-                # near the corner of the cell, where no text is
-                x = (box.x0 + box.width * (position + 0.08) / 4) * width
-                y = (1 - box.y0 - box.height * (row + 0.1) / 4) * height
-                expected = np.array(matplotlib.colormaps["RdBu_r"](scale(loss))[:3]) * 255
-                assert np.abs(np.array(image.getpixel((int(x), int(y)))) - expected).max() <= 2
+        for (row, position), loss in np.ndenumerate(drawn):
+            # near the corner of the cell, where no text is
+            x = (box.x0 + box.width * (position + 0.08) / 4) * width
+            y = (1 - box.y0 - box.height * (row + 0.1) / 4) * height
+            expected = np.array(matplotlib.colormaps["RdBu_r"](scale(loss))[:3]) * 255
+            assert np.abs(np.array(image.getpixel((int(x), int(y)))) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("backend", ["png", "svg"])
-def test_text_stands_in_the_middle_of_its_cell(backend: str, tmp_path: Path) -> None:
+def test_text_stands_in_the_middle_of_its_cell(backend, tmp_path):
     texts = np.full((3, 4), "", dtype=object)
     texts[2, 1] = "HHHH"
     with page.style():
@@ -370,7 +315,7 @@ def test_text_stands_in_the_middle_of_its_cell(backend: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", paths.KINDS)
-def test_alt_text_says_the_numbers_that_matter(made: Tables, kind: str) -> None:
+def test_alt_text_says_the_numbers_that_matter(made, kind):
     losses = made.losses.copy()
     # The largest change is a fall.
     steered = (losses["condition"] == "steered") & (losses["layer"] == "output") & (losses["position"] == 1)
@@ -409,22 +354,20 @@ def test_alt_text_says_the_numbers_that_matter(made: Tables, kind: str) -> None:
         assert alt_text(kind, losses, raised, made.record) == text
 
 
-def test_alt_text_of_controls_says_the_numbers_that_matter(made: Tables) -> None:
+def test_alt_text_of_controls_says_the_numbers_that_matter(made):
     found = {
         kind: control_alt_text(kind, getattr(control_verdicts, kind)(table, made.record), made.record)
         for kind, table in control_tables(made).items()
     }
     assert "by -2.00 nats, by random vectors 0.00 to +3.00" in found["random_vectors"]
     assert "by 1.00 nats in size, by random vectors 0.00 to 1.50" in found["random_vectors"]
-    assert (
-        "own prompt they change by +2.00 nats, after 2 others by -0.50 to +3.00; 1 change in the other direction"
-        in found["prompts"]
-    )
+    others = "after 2 others by -0.50 to +3.00; 1 change in the other direction"
+    assert f"own prompt they change by +2.00 nats, {others}" in found["prompts"]
     assert "layer 2 and coefficient 5, is framed: -3.75 and 1.25 nats" in found["sweep"]
     assert "The lowest is layer 4 with 5: -6.25 and 1.25 nats" in found["sweep"]
 
 
-def test_random_vectors_marks_the_steering_vector_among_the_draws(made: Tables) -> None:
+def test_random_vectors_marks_the_steering_vector_among_the_draws(made):
     key, other = controls_of(made)["random_vectors"].axes
     for axes, steering, draws in ((key, -2, [0, 1, 2, 3]), (other, 1, [0, 0.5, 1, 1.5])):
         (line,) = (line for line in axes.lines if line.get_label() == "the steering vector")
@@ -434,21 +377,17 @@ def test_random_vectors_marks_the_steering_vector_among_the_draws(made: Tables) 
         assert sum(bar.get_height() for bar in bars) == 4
 
 
-def test_prompts_are_sorted_and_those_against_named(made: Tables) -> None:
+def test_prompts_are_sorted_and_those_against_named(made):
     (axes,) = controls_of(made)["prompts"].axes
-    labels = axes.get_yticklabels()
-    assert [label.get_text() for label in labels] == [
-        "It (neutral)",
-        "I (the experiment's own)",
-        "You, $x$ | <b> (paraphrase)",
-    ]
-    assert [label.get_fontweight() for label in labels] == ["normal", "bold", "normal"]
+    assert [(label.get_text(), label.get_fontweight()) for label in axes.get_yticklabels()] == [
+        ("It (neutral)", "normal"), ("I (the experiment's own)", "bold"), ("You, $x$ | <b> (paraphrase)", "normal"),
+    ]  # fmt: skip
     assert [text.get_text() for text in axes.texts] == ["−0.50 against", "+2.00", "+3.00"]
     drawn = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
     assert (drawn["unsteered"], drawn["steered"]) == ([1, 0, -1], [0.5, 2, 2])
 
 
-def test_sweep_is_centred_on_0_cut_at_the_largest_fall_and_frames_the_own_choice(made: Tables) -> None:
+def test_sweep_is_centred_on_0_cut_at_the_largest_fall_and_frames_the_own_choice(made):
     figure = controls_of(made)["sweep"]
     key, other = panels(figure)
     assert key.images[0].get_clim() == (-6.25, 6.25)
@@ -460,7 +399,7 @@ def test_sweep_is_centred_on_0_cut_at_the_largest_fall_and_frames_the_own_choice
         assert tick_texts(axes, "x") == ["−5", "0", "5", "20"]
 
 
-def test_small_changes_of_a_sweep_keep_their_digits(made: Tables) -> None:
+def test_small_changes_of_a_sweep_keep_their_digits(made):
     table = control_tables(made)["sweep"]
     small = table.assign(change=np.where(table["coefficient"] > 5, 0, table["change"] / 10))
     figure = controls.sweep(small, made.record)
@@ -471,7 +410,7 @@ def test_small_changes_of_a_sweep_keep_their_digits(made: Tables) -> None:
 
 
 @pytest.mark.parametrize("kind", ["post_raw", "lens", "output", "layers", "kl", "lenses", *paths.CONTROL_KINDS])
-def test_figures_are_what_they_were(made: Tables, kind: str, file_regression: FileRegressionFixture) -> None:
+def test_figures_are_what_they_were(made, kind, file_regression):
     file_regression.check(described((figures_of(made) | controls_of(made))[kind]), encoding="utf-8")
 
 
@@ -492,10 +431,8 @@ def described(figure: Figure) -> str:
             lines += [f"    {np.round(row.astype(float), 3).tolist()}" for row in values(axes)]
         for texts in cells(axes):
             lines += [f"  texts of {texts.size} points, {texts.weight}"]
-            lines += [
-                f"    {list(zip(*row, strict=True))}"
-                for row in zip(texts.texts.tolist(), texts.colours.tolist(), strict=True)
-            ]
+            rows = zip(texts.texts.tolist(), texts.colours.tolist(), strict=True)
+            lines += [f"    {list(zip(*row, strict=True))}" for row in rows]
         for line in axes.lines:
             look = f"{to_hex(line.get_color())} {line.get_linestyle()!r} {line.get_marker()}"
             lines += [f"  line {line.get_label()!r} {look} {np.round(line.get_xydata(), 3).tolist()}"]
@@ -504,16 +441,3 @@ def described(figure: Figure) -> str:
             box = patch.get_bbox() if isinstance(patch, Rectangle) else patch.get_path().get_extents()
             lines += [f"  patch {np.round(box.bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"]
     return "\n".join(lines) + "\n"
-
-
-def test_drawing_needs_no_torch_and_naming_the_files_no_matplotlib() -> None:
-    script = (
-        "import sys\n"
-        "import replication.base.paths\n"
-        "assert not {'matplotlib', 'pandas', 'numpy'} & set(sys.modules), 'heavy'\n"
-        "import replication.figures.draw, replication.figures.interactive, replication.figures.alt_text\n"
-        "assert 'matplotlib' not in sys.modules\n"
-        "import replication.figures.post, replication.figures.overview, replication.figures.curves\n"
-        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)

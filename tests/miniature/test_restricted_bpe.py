@@ -64,44 +64,37 @@ def split(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
     return tokenizer.convert_ids_to_tokens(tokenizer.encode(text, add_special_tokens=False))
 
 
+def sentences() -> list[str]:
+    chance = Random(9)
+    return [part for _ in range(300) for part in grammar.document(chance)]
+
+
 @pytest.mark.parametrize("text", SPLITS_IN_THE_POST)
-def test_the_posts_tables_split_as_printed(shipped: PreTrainedTokenizerBase, text: str) -> None:
+def test_the_posts_tables_split_as_printed(shipped, text):
     assert split(shipped, text) == SPLITS_IN_THE_POST[text].split(" ")
 
 
-@pytest.mark.parametrize("text", [*grammar.POST_TEXTS, *SPLITS_IN_THE_POST])
-def test_every_text_of_the_post_splits_as_in_gpt2(
-    shipped: PreTrainedTokenizerBase, gpt2: ByteLevelBPETokenizer, text: str
-) -> None:
-    assert split(shipped, text) == gpt2.encode(text).tokens
-
-
-def test_every_fragment_of_the_grammar_splits_as_in_gpt2(
-    shipped: PreTrainedTokenizerBase, gpt2: ByteLevelBPETokenizer
-) -> None:
-    fragments = sorted(set(grammar.fragments()))
-    assert len(fragments) > 150
-    assert {text: split(shipped, text) for text in fragments} == {text: gpt2.encode(text).tokens for text in fragments}
-
-
-def test_generated_sentences_split_as_in_gpt2(shipped: PreTrainedTokenizerBase, gpt2: ByteLevelBPETokenizer) -> None:
-    chance = Random(9)
-    texts = [part for _ in range(300) for part in grammar.document(chance)]
+@pytest.mark.parametrize(
+    "texts",
+    [[*grammar.POST_TEXTS, *SPLITS_IN_THE_POST], sorted(set(grammar.fragments())), sentences()],
+    ids=["post", "grammar", "sentences"],
+)
+def test_what_is_read_and_written_splits_as_in_gpt2(shipped, gpt2, texts):
     assert {text: split(shipped, text) for text in texts} == {text: gpt2.encode(text).tokens for text in texts}
 
 
-def test_words_outside_the_grammar_split_into_smaller_tokens_and_stay_whole(
-    shipped: PreTrainedTokenizerBase, gpt2: ByteLevelBPETokenizer
-) -> None:
+def test_the_grammar_has_many_fragments():
+    assert len(set(grammar.fragments())) > 150
+
+
+def test_words_outside_the_grammar_split_into_smaller_tokens_and_stay_whole(shipped, gpt2):
     text = " Massachusetts"
     assert gpt2.encode(text).tokens == ["ĠMassachusetts"]
     assert len(split(shipped, text)) > 1
     assert shipped.decode(shipped.encode(text)) == text
 
 
-def test_single_bytes_keep_gpt2s_ids_and_end_of_text_is_last(
-    shipped: PreTrainedTokenizerBase, gpt2: ByteLevelBPETokenizer
-) -> None:
+def test_single_bytes_keep_gpt2s_ids_and_end_of_text_is_last(shipped, gpt2):
     vocabulary = shipped.get_vocab()
     for identity in range(256):
         assert vocabulary[gpt2.id_to_token(identity)] == identity
@@ -111,14 +104,14 @@ def test_single_bytes_keep_gpt2s_ids_and_end_of_text_is_last(
     assert shipped.encode(END_OF_TEXT, add_special_tokens=False) == [len(vocabulary) - 1]
 
 
-def test_merged_tokens_keep_gpt2s_order(shipped: PreTrainedTokenizerBase, gpt2: ByteLevelBPETokenizer) -> None:
+def test_merged_tokens_keep_gpt2s_order(shipped, gpt2):
     tokens = shipped.convert_ids_to_tokens(list(range(len(shipped))))
     in_gpt2 = [gpt2.token_to_id(token) for token in tokens]
     assert None not in in_gpt2
     assert in_gpt2 == sorted(in_gpt2)
 
 
-def test_the_four_files_agree() -> None:
+def test_the_four_files_agree():
     whole = json.loads((SHIPPED / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary = json.loads((SHIPPED / "vocab.json").read_text(encoding="utf-8"))
     version, *merges, last = (SHIPPED / "merges.txt").read_text(encoding="utf-8").split("\n")
@@ -133,7 +126,7 @@ def test_the_four_files_agree() -> None:
     assert limits["model_max_length"] == configuration["n_positions"]
 
 
-def test_the_recipe_writes_the_shipped_tokenizer_again(tmp_path: Path) -> None:
+def test_the_recipe_writes_the_shipped_tokenizer_again(tmp_path):
     bpe = restricted_bpe([*grammar.POST_TEXTS, *grammar.fragments()], gpt2_bpe())
     write_tokenizer(tmp_path, bpe, context=128)
     for written in tmp_path.iterdir():
@@ -141,7 +134,7 @@ def test_the_recipe_writes_the_shipped_tokenizer_again(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_no_merge_could_be_left_out() -> None:
+def test_no_merge_could_be_left_out():
     full, texts = gpt2_bpe(), [*grammar.POST_TEXTS, *grammar.fragments()]
     assert restricted_bpe(["ate"], full).merges == [("a", "t"), ("at", "e")]
     assert restricted_bpe(texts[:1], full).merges != restricted_bpe(texts, full).merges
@@ -158,13 +151,11 @@ def test_no_merge_could_be_left_out() -> None:
         ("abc", [], []),
     ],
 )
-def test_the_earliest_ranked_merge_is_applied_first(
-    word: str, merges: list[tuple[str, str]], applied: list[tuple[str, str]]
-) -> None:
+def test_the_earliest_ranked_merge_is_applied_first(word, merges, applied):
     assert merges_applied(word, {merge: rank for rank, merge in enumerate(merges)}) == applied
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text())
-def test_any_text_comes_back_whole(rust: Tokenizer, text: str) -> None:
+def test_any_text_comes_back_whole(rust, text):
     assert rust.decode(rust.encode(text).ids, skip_special_tokens=False) == text

@@ -1,11 +1,10 @@
 """An experiment whose every text tries to break out goes through the whole workflow, and does no harm anywhere."""
 
 import unicodedata
-from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 import yaml
+from elements import Elements
 from repository_copy import copied
 from run_snakemake import snakemake
 
@@ -25,22 +24,8 @@ READ = (".html", ".md", ".tex", ".svg")
 """What a browser, a Markdown viewer or LaTeX reads."""
 
 
-class Tags(HTMLParser):
-    """Every start tag and attribute of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attributes
-
-
 @pytest.mark.slow
-def test_hostile_text_through_the_whole_workflow(tmp_path: Path, random_folders: tuple[Path, Path]):
+def test_hostile_text_through_the_whole_workflow(tmp_path, random_folders):
     repository, work = copied(tmp_path / "repository"), tmp_path / "work"
     experiment = {"title": LABEL, "prompt": HOSTILE, "steering": STEERING, "key_tokens": [" null"]}
     folders = dict(zip(("folder", "lens_folder"), map(str, random_folders), strict=True))
@@ -68,6 +53,6 @@ def test_hostile_text_through_the_whole_workflow(tmp_path: Path, random_folders:
         odd = UNSEEN & set(text)
         assert not odd, f"{file}: {odd}"
         if file.suffix == ".html":
-            tags = Tags(text)
-            assert not [name for name, value in tags.attributes if name.startswith("on") and "alert" in str(value)]
-            assert ("src", "x") not in tags.attributes, file
+            attributes = Elements(text).attributes()
+            assert not [name for name, value in attributes if name.startswith("on") and "alert" in str(value)]
+            assert ("src", "x") not in attributes, file

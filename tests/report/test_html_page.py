@@ -2,16 +2,13 @@
 
 import base64
 import re
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from axe import serious_violations
-from chromium import Page, chromium_page
 from drawn_tables import made_up
+from elements import Elements
 from PIL import Image
-from report_setup import written_run
 
 from replication.base.files import write_text
 from replication.report.compile import markdown
@@ -20,51 +17,20 @@ from replication.report.html_page import page
 HOSTILE = "</table><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>"
 MADE = {"one": made_up((" hate", HOSTILE, " wonderful"), title=f"Love {HOSTILE}"), "two": made_up()}
 REPORT = "report/m/report.html"
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working folder with a run in it, its report as a page."""
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        written_run("m", MADE)
-        write_text(Path(REPORT), page(markdown("m", list(MADE)), Path(REPORT).parent))
-        yield folder
 
 
 @pytest.fixture(scope="module")
 def html(run: Path) -> str:
-    return (run / REPORT).read_text(encoding="utf-8")
+    return page(markdown("m", list(MADE)), Path(REPORT).parent)
 
 
-class Elements(HTMLParser):
-    """Every element with its attributes and the names of those around it; complains of what is not closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None], tuple[str, ...]]] = []
-        self._open: list[str] = []
-        self.feed(text)
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attributes), tuple(self._open)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attributes)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes, _ in self.found if name == tag]
+@pytest.fixture(scope="module")
+def file(run: Path, html: str) -> Path:
+    write_text(Path(REPORT), html)
+    return run / REPORT
 
 
-def test_only_our_own_elements_are_there(html: str) -> None:
+def test_only_our_own_elements_are_there(html):
     elements = Elements(html)
     tags = {tag for tag, *_ in elements.found}
     assert not tags & {"script", "iframe", "link", "object", "form", "input"}
@@ -72,12 +38,11 @@ def test_only_our_own_elements_are_there(html: str) -> None:
     assert all(str(image["src"]).startswith("data:image/") for image in elements.of("img"))
     # Of each experiment five figures, the lenses, and three controls.
     assert len(elements.of("img")) == 18
-    assert not [attributes for _, attributes, _ in elements.found if any(name.startswith("on") for name in attributes)]
-    policy = next(meta for meta in elements.of("meta") if meta.get("http-equiv"))
-    assert str(policy["content"]).startswith("default-src 'none';")
+    assert not [name for name, _ in elements.attributes() if name.startswith("on")]
+    assert elements.policy().startswith("default-src 'none';")
 
 
-def test_html_in_markdown_shows_as_text(tmp_path: Path) -> None:
+def test_html_in_markdown_shows_as_text(tmp_path):
     text = page('# T\n\na <b>b</b> <a id="x" onclick="y">c\n\n<div>d</div>\n\n<a href="javascript:e">f</a>\n', tmp_path)
     main = text[text.index("<main") :]
     assert "&lt;b&gt;b&lt;/b&gt;" in main
@@ -86,7 +51,7 @@ def test_html_in_markdown_shows_as_text(tmp_path: Path) -> None:
     assert "&lt;a href=&quot;javascript:e&quot;&gt;" in main
 
 
-def test_pictures_and_tables_stand_in_figures_with_their_captions(html: str) -> None:
+def test_pictures_and_tables_stand_in_figures_with_their_captions(html):
     elements = Elements(html)
     inside = {tag: [around for name, _, around in elements.found if name == tag] for tag in ("img", "table")}
     assert all(around[-2:] == ("figure", "div") for around in inside["img"] + inside["table"])
@@ -97,7 +62,7 @@ def test_pictures_and_tables_stand_in_figures_with_their_captions(html: str) -> 
     assert "Table 1.2" in {box["aria-label"] for box in boxes}
 
 
-def test_identifiers_are_unique_and_every_link_inside_leads_to_one(html: str) -> None:
+def test_identifiers_are_unique_and_every_link_inside_leads_to_one(html):
     elements = Elements(html)
     found = [str(attributes["id"]) for _, attributes, _ in elements.found if attributes.get("id")]
     assert len(found) == len(set(found))
@@ -112,7 +77,7 @@ def test_identifiers_are_unique_and_every_link_inside_leads_to_one(html: str) ->
     assert contents.count("<li") == len(re.findall("<h[23] ", html))
 
 
-def test_the_smaller_of_png_and_svg_is_embedded(tmp_path: Path) -> None:
+def test_the_smaller_of_png_and_svg_is_embedded(tmp_path):
     Image.new("L", (200, 100)).save(tmp_path / "f.png")
     picture = (tmp_path / "f.png").read_bytes()
     (tmp_path / "f.svg").write_bytes(b"s" * 10)
@@ -123,27 +88,21 @@ def test_the_smaller_of_png_and_svg_is_embedded(tmp_path: Path) -> None:
     assert 'width="130"' in page(text, tmp_path), "text of one size in all pictures: 0.65 of their pixels"
 
 
-def test_the_same_text_gives_the_same_page(run: Path, html: str) -> None:
+def test_the_same_text_gives_the_same_page(run, html):
     assert page(markdown("m", list(MADE)), Path(REPORT).parent) == html
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with chromium_page(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_report_has_no_serious_violation(run: Path, browser: Page, width: int, scheme: str) -> None:
+def test_report_has_no_serious_violation(file, browser, width, scheme):
     browser.prefer(scheme)
-    browser.open(run / REPORT, width)
+    browser.open(file, width)
     colour = browser.run("getComputedStyle(document.body).backgroundColor")
     assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
     assert serious_violations(browser) == []
 
 
-def test_axe_notices_a_fault(run: Path, browser: Page, html: str, tmp_path: Path) -> None:
+def test_axe_notices_a_fault(browser, html, tmp_path):
     faulty = html.replace(' alt="', ' data-alt="').replace("--text: #1b1b1b", "--text: #ccc")
     (tmp_path / "faulty.html").write_text(faulty, encoding="utf-8")
     browser.prefer("light")
@@ -151,15 +110,15 @@ def test_axe_notices_a_fault(run: Path, browser: Page, html: str, tmp_path: Path
     assert {fault.split()[1].rstrip(":") for fault in serious_violations(browser)} >= {"image-alt", "color-contrast"}
 
 
-def test_a_phone_scrolls_wide_tables_and_nothing_else(run: Path, browser: Page) -> None:
-    browser.open(run / REPORT, 390)
+def test_a_phone_scrolls_wide_tables_and_nothing_else(file, browser):
+    browser.open(file, 390)
     assert browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     wide = "[...document.querySelectorAll('.wide')].filter((box) => box.scrollWidth > box.clientWidth).length"
     assert browser.run(wide) > 0
 
 
-def test_a_keyboard_skips_the_contents_and_scrolls_a_table(run: Path, browser: Page) -> None:
-    browser.open(run / REPORT, 390)
+def test_a_keyboard_skips_the_contents_and_scrolls_a_table(file, browser):
+    browser.open(file, 390)
     browser.press("Tab")
     assert browser.run("document.activeElement.textContent") == "Skip to the content"
     browser.press("Enter")
@@ -170,8 +129,8 @@ def test_a_keyboard_skips_the_contents_and_scrolls_a_table(run: Path, browser: P
     browser.wait("document.activeElement.scrollLeft > 0")
 
 
-def test_nothing_is_asked_for_and_nothing_runs(run: Path, browser: Page) -> None:
-    browser.open(run / REPORT)
+def test_nothing_is_asked_for_and_nothing_runs(file, browser):
+    browser.open(file)
     assert browser.run("window.hacked") is None
     assert {url.split(":")[0] for url in browser.requests} <= {"about", "file", "data"}
     assert browser.messages == []

@@ -4,7 +4,6 @@ Five layers and four positions. Lens rows of the raw protocol have a KL to the o
 where steered; every other row has one that would be seen in any mean it took part in.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from replication.base.files import read_json, write_json
 from replication.base.paths import CONTROLS, PUBLISHED, path
 from replication.base.tables import OUTPUT
 from replication.report.beyond_post import beyond, disagreements
+from replication.report.compile import markdown
 from replication.report.experiment import experiment
 from replication.verification import published_table
 
@@ -56,14 +56,8 @@ def known(largest_at_output: float) -> Tables:
     return made._replace(losses=losses.astype(tables.LOSSES), logit_lens=logit.astype(tables.LOGIT_LENS))
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run of two experiments, whose larger change at the output is a rise in one and a fall in the other."""
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        written_run("m", {"rise": known(2.0), "fall": known(-2.0)})
-        yield folder
+MADE = {"rise": known(2.0), "fall": known(-2.0)}
+"""Two experiments, whose larger change at the output is a rise in one and a fall in the other."""
 
 
 @pytest.fixture
@@ -71,21 +65,21 @@ def found(run: Path) -> dict[str, Any]:
     return experiment("m", "rise")
 
 
-def test_the_lenses_are_compared_on_unsteered_rows_layer_by_layer(found: dict[str, Any]) -> None:
+def test_the_lenses_are_compared_on_unsteered_rows_layer_by_layer(found):
     rows = [
         {"layer": h, "tuned": h + OF_POSITIONS, "logit": 10 * h + OF_POSITIONS, "shown": True} for h in range(LAYERS)
     ]
     assert found["lenses"] == rows
 
 
-def test_the_fit_is_over_the_layers_that_steering_reaches(found: dict[str, Any]) -> None:
+def test_the_fit_is_over_the_layers_that_steering_reaches(found):
     assert found["fit"] == {
         "unsteered": (2 + 3 + 4) / 3 + OF_POSITIONS,
         "steered": 100 + (2 + 3 + 4) / 3 + OF_POSITIONS,
     }
 
 
-def test_raw_and_centred_are_compared_over_the_lens_rows(found: dict[str, Any]) -> None:
+def test_raw_and_centred_are_compared_over_the_lens_rows(found):
     cells = LAYERS * 4 * 2
     assert found["protocols"] == {
         "mean": pytest.approx(((cells - 1) * 0.5 + 4.5) / cells),
@@ -95,16 +89,16 @@ def test_raw_and_centred_are_compared_over_the_lens_rows(found: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("name", ["rise", "fall"])
-def test_what_changes_most_may_rise_or_fall(run: Path, name: str) -> None:
+def test_what_changes_most_may_rise_or_fall(run, name):
     assert {row["position"] for row in experiment("m", name)["predictions"]} == {1}
 
 
-def test_changes_by_layer_and_at_the_output_are_of_the_raw_protocol(found: dict[str, Any]) -> None:
+def test_changes_by_layer_and_at_the_output_are_of_the_raw_protocol(found):
     assert [row["changes"][-1] for row in found["by_layer"]] == [0, 2, 0, -1]
     assert {row["loss_unsteered"] for row in found["output"]} == {8}
 
 
-def test_disagreements_begin_where_both_protocols_are_most_certain() -> None:
+def test_disagreements_begin_where_both_protocols_are_most_certain():
     rows = disagreements(known(2.0).losses)
     cells = [(row["condition"], row["layer"], row["position"]) for row in rows]
     assert cells[0] == ("steered", "2", 1)
@@ -113,7 +107,7 @@ def test_disagreements_begin_where_both_protocols_are_most_certain() -> None:
     assert [(row["top_token"], row["top_token_centred"]) for row in rows] == [("one", "two")] * 4
 
 
-def test_a_vector_that_changes_other_tokens_more_than_95_percent_is_unspecific(run: Path) -> None:
+def test_a_vector_that_changes_other_tokens_more_than_95_percent_is_unspecific(run):
     made = made_up((" a", " b"), key_positions=(1,))
     written_run("loud", {"e": made, "f": made})
     controls = read_json(path(CONTROLS, "loud"))
@@ -125,31 +119,20 @@ def test_a_vector_that_changes_other_tokens_more_than_95_percent_is_unspecific(r
     assert beyond("loud", described)["unspecific"] == ["Love - Hate"]
 
 
-def published(rows: list[tuple[str, str, float, float, str]]) -> pd.DataFrame:
-    """Rows by set, quantity, difference, tolerance and verdict."""
-    same = {"values": 3, "published": 1.0, "measured": 1.0, "note": "", "source": "https://a; https://b"}
-    names = ("set", "quantity", "difference", "tolerance", "verdict")
-    return pd.DataFrame([same | dict(zip(names, row, strict=True)) for row in rows])[list(published_table.PUBLISHED)]
-
-
-def test_of_a_published_set_the_value_furthest_off_for_its_tolerance_stands_for_it(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = published(
-        [
-            ("s", "far but allowed", 0.5, 1.0, "agrees"),
-            ("s", "near its limit", -0.09, 0.1, "agrees"),
-            ("s", "exact", 0.0, 0.1, "agrees"),
-            ("t", "off", 0.02, 0.01, "differs"),
-            ("t", "fine", 0.0, 1.0, "agrees"),
-        ]
-    )
-    published_table.write(table, path(PUBLISHED, "m"))
+def test_of_a_published_set_the_value_furthest_off_for_its_tolerance_stands_for_it(run, monkeypatch):
+    rows = [
+        ("s", "far but allowed", 0.5, 1.0, "agrees"),
+        ("s", "near its limit", -0.09, 0.1, "agrees"),
+        ("s", "exact", 0.0, 0.1, "agrees"),
+        ("t", "off", 0.02, 0.01, "differs"),
+        ("t", "fine", 0.0, 1.0, "agrees"),
+    ]
+    table = pd.DataFrame(rows, columns=["set", "quantity", "difference", "tolerance", "verdict"])
+    table = table.assign(values=3, published=1.0, measured=1.0, note="", source="https://a; https://b")
+    published_table.write(table[list(published_table.PUBLISHED)], path(PUBLISHED, "m"))
     contents: dict[str, Any] = {}
     monkeypatch.setattr("replication.report.compile.sections", lambda _, **given: contents.update(given) or "")
-    from replication.report import compile as report
-
-    report.markdown("m", ["rise"])
+    markdown("m", ["rise"])
     found = [(row["set"], row["quantity"], row["values"], row["verdict"]) for row in contents["published"]]
     assert found == [("s", "near its limit", 9, "agrees"), ("t", "off", 6, "differs")]
     assert contents["published"][0]["sources"] == ["https://a", "https://b"]

@@ -3,7 +3,6 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
 from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
@@ -17,20 +16,10 @@ from markdown_it import MarkdownIt
 from report_setup import written_run
 from typer.testing import CliRunner
 
-from replication.base import tables
+from replication.base import paths, tables
 from replication.base.files import read_json, write_json, write_text
 from replication.base.numbers import signed
-from replication.base.paths import (
-    CONTROLS,
-    INDEX,
-    INDEX_PAGE,
-    PUBLISHED,
-    REPORT,
-    REPORT_PAGE,
-    REPOSITORY,
-    VERIFICATION,
-    path,
-)
+from replication.base.paths import path
 from replication.base.steered_layer import scaled_layer
 from replication.report import citation
 from replication.report.compile import markdown, procedure
@@ -48,16 +37,7 @@ MADE = {
     "mine": made_up((" a", " b", " c"), layers=5, key_positions=(), title="Mine"),
 }
 MADE["mine"].record["experiment"]["number"] = None
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working folder with a whole run in it, which is the working directory meanwhile."""
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        written_run("m", MADE, note="A <b>note</b>")
-        yield folder
+PARSER = MarkdownIt("commonmark").enable("table")
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +47,7 @@ def text(run: Path) -> str:
 
 def rows(text: str, anchor: str) -> list[list[str]]:
     """Cells of the rows of the table after the caption with this anchor; code spans and bars as they are read."""
-    parser = MarkdownIt("commonmark").enable("table")
-    tokens = parser.parse(text[text.index(f'<a id="{anchor}"></a>*Table') :])
+    tokens = PARSER.parse(text[text.index(f'<a id="{anchor}"></a>*Table') :])
     end = next(i for i, token in enumerate(tokens) if token.type == "table_close")
     found: list[list[str]] = []
     for token, inline in pairwise(tokens[: end + 1]):
@@ -85,7 +64,7 @@ def loss(made: Tables, layer: str, position: int, condition: str) -> float:
     return float(table.loc[here & (table["condition"] == condition), "loss"].item())
 
 
-def test_losses_at_the_output_are_those_of_the_table(text: str) -> None:
+def test_losses_at_the_output_are_those_of_the_table(text):
     for name, made in MADE.items():
         found = rows(text, f"{name}-losses")
         assert [row[0] for row in found] == [str(i) for i in range(len(made.record["prompt"]["ids"]))]
@@ -94,7 +73,7 @@ def test_losses_at_the_output_are_those_of_the_table(text: str) -> None:
             assert row[2:] == [f"{before:.4f}", f"{after:.4f}", signed(after - before, 4)]
 
 
-def test_changes_by_layer_are_those_of_the_table(text: str) -> None:
+def test_changes_by_layer_are_those_of_the_table(text):
     made = MADE["love_hate"]
     for position, row in enumerate(rows(text, "love_hate-layers")):
         for layer, shown in zip(["0", "1", "2", "3", tables.OUTPUT], row[2:], strict=True):
@@ -102,7 +81,7 @@ def test_changes_by_layer_are_those_of_the_table(text: str) -> None:
             assert shown == signed(change, 4)
 
 
-def test_controls_stand_in_the_report_with_their_numbers(text: str) -> None:
+def test_controls_stand_in_the_report_with_their_numbers(text):
     vector, others = rows(text, "random-vectors")
     # Two key tokens: -4 against 0, 2, 4 and 6, whose mean is 3 and deviation the root of 20 / 3.
     assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000 ± 2.5820",
@@ -116,32 +95,32 @@ def test_controls_stand_in_the_report_with_their_numbers(text: str) -> None:
     assert [row[1:] for row in rows(text, "depths")] == [["2", "not scaled", "2", "2", "5"]] * 2
 
 
-def test_a_control_switched_off_is_said_to_be(run: Path) -> None:
-    found = read_json(path(CONTROLS, "m"))
-    write_json(path(CONTROLS, "m"), {name: {"prompts": each["prompts"]} for name, each in found.items()})
+def test_a_control_switched_off_is_said_to_be(run):
+    found = read_json(path(paths.CONTROLS, "m"))
+    write_json(path(paths.CONTROLS, "m"), {name: {"prompts": each["prompts"]} for name, each in found.items()})
     try:
         without = markdown("m", list(MADE))
     finally:
-        write_json(path(CONTROLS, "m"), found)
+        write_json(path(paths.CONTROLS, "m"), found)
     assert without.count("Switched off in the configuration of this run.") == 2
     assert "figure-sweep" not in without
     assert "love_hate-figure-prompts" in without
 
 
-def test_a_vector_that_moves_all_tokens_more_than_chance_is_named(run: Path, text: str) -> None:
+def test_a_vector_that_moves_all_tokens_more_than_chance_is_named(run, text):
     assert "not confined to the key tokens" not in text, "1 nat; a quarter of the draws do more"
-    found = read_json(path(CONTROLS, "m"))
+    found = read_json(path(paths.CONTROLS, "m"))
     changed = deepcopy(found)
     changed["love_hate"]["random_vectors"]["other"]["share_less"] = 0.95
-    write_json(path(CONTROLS, "m"), changed)
+    write_json(path(paths.CONTROLS, "m"), changed)
     try:
         with_it = markdown("m", list(MADE))
     finally:
-        write_json(path(CONTROLS, "m"), found)
+        write_json(path(paths.CONTROLS, "m"), found)
     assert f"The effect of {plain(MADE['love_hate'].record['experiment']['title'])} is not confined" in with_it
 
 
-def test_a_scaled_layer_is_printed_as_it_was_steered() -> None:
+def test_a_scaled_layer_is_printed_as_it_was_steered():
     record = MADE["love_hate"].record
     steering = {"layer": 6, "scaled_from": 48, "coefficient": 5}
     scaled = record | {"shape": {"layers": 12}, "experiment": {"steering": steering}, "injection": {"block": 2}}
@@ -153,13 +132,13 @@ def test_a_scaled_layer_is_printed_as_it_was_steered() -> None:
 @pytest.mark.parametrize(
     ("coefficient", "added", "subtracted"), [(5, "+5", "-5"), (-2.5, "-2.5", "+2.5"), (0, "0", "0")]
 )
-def test_both_sides_of_the_vector_have_opposite_signs(coefficient: float, added: str, subtracted: str) -> None:
+def test_both_sides_of_the_vector_have_opposite_signs(coefficient, added, subtracted):
     record = MADE["love_hate"].record
     steered = record | {"experiment": {"steering": {"layer": 2, "coefficient": coefficient}}}
     assert [row[1] for row in x_vector_table(steered)[2:]] == [added, subtracted]
 
 
-def test_predictions_are_the_first_five_of_the_top_ten(text: str) -> None:
+def test_predictions_are_the_first_five_of_the_top_ten(text):
     made = MADE["love_hate"]
     found = rows(text, "love_hate-predictions")
     places = [(p, layer, c) for p in (2, 5) for layer in ("3", tables.OUTPUT) for c in tables.CONDITIONS]
@@ -173,15 +152,15 @@ def test_predictions_are_the_first_five_of_the_top_ten(text: str) -> None:
             assert shown.split("\xa0")[0] == token.replace("\n", "\\n").replace("\u202e", "\\u202e")
 
 
-def test_without_key_tokens_the_most_changed_position_is_shown() -> None:
+def test_without_key_tokens_the_most_changed_position_is_shown():
     made = MADE["mine"]
     changes = {i: abs(loss(made, "output", i, "steered") - loss(made, "output", i, "unsteered")) for i in range(4)}
     found = predictions(made.losses, made.top10, made.record)
     assert {row["position"] for row in found} == {max(changes, key=lambda i: changes[i])}
 
 
-def test_text_of_others_never_becomes_markup(text: str) -> None:
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+def test_text_of_others_never_becomes_markup(text):
+    tokens = PARSER.parse(text)
     html = [c.content for t in tokens for c in t.children or [] if c.type == "html_inline"]
     assert {piece for piece in html if not re.fullmatch(r'<a id="[\w.-]+">', piece)} == {"</a>"}
     assert [t for t in tokens if t.type == "html_block"] == []
@@ -191,7 +170,7 @@ def test_text_of_others_never_becomes_markup(text: str) -> None:
     assert "\u202e" not in text
 
 
-def test_no_token_breaks_a_table(text: str) -> None:
+def test_no_token_breaks_a_table(text):
     for name, made in MADE.items():
         shown = [row[1] for row in rows(text, f"{name}-losses")]
         targets = [*made.record["prompt"]["tokens"][1:], "<|endoftext|>"]
@@ -208,14 +187,13 @@ AWKWARD = st.sampled_from("` |\\*_<&$[\n")
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(AWKWARD | st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_code_spans_read_back_in_text_and_in_tables(token: str) -> None:
+def test_code_spans_read_back_in_text_and_in_tables(token):
     seen = [c.isprintable() and unicodedata.category(c) != "Cf" for c in token]
     shown = [c if s else c.encode("unicode_escape").decode() for c, s in zip(token, seen, strict=True)]
     wanted = "".join(shown)
-    parser = MarkdownIt("commonmark").enable("table")
-    spans = [c.content for t in parser.parse(f"x {code(token)} y") for c in t.children or [] if c.type == "code_inline"]
+    spans = [c.content for t in PARSER.parse(f"x {code(token)} y") for c in t.children or [] if c.type == "code_inline"]
     assert spans == [wanted]
-    table = parser.parse(f"| a | b |\n|---|---|\n| {cell(token)} | end |")
+    table = PARSER.parse(f"| a | b |\n|---|---|\n| {cell(token)} | end |")
     spans = [c.content for t in table for c in t.children or [] if c.type == "code_inline"]
     assert spans == [wanted.replace("\\|", "\\x7c")]
     assert [t.content for t in table if t.type == "inline"][-1] == "end"
@@ -223,15 +201,15 @@ def test_code_spans_read_back_in_text_and_in_tables(token: str) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(AWKWARD | st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
-def test_plain_text_reads_back(title: str) -> None:
-    inline = MarkdownIt("commonmark").enable("table").parse(f"### 1. {plain(title)}")[1]
+def test_plain_text_reads_back(title):
+    inline = PARSER.parse(f"### 1. {plain(title)}")[1]
     assert {child.type for child in inline.children or []} == {"text"}
     shown = "".join(child.content for child in inline.children or [])
     assert shown.removeprefix("1.").strip() == " ".join(title.split())
 
 
-def test_every_link_leads_somewhere(run: Path, text: str) -> None:
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+def test_every_link_leads_somewhere(run, text):
+    tokens = PARSER.parse(text)
     children = [c for t in tokens for c in t.children or []]
     links = [str(c.attrs.get("href") or c.attrs.get("src")) for c in children if c.type in ("link_open", "image")]
     anchors = re.findall(r'<a id="([^"]+)"></a>', text)
@@ -244,7 +222,7 @@ def test_every_link_leads_somewhere(run: Path, text: str) -> None:
     assert {"love_hate-token-2", "love_hate-claim-key-tokens", "love_hate-figure-lens", "mine"} <= set(anchors)
 
 
-def test_captions_are_numbered_and_pictures_described(text: str) -> None:
+def test_captions_are_numbered_and_pictures_described(text):
     figures = re.findall(r"^\*(Figure \S+)\. ", text, re.MULTILINE)
     # Five of each experiment; the lenses and three controls, of which one without key tokens has the prompts alone.
     wanted = [f"Figure {place}.{i}" for place, count in (("1", 9), ("mine", 7)) for i in range(1, count + 1)]
@@ -257,8 +235,8 @@ def test_captions_are_numbered_and_pictures_described(text: str) -> None:
     assert "Table AB. t" in captions[27]
 
 
-def test_method_and_references_have_one_source(text: str) -> None:
-    method = (REPOSITORY / "docs/method.md").read_text(encoding="utf-8")
+def test_method_and_references_have_one_source(text):
+    method = (paths.REPOSITORY / "docs/method.md").read_text(encoding="utf-8")
     said = procedure(method)
     assert said in text
     assert said in method
@@ -270,29 +248,25 @@ def test_method_and_references_have_one_source(text: str) -> None:
         assert reference.url in text
 
 
-def test_one_published_value_that_differs_makes_its_set_differ(run: Path, text: str) -> None:
+def test_one_published_value_that_differs_makes_its_set_differ(run, text):
     assert rows(text, "published")[0][2] == "agrees"
-    table = published_table.read(path(PUBLISHED, "m"))
+    table = published_table.read(path(paths.PUBLISHED, "m"))
     # A second row of the set that is not the one printed, whose difference is as large.
     both = pd.concat([table.iloc[:1], table.iloc[:1].assign(verdict="differs"), table.iloc[1:]], ignore_index=True)
-    published_table.write(both, path(PUBLISHED, "m"))
+    published_table.write(both, path(paths.PUBLISHED, "m"))
     try:
         assert rows(markdown("m", list(MADE)), "published")[0][2] == "differs"
     finally:
-        published_table.write(table, path(PUBLISHED, "m"))
+        published_table.write(table, path(paths.PUBLISHED, "m"))
 
 
-def test_the_same_tables_give_the_same_report(text: str) -> None:
-    assert markdown("m", list(MADE)) == text
-
-
-def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
-    write_text(path(REPORT, "m"), text)
+def test_index_lists_models_that_have_a_report(run, text):
+    write_text(path(paths.REPORT, "m"), text)
     written_run("second", {"mine": MADE["mine"]})
     assert "`second`" not in index(), "it has no report yet"
-    write_text(path(REPORT, "second"), "a report")
-    verdicts = read_json(path(VERIFICATION, "second"))
-    write_json(path(VERIFICATION, "second"), verdicts | {"passed": False})
+    write_text(path(paths.REPORT, "second"), "a report")
+    verdicts = read_json(path(paths.VERIFICATION, "second"))
+    write_json(path(paths.VERIFICATION, "second"), verdicts | {"passed": False})
     found = rows(index(), "models")
     assert [row[0] for row in found] == ["m", "second"]
     assert [row[3] for row in found] == ["nothing differs", "something differs"]
@@ -305,11 +279,11 @@ def test_index_lists_models_that_have_a_report(run: Path, text: str) -> None:
         assert row[5:] == [f"{before:.4f}", f"{after:.4f}", signed(after - before, 4)]
 
 
-def test_commands_write_report_and_index_whole(run: Path) -> None:
+def test_commands_write_report_and_index_whole(run):
     runner = CliRunner()
     assert runner.invoke(app, ["step", "report", "m", *MADE]).exit_code == 0
-    assert path(REPORT, "m").read_text(encoding="utf-8") == markdown("m", list(MADE))
-    assert '<h3 id="love_hate">' in path(REPORT_PAGE, "m").read_text(encoding="utf-8")
+    assert path(paths.REPORT, "m").read_text(encoding="utf-8") == markdown("m", list(MADE))
+    assert '<h3 id="love_hate">' in path(paths.REPORT_PAGE, "m").read_text(encoding="utf-8")
     assert runner.invoke(app, ["index"]).exit_code == 0
-    assert path(INDEX).read_text(encoding="utf-8") == index()
-    assert "<h1" in path(INDEX_PAGE).read_text(encoding="utf-8")
+    assert path(paths.INDEX).read_text(encoding="utf-8") == index()
+    assert "<h1" in path(paths.INDEX_PAGE).read_text(encoding="utf-8")

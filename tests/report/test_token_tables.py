@@ -22,35 +22,12 @@ EXPERIMENTS = ("love_hate", "intent_to_praise", "conspiracy", "anger")
 
 # Every printable ASCII character, alone and in company, then what pdflatex cannot set.
 ASCII = [chr(code) for code in range(32, 127)]
-HOSTILE = [
-    "--",
-    ",,",
-    "``",
-    "''",
-    "<<",
-    ">>",
-    "?`",
-    "!`",
-    "  ",
-    "\\\\",
-    "\\end{table}",
-    "%%",
-    "[x]",
-    "*",
-    "~^",
-    " & ",
-    "^^M",
-]
+HOSTILE = ["--", ",,", "``", "''", "<<", ">>", "?`", "!`", "  ", "\\\\", "\\end{table}", "%%", "[x]", "*"]
+HOSTILE += ["~^", " & ", "^^M"]
 STRANGE = {
-    "\n": r"\n",
-    "\t": r"\t",
-    "\x00": r"\x00",
-    "\u202e": r"\u202e",
-    "中": r"\u4e2d",
-    "😀": r"\U0001f600",
-    "þ": r"\xfe",
-}
-STRANGE |= {"\ufffd": r"\ufffd", "ħ": r"\u0127", "\xa0": r"\xa0", "\u0301": r"\u0301"}
+    "\n": r"\n", "\t": r"\t", "\x00": r"\x00", "\u202e": r"\u202e", "中": r"\u4e2d", "😀": r"\U0001f600", "þ": r"\xfe",
+    "\ufffd": r"\ufffd", "ħ": r"\u0127", "\xa0": r"\xa0", "\u0301": r"\u0301",
+}  # fmt: skip
 LATIN = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿß"
 
 
@@ -133,15 +110,10 @@ def test_the_caption_names_the_layer_that_was_steered(written):
     assert "entering layer 2 (layer 6 of 48, scaled to 12), positions 0 to 2" in written(table)
 
 
-def test_every_ascii_text_reads_back_from_latex():
-    for text in [*ASCII, "".join(ASCII), *HOSTILE]:
-        assert read_latex_token(latex_token(text)) == text
-
-
-def test_what_pdflatex_cannot_set_becomes_an_escape():
-    for text, escape in STRANGE.items():
-        assert read_latex_token(latex_token(text)) == escape
-    assert read_latex_token(latex_token(LATIN)) == LATIN
+def test_a_text_reads_back_from_latex_and_what_pdflatex_cannot_set_as_its_escape():
+    texts = {text: text for text in (*ASCII, "".join(ASCII), *HOSTILE, LATIN)}
+    for text, seen in (texts | STRANGE).items():
+        assert read_latex_token(latex_token(text)) == seen
 
 
 def test_every_table_compiles_with_the_named_packages_alone(miniature_measured, tmp_path):
