@@ -30,11 +30,10 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar
 
 from huggingface_hub import constants, try_to_load_from_cache
 
@@ -53,8 +52,6 @@ ALTERNATIVES = (
     "put a copy into the Hugging Face cache ({cache}), name a folder with the files (folder:, lens_folder:) "
     "in config.yaml, or run the embedded model with --config model=miniature"
 )
-
-Value = TypeVar("Value")
 
 
 def fetch(source: HubFiles, destination: Path, memory: Path) -> dict[str, str]:
@@ -142,7 +139,7 @@ def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
         )
     with Session(constants.ENDPOINT) as session:
         try:
-            remotes = [_first_answer(session, lambda: _remote(session, files[0]))]
+            remotes = [_first_remote(session, files[0])]
         except UnreachableError as reason:
             raise UserError(
                 f"{session.host} could not be reached for {names} ({reason}); check the network and the proxy "
@@ -156,13 +153,13 @@ def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
             _obtain(file, remote, session, memory)
 
 
-def _first_answer(session: Session, call: Callable[[], Value]) -> Value:
-    """`call()`, abandoned if the hub has not answered in time: the look-up of its name may hang for minutes."""
-    future: Future[Value] = Future()
+def _first_remote(session: Session, file: PinnedFile) -> Remote:
+    """`_remote`, abandoned if the hub has not answered in time: the look-up of its name may hang for minutes."""
+    future: Future[Remote] = Future()
 
     def run() -> None:
         try:
-            future.set_result(call())
+            future.set_result(_remote(session, file))
         except BaseException as error:
             future.set_exception(error)
 
@@ -178,6 +175,11 @@ def _first_answer(session: Session, call: Callable[[], Value]) -> Value:
 def _remote(session: Session, file: PinnedFile) -> Remote:
     """What the hub says about the file, if it can be the pinned one."""
     remote = session.remote(file.address, file.label)
+    if file.pinned is None and not remote.commit:
+        raise UserError(
+            f"{file.label}: {session.host} does not say which commit it serves (X-Repo-Commit), which alone pins this "
+            "file; write its SHA-256 in place of null into config.yaml, or set HF_ENDPOINT to a hub that says it"
+        )
     if file.pinned is None and remote.commit != file.source.revision:
         raise UserError(
             f"{file.label}: {session.host} has commit {remote.commit} instead of {file.source.revision}; "
@@ -194,9 +196,8 @@ def _remote(session: Session, file: PinnedFile) -> Remote:
 
 def _check_space(files: list[PinnedFile], remotes: list[Remote], destination: Path) -> None:
     """Raises UserError if the rest of the downloads does not fit on the disk."""
-    needed = 0
-    for file, remote in zip(files, remotes, strict=True):
-        needed += remote.size - (file.partial.stat().st_size if file.partial.exists() else 0)
+    here = sum(file.partial.stat().st_size for file in files if file.partial.exists())
+    needed = sum(remote.size for remote in remotes) - here
     free = shutil.disk_usage(destination).free
     if needed > free:
         raise UserError(

@@ -31,8 +31,10 @@ from replication.weights.answers import (
     raise_for_status,
 )
 
-# Seconds without a new byte after which a download is given up.
+# Seconds without a new byte after which a download is given up; waits that the server asks for do not count.
 PATIENCE = 120.0
+# Seconds of such waits, between two new bytes, that are granted: two windows of the hub's rate limit.
+LONGEST_WAIT = 600.0
 # The same before the first answer of the hub: without a network nobody should wait for two minutes.
 FIRST_CONTACT = 20.0
 # Seconds between attempts; the last value is repeated.
@@ -113,7 +115,8 @@ class Session:
                 self._wait_or_give_up(fault, label)
 
     def _remote(self, address: str, label: str) -> Remote:
-        commit = etag = ""
+        commit = etag = size = ""
+        login_page = False
         with network_errors(), closing(self._follow_redirects("HEAD", address, label)) as responses:
             for response in responses:
                 raise_for_status(response, label)
@@ -121,14 +124,17 @@ class Session:
                 commit = commit or headers.get("X-Repo-Commit", "")
                 # The ETag and length of a redirect are not those of the file.
                 of_file = {} if response.is_redirect else headers
-                etag = etag or headers.get("X-Linked-Etag") or of_file.get("ETag", "")
+                # Nor is the ETag of a CDN, which names no commit.
+                own_etag = of_file.get("ETag", "") if "X-Repo-Commit" in headers else ""
+                etag = etag or headers.get("X-Linked-Etag") or own_etag
                 size = headers.get("X-Linked-Size") or of_file.get("Content-Length", "")
+                login_page = not commit and of_file.get("Content-Type", "").startswith("text/html")
                 if size:
                     break
-        if not commit or not size.isdigit():
+        if login_page or not size.isdigit():
             raise UserError(
-                f"{label}: {self.host} does not answer as a Hugging Face hub does (no X-Repo-Commit or no "
-                "length); check HF_ENDPOINT, and whether the network requires a login on a web page first"
+                f"{label}: {self.host} does not answer as a Hugging Face hub does (a web page, or no length); "
+                "check HF_ENDPOINT, and whether the network requires a login on a web page first"
             )
         return Remote(int(size), etag.removeprefix("W/").strip('"'), commit)
 
@@ -201,18 +207,21 @@ class Session:
     def _reset_patience(self) -> None:
         self._since = clock()
         self._failures = 0
+        self._waited = 0.0
 
     def _patience_left(self) -> float:
         """Seconds of patience left."""
         return (PATIENCE if self.answered else FIRST_CONTACT) - (clock() - self._since)
 
     def _wait_or_give_up(self, fault: TransientError, label: str) -> None:
-        """Waits before the next attempt, or gives up."""
+        """Waits before the next attempt, and says so, or gives up."""
+        wait = self._back_off(fault, label) if fault.wait is None else self._granted(fault.wait, fault, label)
+        say(f"{label}: {fault}; next attempt in {wait:.0f} s")
+        pause(wait)
+
+    def _back_off(self, fault: TransientError, label: str) -> float:
+        """Seconds to wait when the server does not say how long."""
         left = self._patience_left()
-        retry_after = fault.retry_after
-        back_off = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
-        wait = min(left, back_off) if retry_after is None else max(retry_after, BACK_OFF[0])
-        self._failures += 1
         if not self.answered and left <= 0:
             raise UnreachableError(str(fault))
         if left <= 0:
@@ -220,13 +229,21 @@ class Session:
                 f"{label}: given up after {PATIENCE:.0f} seconds without a new byte ({fault}); what has "
                 "been downloaded is kept: run the same command again to continue"
             )
-        if wait > left:
+        self._failures += 1
+        return min(left, BACK_OFF[min(self._failures, len(BACK_OFF)) - 1])
+
+    def _granted(self, wait: float, fault: TransientError, label: str) -> float:
+        """Seconds to wait when the server asks for `wait`."""
+        wait = max(wait, BACK_OFF[0])
+        self._waited += wait
+        if self._waited > LONGEST_WAIT:
             raise UserError(
-                f"{label}: {fault} and asks for a wait of {wait:.0f} seconds, which is too long; what has been "
-                "downloaded is kept: run the same command again after that time to continue"
+                f"{label}: {fault} and asks for a wait of {wait:.0f} seconds, which makes more than "
+                f"{LONGEST_WAIT:.0f}; what has been downloaded is kept: run the same command again after that time "
+                "to continue"
             )
-        say(f"{label}: {fault}; next attempt in {wait:.0f} s")
-        pause(wait)
+        self._since += wait
+        return wait
 
 
 def _write(descriptor: int, chunk: bytes) -> None:

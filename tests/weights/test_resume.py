@@ -176,7 +176,7 @@ def test_what_is_wrong_twice_is_an_error_and_leaves_nothing(
 def test_a_login_page_in_the_middle_does_not_cost_what_has_arrived(served: LoopbackHub, folder: Path) -> None:
     served.fault("model.safetensors", "cut", after=5000)
     served.fault("model.safetensors", "wrong_size")
-    served.fault("model.safetensors", "no_hub", method="HEAD")
+    served.fault("model.safetensors", "login_page", method="HEAD")
     served.fault("model.safetensors", "wrong_size")
     assert f"{WHAT}: 127.0.0.1:{served.port} does not answer as a Hugging Face hub does" in refusal(MODEL, folder)
     [left] = folder.iterdir()
