@@ -74,8 +74,8 @@ class Request:
 class LoopbackHub:
     """The server; a context manager. `requests` is what was asked, in order."""
 
-    names_commit = True
-    """Whether it sends X-Repo-Commit; a mirror may not."""
+    says_what = True
+    """Whether it sends X-Repo-Commit, X-Linked-Size and X-Linked-Etag; a mirror may not."""
     moved_to = ""
     """The hub to which a mirror redirects every request (308)."""
 
@@ -185,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _resolve(self, path: Path, address: str, match: "re.Match[str]") -> None:
         """The hub's first answer: where the file lies, and what an LFS file is."""
         hub = self.server.hub
-        commit = {"X-Repo-Commit": match["commit"]} if hub.names_commit else {}
+        commit = {"X-Repo-Commit": match["commit"]}
         if hub.next_fault(path.name, self.command, "login_page"):
             return self._send(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>")
         if hub.next_fault(path.name, self.command, "loop"):
@@ -203,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _redirect(self, status: int, location: str, headers: dict[str, str] | None = None) -> None:
         self.record.sent = -1
-        self._send(status, {"Location": location, **(headers or {})})
+        self._send(status, {"Location": location, **(headers or {} if self.server.hub.says_what else {})})
 
     def _refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
         self._send(status, headers or {})
@@ -235,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", f'"{xet_hash(hub.etag(path)) if on_cdn else hub.etag(path)}"')
-        if hub.names_commit and not on_cdn:
+        if hub.says_what and not on_cdn:
             self.send_header("X-Repo-Commit", commit)
         if fault.kind == "no_length":
             self.close_connection = True
