@@ -1,7 +1,8 @@
 """What an answer of the hub means for a download.
 
-Three kinds of error: after a `TransientError` (a lost connection, a time-out, 5xx, 429) the request is repeated; a
-`MismatchError` says that the answer does not continue the partial; a `UserError` ends the download (401, 403, 404).
+Three kinds of error: after a `TransientError` (a lost connection, a time-out, 5xx, 429) the request is repeated, after
+the wait that the server asks for; a `MismatchError` says that the answer does not continue the partial; a `UserError`
+ends the download (401, 403, 404).
 """
 
 import re

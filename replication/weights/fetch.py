@@ -10,20 +10,19 @@ One file, `destination/<name>`, is in one of four states, and the state alone de
               `.<name>.<8 digits of the pin>.partial`           renamed and verified; with a wrong one it is deleted
                                                                 and started over once, then it is an error
 
-Downloads go into a folder of their own, not into the cache: the cache's layout and its locks belong to
-huggingface_hub, which cannot resume there; a partial and the finished file are on one file system, so the
-last step is a rename; and home folders, which hold the cache, often have a quota that the working folder does
-not have. The cache is only read, never written: a damaged copy in it is reported and ignored.
+Downloads go into a folder of their own, not into the cache, because home folders, which hold the cache, often have a
+quota, and because the cache's layout and locks belong to huggingface_hub, which cannot resume there. The cache is only
+read: a damaged copy in it is reported and ignored.
 
-Whoever began a partial, any process continues it, and SHA-256 decides in the end. Snakemake runs one download per
-model, under its lock on the folder. If two processes download at once nevertheless (a job that outlived its
-Snakemake, and the next run's), no lock is needed: both write the same bytes at the same offsets of one file, which
-is never truncated, and the first to verify it renames it. Partials under another pin are deleted before the download
-starts, to free their space, and all partials once the file is verified.
+Any process continues a partial, whoever began it. Snakemake runs one download per model, under its lock on the folder.
+Should two processes download at once nevertheless (a job that outlived its Snakemake, and the next run's), they need no
+lock: both write the same bytes at the same offsets of one file, which is never truncated, and the first to verify it
+renames it. Partials under another pin are deleted before the download starts, to free their space, and all partials
+once the file is verified.
 
-A file without a pinned SHA-256 is pinned by the commit: its content is proven by the hub's ETag (a git blob
-id, or the SHA-256 of an LFS file), its JSON must parse, and a file beside it (`.<name>.origin`) records what it is
-a copy of.
+A file whose SHA-256 is null is pinned by the commit: the hub must name that commit and prove the content by its ETag (a
+git blob id, or the SHA-256 of an LFS file), its JSON must parse, and `.<name>.origin` beside it records what it is a
+copy of. A file with a SHA-256 may come from any mirror.
 """
 
 import contextlib
@@ -88,7 +87,7 @@ def _is_verified(file: PinnedFile, memory: Path) -> bool:
         before = state(file.target)
         digest = sha256(file.target, memory)
     except FileNotFoundError:
-        return False  # Or a broken link to the cache, which will be replaced.
+        return False  # The file, or what a link points to.
     if digest == file.pinned or (file.pinned is None and recorded_origin(file) == {**file.origin, "sha256": digest}):
         _remove(file.all_partials)
         return True
@@ -229,7 +228,7 @@ def _obtain(file: PinnedFile, remote: Remote, session: Session, memory: Path) ->
                 return  # Another process that wrote to the partial has renamed it.
             raise
         if not last:
-            # The partial is deleted only if the hub still answers, and not a login page.
+            # Raises an error that spares the partial if it is not the hub that answers, but a login page.
             remote = _remote(session, file)
             say(f"{file.label}: {flaw}; starting over")
         partial.unlink(missing_ok=True)

@@ -1,11 +1,9 @@
 """HTTP requests to the hub: the size and hash of a file, and its bytes from the end of the partial onwards.
 
-The library is httpx2, because huggingface_hub 2 uses it and so brings it along: proxies, certificates and
-time-outs work here as in every other tool that talks to the hub. (httpx is not among our dependencies'
-dependencies; requests would take a password from ~/.netrc in place of the token; pooch and fsspec do not
-resume; huggingface_hub no longer resumes in a later run.) Redirects are followed by hand, so that the
-token goes to the hub's own origin and nowhere else, and every attempt starts at the hub's address, because
-the signed addresses that it redirects to expire.
+The library is httpx2, which huggingface_hub 2 uses: proxies, certificates and time-outs work as in every other tool
+that talks to the hub. (requests would take a password from ~/.netrc in place of the token; pooch and fsspec do not
+resume, and huggingface_hub not in a later run.) Redirects are followed here, so that the token goes to the hub's own
+origin and nowhere else. Every attempt starts at the hub, because the signed addresses to which it redirects expire.
 """
 
 import os
@@ -33,10 +31,10 @@ from replication.weights.answers import (
 
 # Seconds without a new byte after which a download is given up; waits that the server asks for do not count.
 PATIENCE = 120.0
-# Seconds of such waits, between two new bytes, that are granted: two windows of the hub's rate limit.
-LONGEST_WAIT = 600.0
 # The same before the first answer of the hub: without a network nobody should wait for two minutes.
 FIRST_CONTACT = 20.0
+# Seconds of waiting between two new bytes that the server may ask for: two windows of the hub's rate limit.
+LONGEST_WAIT = 600.0
 # Seconds between attempts; the last value is repeated.
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 MAX_REDIRECTS = 10
@@ -47,7 +45,7 @@ pause = time.sleep
 
 
 class Session:
-    """A session with the hub: its connections, the token, and how long errors have lasted."""
+    """A session with the hub: its connections, the user's token, and how much patience with errors is left."""
 
     def __init__(self, endpoint: str):
         """Opens no connection yet.
@@ -106,7 +104,7 @@ class Session:
         longest = partial.stat().st_size
         while partial.stat().st_size < remote.size:
             try:
-                # What a server that ignores the range sends again is not new.
+                # A server that ignores the range sends old bytes again.
                 for size in self._append(address, label, remote, partial):
                     if size > longest:
                         longest = size
@@ -117,18 +115,19 @@ class Session:
     def _remote(self, address: str, label: str) -> Remote:
         commit = etag = size = ""
         login_page = False
-        with network_errors(), closing(self._follow_redirects("HEAD", address, label)) as responses:
+        with network_errors(), closing(self._answers("HEAD", address, label)) as responses:
             for response in responses:
                 raise_for_status(response, label)
                 headers = response.headers
                 commit = commit or headers.get("X-Repo-Commit", "")
-                # The ETag and length of a redirect are not those of the file.
-                of_file = {} if response.is_redirect else headers
-                # Nor is the ETag of a CDN, which names no commit.
-                own_etag = of_file.get("ETag", "") if "X-Repo-Commit" in headers else ""
-                etag = etag or headers.get("X-Linked-Etag") or own_etag
-                size = headers.get("X-Linked-Size") or of_file.get("Content-Length", "")
-                login_page = not commit and of_file.get("Content-Type", "").startswith("text/html")
+                etag = etag or headers.get("X-Linked-Etag", "")
+                size = headers.get("X-Linked-Size", "")
+                # The length and ETag of a redirect are not those of the file.
+                if not response.is_redirect:
+                    size = size or headers.get("Content-Length", "")
+                    # Nor is the ETag of a CDN, which names no commit.
+                    etag = etag or (headers.get("ETag", "") if "X-Repo-Commit" in headers else "")
+                    login_page = not commit and headers.get("Content-Type", "").startswith("text/html")
                 if size:
                     break
         if login_page or not size.isdigit():
@@ -141,15 +140,14 @@ class Session:
     def _append(self, address: str, label: str, remote: Remote, partial: Path) -> Iterator[int]:
         """Requests the missing bytes once and writes them; yields the partial's size after every chunk."""
         offset = partial.stat().st_size
-        range_header = {"Range": f"bytes={offset}-"} if offset else {}
-        with network_errors(), closing(self._follow_redirects("GET", address, label, range_header)) as responses:
+        with network_errors(), closing(self._answers("GET", address, label, offset)) as responses:
             for response in responses:
                 if response.is_redirect:
                     continue
                 raise_for_status(response, label)
                 size = first_byte(response, offset, remote.size)
                 if size < offset:
-                    # The server ignores the range. A new file: another process may still write to the old one.
+                    # The server ignored the range. Another process may still write to the old partial: a new one.
                     partial.unlink()
                     partial.touch()
                 # Unbuffered, so that received bytes are written even if this process is killed.
@@ -166,14 +164,12 @@ class Session:
                 if size < remote.size:
                     raise TransientError(f"{response.url.host} ended the transfer at byte {size} of {remote.size}")
 
-    def _follow_redirects(
-        self, method: str, address: str, label: str, range_header: dict[str, str] | None = None
-    ) -> Generator[httpx2.Response]:
+    def _answers(self, method: str, address: str, label: str, offset: int = 0) -> Generator[httpx2.Response]:
         """The answers along a chain of redirects, each open until the next is asked for."""
         url = httpx2.URL(address)
         for _ in range(MAX_REDIRECTS):
             # Offsets in a compressed body are not those in the file, and servers ignore ranges for it.
-            headers = {"Accept-Encoding": "identity", **(range_header or {})}
+            headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
             if _origin(url) == _origin(self._hub) and self._token:
                 headers["Authorization"] = f"Bearer {self._token}"
             with self._client.stream(method, url, headers=headers, timeout=self._timeout()) as response:
