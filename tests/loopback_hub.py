@@ -1,10 +1,10 @@
 """A Hugging Face hub on 127.0.0.1, over a folder of files, with faults to switch on.
 
 The folder holds one folder per repository: `<owner>/<name>/<files>` for models,
-`spaces/<owner>/<name>/<files>` for spaces. Any revision is served, and named as the commit asked for. Like
-the real hub, it redirects LFS files (.safetensors, .pt, .bin) to a signed address at another host name
-(`localhost` instead of `127.0.0.1`); a signature is good for one answer. Other files come from the hub
-itself, after a relative redirect.
+`spaces/<owner>/<name>/<files>` for spaces. Any revision is served, and named as the commit asked for. It answers
+as the hub did in 2026. LFS files (.safetensors, .pt, .bin): 302 to a signed address of a CDN (`localhost` instead of
+`127.0.0.1`), good for one answer; the first answer alone says what the file is, and the CDN's ETag is another. Other
+files: 307 to a relative address. Too many requests: 429 with the seconds left in `RateLimit`, without Retry-After.
 
 For a person:
 
@@ -24,14 +24,19 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-# As a forward proxy (HTTP_PROXY) it answers for every host itself.
 LFS = (".safetensors", ".pt", ".bin")
 CHUNK = 1 << 20
 BODY_FAULTS = ("cut", "stall", "meet", "cut_from_zero", "ignored_range", "no_length", "wrong_bytes",
                "wrong_size", "wrong_start", "compressed")  # fmt: skip
-ADDRESS = re.compile(r"/((?:spaces/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+# As a forward proxy (HTTP_PROXY) it answers for every host itself.
+ADDRESS = re.compile(r"(?P<cdn>/cdn)?/(?P<repo>(?:spaces/)?[^/]+/[^/]+)/resolve/(?P<commit>[^/]+)/(?P<file>.+)")
+CACHED = re.compile(r"/api/resolve-cache/(?:models/)?(?P<repo>(?:spaces/)?[^/]+/[^/]+)/(?P<commit>[^/]+)/(?P<file>.+)")
+RATE_LIMITED = {
+    "RateLimit": '"resolvers";r=0;t=172',
+    "RateLimit-Policy": '"fixed window";"resolvers";q=3000;w=300',
+}
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,13 @@ class Fault:
     kind: str
     """cut, stall, meet (wait for the other client), cut_from_zero (cut, and the range ignored), status,
     ignored_range, no_length, wrong_bytes, wrong_size, wrong_start, compressed; of the hub's own answer: loop,
-    no_hub (no X-Repo-Commit)."""
+    login_page (200 with a page)."""
     after: int = 0
     """Bytes of the body that still come (cut, stall, meet)."""
     status: int = 500
     """Answer (status)."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Headers of that answer."""
+    """Headers of that answer; 429 has the hub's own anyway."""
     method: str = "GET"
     """Requests concerned."""
 
@@ -68,6 +73,11 @@ class Request:
 
 class LoopbackHub:
     """The server; a context manager. `requests` is what was asked, in order."""
+
+    says_what = True
+    """Whether it sends X-Repo-Commit, X-Linked-Size and X-Linked-Etag; a mirror may not."""
+    moved_to = ""
+    """The hub to which a mirror redirects every request (308)."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -148,59 +158,65 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         hub = self.server.hub
-        route, _, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
-        stored = route in ("cdn", "stored")
-        match = ADDRESS.fullmatch("/" + rest if stored else urlsplit(self.path).path)
-        name = Path(unquote(match[3])).name if match else self.path
-        path = hub.folder / match[1] / unquote(match[3]) if match else hub.folder / "none"
+        url = urlsplit(self.path)
+        match = ADDRESS.fullmatch(url.path) or CACHED.fullmatch(url.path)
+        file = unquote(match["file"]) if match else self.path
+        path = hub.folder / match["repo"] / file if match else hub.folder / "none"
         self.record = Request(
-            self.command, self.headers["Host"].partition(":")[0], name, self.headers["Range"],
+            self.command, self.headers["Host"].partition(":")[0], Path(file).name, self.headers["Range"],
             self.headers["Authorization"], self.headers["Accept-Encoding"],
         )  # fmt: skip
         hub.requests.append(self.record)
+        if hub.moved_to:
+            return self._redirect(308, hub.moved_to + self.path)
         if not match or not path.is_file():
             return self._refuse(404)
-        if route == "cdn":
-            signature = urlsplit(self.path).query
-            if signature not in hub.signatures:
+        on_cdn = bool(match.groupdict().get("cdn"))
+        if on_cdn:
+            if url.query not in hub.signatures:
                 return self._refuse(403)
-            hub.signatures.discard(signature)
-        if fault := hub.next_fault(name, self.command, "status"):
-            return self._refuse(fault.status, fault.headers)
-        if not stored:
-            return self._redirect(path, match[2])
-        return self._body(path, match[2])
+            hub.signatures.discard(url.query)
+        if fault := hub.next_fault(path.name, self.command, "status"):
+            return self._refuse(fault.status, (RATE_LIMITED if fault.status == 429 else {}) | fault.headers)
+        if on_cdn or match.re is CACHED:
+            return self._body(path, match["commit"], on_cdn)
+        return self._resolve(path, url.path, match)
 
-    def _redirect(self, path: Path, commit: str) -> None:
-        """The hub's own answer: what the file is, and where it lies."""
+    def _resolve(self, path: Path, address: str, match: "re.Match[str]") -> None:
+        """The hub's first answer: where the file lies, and what an LFS file is."""
         hub = self.server.hub
-        address = urlsplit(self.path).path
-        self.record.sent = -1
-        self.send_response(302)
+        commit = {"X-Repo-Commit": match["commit"]}
+        if hub.next_fault(path.name, self.command, "login_page"):
+            return self._send(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>")
         if hub.next_fault(path.name, self.command, "loop"):
             hub.fault(path.name, "loop", method=self.command)
-            self.send_header("Location", address)
-        elif path.name.endswith(LFS):
-            signature = f"Signature={next(hub.numbers)}"
-            hub.signatures.add(signature)
-            self.send_header("Location", f"http://localhost:{hub.port}/cdn{address}?{signature}")
-            self.send_header("X-Linked-Size", str(path.stat().st_size))
-            self.send_header("X-Linked-Etag", f'"{hub.etag(path)}"')
-        else:
-            self.send_header("Location", f"/stored{address}")
-        if not hub.next_fault(path.name, self.command, "no_hub"):
-            self.send_header("X-Repo-Commit", commit)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+            return self._redirect(307, address, commit)
+        if not path.name.endswith(LFS):
+            repo = match["repo"] if match["repo"].startswith("spaces/") else f"models/{match['repo']}"
+            where = f"/api/resolve-cache/{repo}/{match['commit']}/{match['file']}"
+            return self._redirect(307, f"{where}?{quote(address, '')}=&etag=%22{hub.etag(path)}%22", commit)
+        signature = f"Signature={next(hub.numbers)}"
+        hub.signatures.add(signature)
+        linked = {"X-Linked-Size": str(path.stat().st_size), "X-Linked-Etag": f'"{hub.etag(path)}"'}
+        where = f"http://localhost:{hub.port}/cdn{address}?{signature}"
+        self._redirect(302, where, {**commit, **linked, "X-Xet-Hash": xet_hash(hub.etag(path))})
+
+    def _redirect(self, status: int, location: str, headers: dict[str, str] | None = None) -> None:
+        self.record.sent = -1
+        self._send(status, {"Location": location, **(headers or {} if self.server.hub.says_what else {})})
 
     def _refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for key, value in (headers or {}).items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self._send(status, headers or {})
 
-    def _body(self, path: Path, commit: str) -> None:
+    def _send(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
+        self.send_response(status)
+        for key, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _body(self, path: Path, commit: str, on_cdn: bool) -> None:
         hub = self.server.hub
         fault = hub.next_fault(path.name, self.command, *BODY_FAULTS) or Fault("none")
         total = path.stat().st_size + (7 if fault.kind == "wrong_size" else 0)
@@ -217,8 +233,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         if fault.kind == "compressed":
             self.send_header("Content-Encoding", "gzip")
-        self.send_header("ETag", f'"{hub.etag(path)}"')
-        self.send_header("X-Repo-Commit", commit)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", f'"{xet_hash(hub.etag(path)) if on_cdn else hub.etag(path)}"')
+        if hub.says_what and not on_cdn:
+            self.send_header("X-Repo-Commit", commit)
         if fault.kind == "no_length":
             self.close_connection = True
         else:
@@ -242,6 +260,11 @@ class _Handler(BaseHTTPRequestHandler):
                     return
                 self.wfile.write(bytes(255 - b for b in chunk) if fault.kind == "wrong_bytes" else chunk)
                 self.record.sent += len(chunk)
+
+
+def xet_hash(etag: str) -> str:
+    """What looks like a file's SHA-256 and is not."""
+    return hashlib.sha256(etag.encode()).hexdigest()
 
 
 def date_in(seconds: float) -> str:

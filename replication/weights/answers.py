@@ -1,7 +1,8 @@
 """What an answer of the hub means for a download.
 
-Three kinds of error: after a `TransientError` (a lost connection, a time-out, 5xx, 429) the request is repeated; a
-`MismatchError` says that the answer does not continue the partial; a `UserError` ends the download (401, 403, 404).
+Three kinds of error: after a `TransientError` (a lost connection, a time-out, 5xx, 429) the request is repeated, after
+the wait that the server asks for; a `MismatchError` says that the answer does not continue the partial; a `UserError`
+ends the download (401, 403, 404).
 """
 
 import re
@@ -17,11 +18,11 @@ from replication.base.errors import UserError
 
 
 class TransientError(Exception):
-    """An error that may not occur again; `retry_after` is the wait in seconds that the server asks for, if any."""
+    """An error that may not occur again; `wait` is what the server asks for, in seconds, if it does."""
 
-    def __init__(self, text: str, retry_after: float | None = None):
+    def __init__(self, text: str, wait: float | None = None):
         super().__init__(text)
-        self.retry_after = retry_after
+        self.wait = wait
 
 
 class MismatchError(Exception):
@@ -39,9 +40,9 @@ class Remote:
     size: int
     """Bytes."""
     etag: str
-    """SHA-256 of an LFS file, git blob id of another, or whatever a mirror sends; empty if nothing."""
+    """SHA-256 of an LFS file, git blob id of another, or whatever a mirror sends; empty if unknown."""
     commit: str
-    """Commit that the hub serves it from."""
+    """Commit that the hub serves it from; empty if a mirror does not say."""
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def raise_for_status(response: httpx2.Response, label: str) -> None:
     if status == 416:
         raise MismatchError(f"{host} has no bytes after the end of the partial (416)")
     if status in (408, 429) or status >= 500:
-        raise TransientError(f"{host} answered {status}", _retry_after(response))
+        raise TransientError(f"{host} answered {status}", _wait_asked_for(response))
     if status == 401:
         raise UserError(
             f"{label}: {host} requires a login (401): the repository is private or does not exist, or HF_TOKEN "
@@ -86,8 +87,8 @@ def raise_for_status(response: httpx2.Response, label: str) -> None:
     raise UserError(f"{label}: {host} answered with an unexpected status ({status}); check HF_ENDPOINT")
 
 
-def _retry_after(response: httpx2.Response) -> float | None:
-    """Seconds to wait, from either form of Retry-After: seconds, or a date by the server's clock."""
+def _wait_asked_for(response: httpx2.Response) -> float | None:
+    """Seconds to wait: from Retry-After (seconds, or a date by the server's clock), else from a 429's RateLimit."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdigit():
         return float(value)
@@ -97,7 +98,9 @@ def _retry_after(response: httpx2.Response) -> float | None:
         now = parsedate_to_datetime(response.headers.get("Date", our_date))
         return max(0.0, (date - now).total_seconds())
     except (ValueError, TypeError):
-        return None
+        # Every answer of the hub has `RateLimit: "resolvers";r=2998;t=172`; for a 429, t is the wait.
+        left = re.search(r";\s*t=(\d+)", response.headers.get("RateLimit", ""))
+        return float(left[1]) if left and response.status_code == 429 else None
 
 
 def first_byte(response: httpx2.Response, offset: int, total: int) -> int:

@@ -10,31 +10,29 @@ One file, `destination/<name>`, is in one of four states, and the state alone de
               `.<name>.<8 digits of the pin>.partial`           renamed and verified; with a wrong one it is deleted
                                                                 and started over once, then it is an error
 
-Downloads go into a folder of their own, not into the cache: the cache's layout and its locks belong to
-huggingface_hub, which cannot resume there; a partial and the finished file are on one file system, so the
-last step is a rename; and home folders, which hold the cache, often have a quota that the working folder does
-not have. The cache is only read, never written: a damaged copy in it is reported and ignored.
+Downloads go into a folder of their own, not into the cache, because home folders, which hold the cache, often have a
+quota, and because the cache's layout and locks belong to huggingface_hub, which cannot resume there. The cache is only
+read: a damaged copy in it is reported and ignored.
 
-Whoever began a partial, any process continues it, and SHA-256 decides in the end. Snakemake runs one download per
-model, under its lock on the folder. If two processes download at once nevertheless (a job that outlived its
-Snakemake, and the next run's), no lock is needed: both write the same bytes at the same offsets of one file, which
-is never truncated, and the first to verify it renames it. Partials under another pin are deleted before the download
-starts, to free their space, and all partials once the file is verified.
+Any process continues a partial, whoever began it. Snakemake runs one download per model, under its lock on the folder.
+Should two processes download at once nevertheless (a job that outlived its Snakemake, and the next run's), they need no
+lock: both write the same bytes at the same offsets of one file, which is never truncated, and the first to verify it
+renames it. Partials under another pin are deleted before the download starts, to free their space, and all partials
+once the file is verified.
 
-A file without a pinned SHA-256 is pinned by the commit: its content is proven by the hub's ETag (a git blob
-id, or the SHA-256 of an LFS file), its JSON must parse, and a file beside it (`.<name>.origin`) records what it is
-a copy of.
+A file whose SHA-256 is null is pinned by the commit: the hub must name that commit and prove the content by its ETag (a
+git blob id, or the SHA-256 of an LFS file), its JSON must parse, and `.<name>.origin` beside it records what it is a
+copy of. A file with a SHA-256 may come from any mirror.
 """
 
 import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar
 
 from huggingface_hub import constants, try_to_load_from_cache
 
@@ -53,8 +51,6 @@ ALTERNATIVES = (
     "put a copy into the Hugging Face cache ({cache}), name a folder with the files (folder:, lens_folder:) "
     "in config.yaml, or run the embedded model with --config model=miniature"
 )
-
-Value = TypeVar("Value")
 
 
 def fetch(source: HubFiles, destination: Path, memory: Path) -> dict[str, str]:
@@ -91,7 +87,7 @@ def _is_verified(file: PinnedFile, memory: Path) -> bool:
         before = state(file.target)
         digest = sha256(file.target, memory)
     except FileNotFoundError:
-        return False  # Or a broken link to the cache, which will be replaced.
+        return False  # The file, or what a link points to.
     if digest == file.pinned or (file.pinned is None and recorded_origin(file) == {**file.origin, "sha256": digest}):
         _remove(file.all_partials)
         return True
@@ -142,7 +138,7 @@ def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
         )
     with Session(constants.ENDPOINT) as session:
         try:
-            remotes = [_first_answer(session, lambda: _remote(session, files[0]))]
+            remotes = [_first_remote(session, files[0])]
         except UnreachableError as reason:
             raise UserError(
                 f"{session.host} could not be reached for {names} ({reason}); check the network and the proxy "
@@ -156,13 +152,13 @@ def _download(files: list[PinnedFile], destination: Path, memory: Path) -> None:
             _obtain(file, remote, session, memory)
 
 
-def _first_answer(session: Session, call: Callable[[], Value]) -> Value:
-    """`call()`, abandoned if the hub has not answered in time: the look-up of its name may hang for minutes."""
-    future: Future[Value] = Future()
+def _first_remote(session: Session, file: PinnedFile) -> Remote:
+    """`_remote`, abandoned if the hub has not answered in time: the look-up of its name may hang for minutes."""
+    future: Future[Remote] = Future()
 
     def run() -> None:
         try:
-            future.set_result(call())
+            future.set_result(_remote(session, file))
         except BaseException as error:
             future.set_exception(error)
 
@@ -178,6 +174,11 @@ def _first_answer(session: Session, call: Callable[[], Value]) -> Value:
 def _remote(session: Session, file: PinnedFile) -> Remote:
     """What the hub says about the file, if it can be the pinned one."""
     remote = session.remote(file.address, file.label)
+    if file.pinned is None and not remote.commit:
+        raise UserError(
+            f"{file.label}: {session.host} does not say which commit it serves (X-Repo-Commit), which alone pins this "
+            "file; write its SHA-256 in place of null into config.yaml, or set HF_ENDPOINT to a hub that says it"
+        )
     if file.pinned is None and remote.commit != file.source.revision:
         raise UserError(
             f"{file.label}: {session.host} has commit {remote.commit} instead of {file.source.revision}; "
@@ -194,9 +195,8 @@ def _remote(session: Session, file: PinnedFile) -> Remote:
 
 def _check_space(files: list[PinnedFile], remotes: list[Remote], destination: Path) -> None:
     """Raises UserError if the rest of the downloads does not fit on the disk."""
-    needed = 0
-    for file, remote in zip(files, remotes, strict=True):
-        needed += remote.size - (file.partial.stat().st_size if file.partial.exists() else 0)
+    here = sum(file.partial.stat().st_size for file in files if file.partial.exists())
+    needed = sum(remote.size for remote in remotes) - here
     free = shutil.disk_usage(destination).free
     if needed > free:
         raise UserError(
@@ -228,7 +228,7 @@ def _obtain(file: PinnedFile, remote: Remote, session: Session, memory: Path) ->
                 return  # Another process that wrote to the partial has renamed it.
             raise
         if not last:
-            # The partial is deleted only if the hub still answers, and not a login page.
+            # Raises an error that spares the partial if it is not the hub that answers, but a login page.
             remote = _remote(session, file)
             say(f"{file.label}: {flaw}; starting over")
         partial.unlink(missing_ok=True)

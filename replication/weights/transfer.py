@@ -1,11 +1,9 @@
 """HTTP requests to the hub: the size and hash of a file, and its bytes from the end of the partial onwards.
 
-The library is httpx2, because huggingface_hub 2 uses it and so brings it along: proxies, certificates and
-time-outs work here as in every other tool that talks to the hub. (httpx is not among our dependencies'
-dependencies; requests would take a password from ~/.netrc in place of the token; pooch and fsspec do not
-resume; huggingface_hub no longer resumes in a later run.) Redirects are followed by hand, so that the
-token goes to the hub's own origin and nowhere else, and every attempt starts at the hub's address, because
-the signed addresses that it redirects to expire.
+The library is httpx2, which huggingface_hub 2 uses: proxies, certificates and time-outs work as in every other tool
+that talks to the hub. (requests would take a password from ~/.netrc in place of the token; pooch and fsspec do not
+resume, and huggingface_hub not in a later run.) Redirects are followed here, so that the token goes to the hub's own
+origin and nowhere else. Every attempt starts at the hub, because the signed addresses to which it redirects expire.
 """
 
 import os
@@ -31,10 +29,12 @@ from replication.weights.answers import (
     raise_for_status,
 )
 
-# Seconds without a new byte after which a download is given up.
+# Seconds without a new byte after which a download is given up; waits that the server asks for do not count.
 PATIENCE = 120.0
 # The same before the first answer of the hub: without a network nobody should wait for two minutes.
 FIRST_CONTACT = 20.0
+# Seconds of waiting between two new bytes that the server may ask for: two windows of the hub's rate limit.
+LONGEST_WAIT = 600.0
 # Seconds between attempts; the last value is repeated.
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 MAX_REDIRECTS = 10
@@ -45,7 +45,7 @@ pause = time.sleep
 
 
 class Session:
-    """A session with the hub: its connections, the token, and how long errors have lasted."""
+    """A session with the hub: its connections, the user's token, and how much patience with errors is left."""
 
     def __init__(self, endpoint: str):
         """Opens no connection yet.
@@ -104,7 +104,7 @@ class Session:
         longest = partial.stat().st_size
         while partial.stat().st_size < remote.size:
             try:
-                # What a server that ignores the range sends again is not new.
+                # A server that ignores the range sends old bytes again.
                 for size in self._append(address, label, remote, partial):
                     if size > longest:
                         longest = size
@@ -113,37 +113,41 @@ class Session:
                 self._wait_or_give_up(fault, label)
 
     def _remote(self, address: str, label: str) -> Remote:
-        commit = etag = ""
-        with network_errors(), closing(self._follow_redirects("HEAD", address, label)) as responses:
+        commit = etag = size = ""
+        login_page = False
+        with network_errors(), closing(self._answers("HEAD", address, label)) as responses:
             for response in responses:
                 raise_for_status(response, label)
                 headers = response.headers
                 commit = commit or headers.get("X-Repo-Commit", "")
-                # The ETag and length of a redirect are not those of the file.
-                of_file = {} if response.is_redirect else headers
-                etag = etag or headers.get("X-Linked-Etag") or of_file.get("ETag", "")
-                size = headers.get("X-Linked-Size") or of_file.get("Content-Length", "")
+                etag = etag or headers.get("X-Linked-Etag", "")
+                size = headers.get("X-Linked-Size", "")
+                # The length and ETag of a redirect are not those of the file.
+                if not response.is_redirect:
+                    size = size or headers.get("Content-Length", "")
+                    # Nor is the ETag of a CDN, which names no commit.
+                    etag = etag or (headers.get("ETag", "") if "X-Repo-Commit" in headers else "")
+                    login_page = not commit and headers.get("Content-Type", "").startswith("text/html")
                 if size:
                     break
-        if not commit or not size.isdigit():
+        if login_page or not size.isdigit():
             raise UserError(
-                f"{label}: {self.host} does not answer as a Hugging Face hub does (no X-Repo-Commit or no "
-                "length); check HF_ENDPOINT, and whether the network requires a login on a web page first"
+                f"{label}: {self.host} does not answer as a Hugging Face hub does (a web page, or no length); "
+                "check HF_ENDPOINT, and whether the network requires a login on a web page first"
             )
         return Remote(int(size), etag.removeprefix("W/").strip('"'), commit)
 
     def _append(self, address: str, label: str, remote: Remote, partial: Path) -> Iterator[int]:
         """Requests the missing bytes once and writes them; yields the partial's size after every chunk."""
         offset = partial.stat().st_size
-        range_header = {"Range": f"bytes={offset}-"} if offset else {}
-        with network_errors(), closing(self._follow_redirects("GET", address, label, range_header)) as responses:
+        with network_errors(), closing(self._answers("GET", address, label, offset)) as responses:
             for response in responses:
                 if response.is_redirect:
                     continue
                 raise_for_status(response, label)
                 size = first_byte(response, offset, remote.size)
                 if size < offset:
-                    # The server ignores the range. A new file: another process may still write to the old one.
+                    # The server ignored the range. Another process may still write to the old partial: a new one.
                     partial.unlink()
                     partial.touch()
                 # Unbuffered, so that received bytes are written even if this process is killed.
@@ -160,14 +164,12 @@ class Session:
                 if size < remote.size:
                     raise TransientError(f"{response.url.host} ended the transfer at byte {size} of {remote.size}")
 
-    def _follow_redirects(
-        self, method: str, address: str, label: str, range_header: dict[str, str] | None = None
-    ) -> Generator[httpx2.Response]:
+    def _answers(self, method: str, address: str, label: str, offset: int = 0) -> Generator[httpx2.Response]:
         """The answers along a chain of redirects, each open until the next is asked for."""
         url = httpx2.URL(address)
         for _ in range(MAX_REDIRECTS):
             # Offsets in a compressed body are not those in the file, and servers ignore ranges for it.
-            headers = {"Accept-Encoding": "identity", **(range_header or {})}
+            headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
             if _origin(url) == _origin(self._hub) and self._token:
                 headers["Authorization"] = f"Bearer {self._token}"
             with self._client.stream(method, url, headers=headers, timeout=self._timeout()) as response:
@@ -201,18 +203,21 @@ class Session:
     def _reset_patience(self) -> None:
         self._since = clock()
         self._failures = 0
+        self._waited = 0.0
 
     def _patience_left(self) -> float:
         """Seconds of patience left."""
         return (PATIENCE if self.answered else FIRST_CONTACT) - (clock() - self._since)
 
     def _wait_or_give_up(self, fault: TransientError, label: str) -> None:
-        """Waits before the next attempt, or gives up."""
+        """Waits before the next attempt, and says so, or gives up."""
+        wait = self._back_off(fault, label) if fault.wait is None else self._granted(fault.wait, fault, label)
+        say(f"{label}: {fault}; next attempt in {wait:.0f} s")
+        pause(wait)
+
+    def _back_off(self, fault: TransientError, label: str) -> float:
+        """Seconds to wait when the server does not say how long."""
         left = self._patience_left()
-        retry_after = fault.retry_after
-        back_off = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
-        wait = min(left, back_off) if retry_after is None else max(retry_after, BACK_OFF[0])
-        self._failures += 1
         if not self.answered and left <= 0:
             raise UnreachableError(str(fault))
         if left <= 0:
@@ -220,13 +225,21 @@ class Session:
                 f"{label}: given up after {PATIENCE:.0f} seconds without a new byte ({fault}); what has "
                 "been downloaded is kept: run the same command again to continue"
             )
-        if wait > left:
+        self._failures += 1
+        return min(left, BACK_OFF[min(self._failures, len(BACK_OFF)) - 1])
+
+    def _granted(self, wait: float, fault: TransientError, label: str) -> float:
+        """Seconds to wait when the server asks for `wait`."""
+        wait = max(wait, BACK_OFF[0])
+        self._waited += wait
+        if self._waited > LONGEST_WAIT:
             raise UserError(
-                f"{label}: {fault} and asks for a wait of {wait:.0f} seconds, which is too long; what has been "
-                "downloaded is kept: run the same command again after that time to continue"
+                f"{label}: {fault} and asks for a wait of {wait:.0f} seconds, which makes more than "
+                f"{LONGEST_WAIT:.0f}; what has been downloaded is kept: run the same command again after that time "
+                "to continue"
             )
-        say(f"{label}: {fault}; next attempt in {wait:.0f} s")
-        pause(wait)
+        self._since += wait
+        return wait
 
 
 def _write(descriptor: int, chunk: bytes) -> None:

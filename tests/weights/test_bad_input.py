@@ -26,11 +26,15 @@ def folders(random_folders: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Pa
     return tuple(shutil.copytree(folder, tmp_path / folder.name) for folder in random_folders)  # type: ignore[return-value]
 
 
+def obtained(folders: tuple[Path, Path]) -> verified.Files:
+    model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
+    return weights.obtain("mine", model, folders[0].parent, folders[0].parent / "hashes.json")
+
+
 def sentence(folders: tuple[Path, Path], base_name: str | None = None) -> str:
     """What the step `weights` says about a damaged model."""
-    model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
     with pytest.raises(UserError) as caught:
-        check(weights.obtain("mine", model, folders[0].parent, folders[0].parent / "hashes.json"), base_name)
+        check(obtained(folders), base_name)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -40,16 +44,8 @@ def change_json(path: Path, **changes: object) -> None:
     path.write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
 
 
-def change_tensor(path: Path, name: str, change) -> None:
-    tensors = load_file(path)
-    tensors[name] = change(tensors[name])
-    save_file({key: value for key, value in tensors.items() if value is not None}, path)
-
-
 def test_the_undamaged_model_passes_and_says_what_was_checked(folders):
-    model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
-    files = weights.obtain("mine", model, folders[0].parent, folders[0].parent / "hashes.json")
-    said = check(files, None)
+    said = check(obtained(folders), None)
     assert "88 weight tensors: names, shapes, float32 and finite values" in said
     assert "lens: 7 translators of 24 x 24, float32 and finite, as the model needs" in said
     assert "lens: its config.json names the model random" in said
@@ -66,16 +62,17 @@ def test_a_missing_file(folders, which, file):
     assert f"{folders[which]} lacks the file {file}" in sentence(folders)
 
 
-def test_a_lens_of_another_depth(folders):
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ({"layers": 6}, "the lens has 6 translators, the model 7 layers"),
+        ({"d_model": 16}, "translator 0 has shape (16, 16); the model's d_model asks for (24, 24)"),
+    ],
+)
+def test_a_lens_of_another_shape(folders, shape, said):
     shutil.rmtree(folders[1])
-    write_lens(folders[1], layers=6)
-    assert "the lens has 6 translators, the model 7 layers" in sentence(folders)
-
-
-def test_a_lens_of_another_width(folders):
-    shutil.rmtree(folders[1])
-    write_lens(folders[1], d_model=16)
-    assert "translator 0 has shape (16, 16); the model's d_model asks for (24, 24)" in sentence(folders)
+    write_lens(folders[1], **shape)
+    assert said in sentence(folders)
 
 
 def test_a_lens_that_names_another_model(folders):
@@ -93,9 +90,7 @@ def test_the_repository_name_counts_more_than_the_folder(folders):
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_side_that_names_no_model_is_said_and_not_refused(folders, which):
     change_json(folders[which] / "config.json", _name_or_path=None, base_model_name_or_path=None)
-    model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
-    files = weights.obtain("mine", model, folders[0].parent, folders[0].parent / "hashes.json")
-    assert check(files, None)[3].startswith("NOT checked: whether the lens was trained for this model")
+    assert check(obtained(folders), None)[3].startswith("NOT checked: whether the lens was trained for this model")
 
 
 @pytest.mark.parametrize(
@@ -109,44 +104,36 @@ def test_a_side_that_names_no_model_is_said_and_not_refused(folders, which):
 )
 def test_the_lens_revision_is_compared_as_far_as_it_is_known(folders, named, ours, said):
     change_json(folders[1] / "config.json", base_model_revision=named)
-    model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
-    files = weights.obtain("mine", model, folders[0].parent, folders[0].parent / "hashes.json")
-    assert check(files, "owner/random", ours)[-1].startswith(said)
+    assert check(obtained(folders), "owner/random", ours)[-1].startswith(said)
 
 
-def test_nan_in_the_weights_is_named(folders):
-    def poisoned(tensor):
-        tensor[3, 4] = float("nan")
-        return tensor
-
-    change_tensor(folders[0] / "model.safetensors", "transformer.h.2.mlp.c_fc.weight", poisoned)
-    assert "h.2.mlp.c_fc.weight holds NaN or infinity" in sentence(folders)
-
-
-def test_half_precision_weights_are_refused(folders):
-    change_tensor(folders[0] / "model.safetensors", "transformer.h.2.ln_1.weight", torch.Tensor.half)
-    assert "h.2.ln_1.weight is torch.float16; only torch.float32 is supported" in sentence(folders)
-
-
-def test_a_tensor_that_lacks_or_has_another_shape(folders):
-    change_tensor(folders[0] / "model.safetensors", "transformer.h.2.ln_1.weight", lambda tensor: tensor[:5].clone())
-    assert "h.2.ln_1.weight has shape (5,); config.json asks for (24,)" in sentence(folders)
-    change_tensor(folders[0] / "model.safetensors", "transformer.h.2.ln_1.weight", lambda tensor: None)
-    assert "lacks the tensor h.2.ln_1.weight" in sentence(folders)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tensor: tensor.index_fill(0, torch.tensor([3]), float("nan")), "h.2.ln_1.weight holds NaN or infinity"),
+        (torch.Tensor.half, "h.2.ln_1.weight is torch.float16; only torch.float32 is supported"),
+        (lambda tensor: tensor[:5].clone(), "h.2.ln_1.weight has shape (5,); config.json asks for (24,)"),
+        (lambda tensor: None, "lacks the tensor h.2.ln_1.weight"),
+    ],
+    ids=["NaN", "half", "another shape", "missing"],
+)
+def test_a_tensor_that_does_not_fit(folders, change, said):
+    path, name = folders[0] / "model.safetensors", "transformer.h.2.ln_1.weight"
+    tensors = load_file(path)
+    tensors[name] = change(tensors[name])
+    save_file({key: value for key, value in tensors.items() if value is not None}, path)
+    assert said in sentence(folders)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 1000, -1])
-def test_a_truncated_safetensors(folders, keep):
-    path = folders[0] / "model.safetensors"
+@pytest.mark.parametrize(
+    ("which", "file", "said"),
+    [(0, "model.safetensors", "damaged"), (1, "params.pt", "damaged, or holds something else than tensors")],
+)
+def test_a_truncated_file(folders, which, file, said, keep):
+    path = folders[which] / file
     path.write_bytes(path.read_bytes()[:keep])
-    assert f"{path}: damaged" in sentence(folders)
-
-
-@pytest.mark.parametrize("keep", [0, 5, 1000, -1])
-def test_a_truncated_lens(folders, keep):
-    path = folders[1] / "params.pt"
-    path.write_bytes(path.read_bytes()[:keep])
-    assert f"{path}: damaged, or holds something else than tensors" in sentence(folders)
+    assert f"{path}: {said}" in sentence(folders)
 
 
 class Canary:
@@ -230,9 +217,7 @@ def test_an_experiment_that_does_not_fit_the_model(random_loaded: Loaded, change
 
 
 def test_a_file_changed_after_it_was_verified_is_refused(folders, tmp_path, monkeypatch):
-    model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
-    memory = tmp_path / "hashes.json"
-    files = weights.obtain("mine", model, tmp_path, memory)
+    memory, files = tmp_path / "hashes.json", obtained(folders)
     stamp = tmp_path / "verified.json"
     stamp.write_text(json.dumps(verified.stamp(files, None, [])))
     assert verified.verified(stamp, memory) == files

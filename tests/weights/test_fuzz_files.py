@@ -134,27 +134,18 @@ def test_a_file_that_cannot_be_read(folder: Path, name: str, monkeypatch: pytest
         loaded(folder)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_link_that_leads_to_itself(folder: Path, name: str):
-    (folder / name).unlink()
-    (folder / name).symlink_to(folder / name)
-    with pytest.raises(UserError, match=f"lacks the file {Path(name).name}"):
-        loaded(folder)
-
-
-@pytest.mark.parametrize("name", ["model", "lens"])
-def test_a_folder_that_leads_to_itself(folder: Path, name: str):
-    shutil.rmtree(folder / name)
-    (folder / name).symlink_to(folder / name)
-    with pytest.raises(UserError, match="there is no folder"):
-        loaded(folder)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_folder_in_place_of_a_file(folder: Path, name: str):
-    (folder / name).unlink()
-    (folder / name).mkdir()
-    with pytest.raises(UserError, match=f"lacks the file {Path(name).name}"):
+@pytest.mark.parametrize("kind", ["link to itself", "other kind"])
+@pytest.mark.parametrize("name", [*FILES, "model", "lens"])
+def test_what_is_not_a_file_or_not_a_folder(folder: Path, name: str, kind: str):
+    path, is_file = folder / name, name in FILES
+    path.unlink() if is_file else shutil.rmtree(path)
+    if kind == "link to itself":
+        path.symlink_to(path)
+    elif is_file:
+        path.mkdir()
+    else:
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=f"lacks the file {path.name}" if is_file else "there is no folder"):
         loaded(folder)
 
 

@@ -1,64 +1,42 @@
 """Downloads that are interrupted by the network or by SIGKILL."""
 
 import time
-from pathlib import Path
 
+import hub_setup as hub
 import pytest
-from hub_setup import (  # noqa: F401
-    MODEL,
-    TOTAL,
-    WEIGHTS,
-    WHAT,
-    Clock,
-    child,
-    clock_fixture,
-    digest,
-    fetch,
-    files,
-    folder_fixture,
-    is_whole,
-    leave_partial,
-    names,
-    ranges,
-    refusal,
-    served_fixture,
-)
-from loopback_hub import LoopbackHub
 
 
-@pytest.mark.parametrize("after", [1, 100_000, TOTAL - 1])
-def test_a_cut_connection_is_resumed_at_the_byte(
-    served: LoopbackHub, folder: Path, clock: Clock, capfd: pytest.CaptureFixture[str], after: int
-) -> None:
+@pytest.mark.parametrize("after", [1, 100_000, hub.TOTAL - 1])
+def test_a_cut_connection_is_resumed_at_the_byte(served, folder, clock, capfd, after):
     served.fault("model.safetensors", "cut", after=after)
-    fetch(MODEL, folder)
-    assert is_whole(folder)
-    assert ranges(served) == [(None, after), (f"bytes={after}-", TOTAL - after)]
+    hub.fetch_whole(folder)
+    assert hub.ranges(served) == [(None, after), (f"bytes={after}-", hub.TOTAL - after)]
     assert clock.waits == [1.0]
-    assert f"{WHAT}: the connection to localhost was lost; next attempt in 1 s\n" in capfd.readouterr().err
+    assert f"{hub.WHAT}: the connection to localhost was lost; next attempt in 1 s\n" in capfd.readouterr().err
 
 
-def test_every_attempt_starts_at_the_hub_because_signed_addresses_expire(served: LoopbackHub, folder: Path) -> None:
+def test_every_attempt_starts_at_the_hub_because_signed_addresses_expire(served, folder):
     served.fault("model.safetensors", "cut", times=2, after=1000)
-    fetch(MODEL, folder)
+    hub.fetch(folder)
     gets = [request.host for request in served.requests if request.method == "GET"]
     assert gets == ["127.0.0.1", "localhost"] * 3
 
 
-def test_a_stalled_connection_is_resumed(served: LoopbackHub, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_stalled_connection_is_resumed(served, folder, capfd):
     served.fault("model.safetensors", "stall", after=1000)
-    fetch(MODEL, folder)
-    assert is_whole(folder)
-    assert ranges(served) == [(None, 1000), ("bytes=1000-", TOTAL - 1000)]
-    assert f"{WHAT}: localhost did not send anything for too long; next attempt in 1 s\n" in capfd.readouterr().err
+    hub.fetch_whole(folder)
+    assert hub.ranges(served) == [(None, 1000), ("bytes=1000-", hub.TOTAL - 1000)]
+    assert f"{hub.WHAT}: localhost did not send anything for too long; next attempt in 1 s\n" in capfd.readouterr().err
 
 
-def test_a_killed_download_is_continued_at_the_byte_under_any_host_name(served: LoopbackHub, folder: Path) -> None:
+def test_a_killed_download_is_continued_at_the_byte_under_any_host_name(served, folder):
     """A container has another host name at every start; five starts must not leave five copies."""
     step = 12_345
     for start in range(1, 6):
         served.fault("model.safetensors", "stall", after=step)
-        process = child(served, MODEL, folder, HF_HUB_DOWNLOAD_TIMEOUT="60", TEST_HOST_NAME=f"container-{start}")
+        process = hub.child(
+            served, hub.MODEL, folder, HF_HUB_DOWNLOAD_TIMEOUT="60", TEST_HOST_NAME=f"container-{start}"
+        )
         deadline = time.monotonic() + 20
         while not (folder.exists() and [p for p in folder.iterdir() if p.stat().st_size == start * step]):
             assert process.poll() is None, process.communicate()
@@ -67,117 +45,101 @@ def test_a_killed_download_is_continued_at_the_byte_under_any_host_name(served: 
         process.kill()
         process.communicate()
         [partial] = folder.iterdir()
-        assert partial.read_bytes() == WEIGHTS[: start * step]
+        assert partial.read_bytes() == hub.WEIGHTS[: start * step]
 
-    fetch(MODEL, folder)
-    assert is_whole(folder)
+    hub.fetch_whole(folder)
     offsets = [None, *(f"bytes={start * step}-" for start in range(1, 6))]
-    assert ranges(served) == [*((offset, step) for offset in offsets[:-1]), (offsets[-1], TOTAL - 5 * step)]
+    assert hub.ranges(served) == [*((offset, step) for offset in offsets[:-1]), (offsets[-1], hub.TOTAL - 5 * step)]
 
 
-def test_a_complete_partial_is_hashed_and_not_fetched(served: LoopbackHub, folder: Path) -> None:
-    leave_partial(folder, WEIGHTS)
-    fetch(MODEL, folder)
-    assert is_whole(folder)
-    assert ranges(served) == []
+def test_a_complete_partial_is_hashed_and_not_fetched(served, folder):
+    hub.leave_partial(folder, hub.WEIGHTS)
+    hub.fetch_whole(folder)
+    assert hub.ranges(served) == []
 
 
 @pytest.mark.parametrize(
     ("content", "flaw"),
     [
-        (b"x" + WEIGHTS[1:1000], f"its SHA-256 is {digest(b'x' + WEIGHTS[1:])} instead of {digest(WEIGHTS)}"),
-        (b"x" * TOTAL, f"its SHA-256 is {digest(b'x' * TOTAL)} instead of {digest(WEIGHTS)}"),
-        (WEIGHTS + b"more", f"it has {TOTAL + 4} bytes instead of {TOTAL}"),
+        (b"x" + hub.WEIGHTS[1:1000], hub.wrong_hash(b"x" + hub.WEIGHTS[1:])),
+        (b"x" * hub.TOTAL, hub.wrong_hash(b"x" * hub.TOTAL)),
+        (hub.WEIGHTS + b"more", f"it has {hub.TOTAL + 4} bytes instead of {hub.TOTAL}"),
     ],
     ids=["short", "complete", "too long"],
 )
-def test_a_damaged_partial_is_given_up_once(
-    served: LoopbackHub, folder: Path, capfd: pytest.CaptureFixture[str], content: bytes, flaw: str
-) -> None:
-    leave_partial(folder, content)
-    fetch(MODEL, folder)
-    assert is_whole(folder)
-    assert ranges(served)[-1] == (None, TOTAL)
-    assert f"{WHAT}: {flaw}; starting over\n" in capfd.readouterr().err
+def test_a_damaged_partial_is_given_up_once(served, folder, capfd, content, flaw):
+    hub.leave_partial(folder, content)
+    hub.fetch_whole(folder)
+    assert hub.ranges(served)[-1] == (None, hub.TOTAL)
+    assert f"{hub.WHAT}: {flaw}; starting over\n" in capfd.readouterr().err
 
 
 # Answers that do not continue the partial
 
 
 @pytest.mark.parametrize("kind", ["wrong_start", "wrong_size", "compressed", "no_length", "status"])
-def test_an_answer_that_does_not_fit_is_not_appended(served: LoopbackHub, folder: Path, kind: str) -> None:
-    leave_partial(folder, WEIGHTS[:1000])
+def test_an_answer_that_does_not_fit_is_not_appended(served, folder, kind):
+    hub.leave_partial(folder, hub.WEIGHTS[:1000])
     served.fault("model.safetensors", kind, **({"status": 416} if kind == "status" else {}))
-    fetch(MODEL, folder)
-    assert is_whole(folder)
-    assert ranges(served)[-1] == (None, TOTAL)
+    hub.fetch_whole(folder)
+    assert hub.ranges(served)[-1] == (None, hub.TOTAL)
 
 
-def test_an_ignored_range_starts_over(served: LoopbackHub, folder: Path) -> None:
-    leave_partial(folder, WEIGHTS[:1000])
+def test_an_ignored_range_starts_over(served, folder):
+    hub.leave_partial(folder, hub.WEIGHTS[:1000])
     served.fault("model.safetensors", "ignored_range")
-    fetch(MODEL, folder)
-    assert is_whole(folder)
-    assert ranges(served) == [("bytes=1000-", TOTAL)]
+    hub.fetch_whole(folder)
+    assert hub.ranges(served) == [("bytes=1000-", hub.TOTAL)]
 
 
-def test_what_is_sent_from_zero_replaces_what_was_there(served: LoopbackHub, folder: Path) -> None:
-    leave_partial(folder, b"?" * 5000)
+def test_what_is_sent_from_zero_replaces_what_was_there(served, folder):
+    hub.leave_partial(folder, b"?" * 5000)
     served.fault("model.safetensors", "cut_from_zero", after=1000)
-    fetch(MODEL, folder)
-    assert is_whole(folder)
-    assert ranges(served) == [("bytes=5000-", 1000), ("bytes=1000-", TOTAL - 1000)]
+    hub.fetch_whole(folder)
+    assert hub.ranges(served) == [("bytes=5000-", 1000), ("bytes=1000-", hub.TOTAL - 1000)]
 
 
-def test_a_server_that_ignores_ranges_and_cuts_is_given_up(served: LoopbackHub, folder: Path, clock: Clock) -> None:
+def test_a_server_that_ignores_ranges_and_cuts_is_given_up(served, folder, clock):
     served.fault("model.safetensors", "cut_from_zero", times=20, after=1000)
-    assert refusal(MODEL, folder) == (
-        f"{WHAT}: given up after 120 seconds without a new byte (the connection to localhost was lost); "
+    assert hub.refusal(folder) == (
+        f"{hub.WHAT}: given up after 120 seconds without a new byte (the connection to localhost was lost); "
         "what has been downloaded is kept: run the same command again to continue"
     )
     assert clock.waits == [1, 2, 4, 8, 16, 30, 30, pytest.approx(29, abs=1)]
-    assert {sent for _, sent in ranges(served)} == {1000}
+    assert {sent for _, sent in hub.ranges(served)} == {1000}
     [left] = folder.iterdir()
-    assert left.read_bytes() == WEIGHTS[:1000]
+    assert left.read_bytes() == hub.WEIGHTS[:1000]
 
 
-def test_a_file_that_changed_between_two_ranges_is_fetched_from_zero(served: LoopbackHub, folder: Path) -> None:
-    leave_partial(folder, bytes(1000))
-    fetch(MODEL, folder)
-    assert is_whole(folder)
-    assert ranges(served) == [("bytes=1000-", TOTAL - 1000), (None, TOTAL)]
+def test_a_file_that_changed_between_two_ranges_is_fetched_from_zero(served, folder):
+    hub.leave_partial(folder, bytes(1000))
+    hub.fetch_whole(folder)
+    assert hub.ranges(served) == [("bytes=1000-", hub.TOTAL - 1000), (None, hub.TOTAL)]
 
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (
-            "wrong_bytes",
-            f"its SHA-256 is {digest(bytes(255 - b for b in WEIGHTS))} instead of {digest(WEIGHTS)}",
-        ),
-        ("wrong_size", f"localhost answered 200 with {TOTAL + 7} bytes instead of {TOTAL}"),
+        ("wrong_bytes", hub.wrong_hash(bytes(255 - b for b in hub.WEIGHTS))),
+        ("wrong_size", f"localhost answered 200 with {hub.TOTAL + 7} bytes instead of {hub.TOTAL}"),
         ("compressed", "localhost sent the file compressed although it was asked not to"),
     ],
 )
-def test_what_is_wrong_twice_is_an_error_and_leaves_nothing(
-    served: LoopbackHub, folder: Path, clock: Clock, kind: str, reason: str
-) -> None:
+def test_what_is_wrong_twice_is_an_error_and_leaves_nothing(served, folder, clock, kind, reason):
     served.fault("model.safetensors", kind, times=2)
-    assert refusal(MODEL, folder) == (
-        f"{WHAT}: 127.0.0.1:{served.port} failed twice: {reason}; nothing of it was kept, so check "
+    assert hub.refusal(folder) == (
+        f"{hub.WHAT}: 127.0.0.1:{served.port} failed twice: {reason}; nothing of it was kept, so check "
         "HF_ENDPOINT and the pins in config.yaml"
     )
-    assert names(folder) == []
+    assert hub.names(folder) == []
     assert clock.waits == []
-    fetch(MODEL, folder)
-    assert is_whole(folder)
+    hub.fetch_whole(folder)
 
 
-def test_a_login_page_in_the_middle_does_not_cost_what_has_arrived(served: LoopbackHub, folder: Path) -> None:
+def test_a_login_page_in_the_middle_does_not_cost_what_has_arrived(served, folder):
     served.fault("model.safetensors", "cut", after=5000)
     served.fault("model.safetensors", "wrong_size")
-    served.fault("model.safetensors", "no_hub", method="HEAD")
-    served.fault("model.safetensors", "wrong_size")
-    assert f"{WHAT}: 127.0.0.1:{served.port} does not answer as a Hugging Face hub does" in refusal(MODEL, folder)
+    served.fault("model.safetensors", "login_page", method="HEAD")
+    assert f"{hub.WHAT}: 127.0.0.1:{served.port} does not answer as a Hugging Face hub does" in hub.refusal(folder)
     [left] = folder.iterdir()
-    assert left.read_bytes() == WEIGHTS[:5000]
+    assert left.read_bytes() == hub.WEIGHTS[:5000]
