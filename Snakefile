@@ -154,8 +154,7 @@ rule weights:
         "logs/{model}/weights.benchmark.tsv"
     threads: 1
     resources:
-        mem_mb=snakefile.memory,
-        runtime=240,
+        **snakefile.LARGE,
     params:
         **step("weights", lambda w: ["--settings", snakefile.as_json(config["models"][w.model])]),
     message:
@@ -193,6 +192,8 @@ use rule weights as measure with:
         "logs/{model}/{experiment}/measure.log",
     benchmark:
         "logs/{model}/{experiment}/measure.benchmark.tsv"
+    resources:
+        **snakefile.model_resources(config),
     params:
         **step("measure", experiment, ARITHMETIC),
 
@@ -231,7 +232,7 @@ if SWEEP_ALONE:
             **step("join_sweep", lambda w: [w.experiment, "--parts", SWEEP_JOBS]),
 
 
-use rule weights as second_opinion with:
+use rule measure as second_opinion with:
     input:
         verified=paths.VERIFIED,
         records=of_every_experiment(paths.RECORD),
@@ -245,7 +246,7 @@ use rule weights as second_opinion with:
         **step("second_opinion", EXPERIMENTS, ARITHMETIC),
 
 
-use rule weights as published_values with:
+use rule measure as published_values with:
     input:
         verified=paths.VERIFIED,
     output:

@@ -23,6 +23,7 @@ from replication.base.config import PORTABLE, checked_experiment, checked_model
 from replication.base.errors import UserError
 from replication.base.paths import HASHES, REPOSITORY, RESOURCES, path
 from replication.engine import numerics
+from replication.engine.card import full_in_one_sentence
 
 if TYPE_CHECKING:
     from replication.engine.loaded import Loaded
@@ -101,6 +102,7 @@ class Result:
         return f"<{where}: {len(self.losses)} losses, {self.numerics} arithmetic>"
 
 
+@full_in_one_sentence()
 def load(
     folder: str | Path, lens_folder: str | Path, *, name: str | None = None, device: Literal["cpu", "cuda"] = "cpu"
 ) -> Model:
@@ -116,7 +118,7 @@ def load(
         device: "cpu", or "cuda", where numbers are never portable.
 
     Raises:
-        UserError: A file is missing or damaged, model and lens do not fit, or there is no such device.
+        UserError: A file is missing or damaged, model and lens do not fit, or `device` cannot be used.
     """
     numerics.prepare(PORTABLE, threads=1)
     with warnings.catch_warnings():
@@ -132,6 +134,7 @@ def load(
     return Model(loaded.load(files, device), checks)
 
 
+@full_in_one_sentence()
 def steer(
     model: Model,
     prompt: str,

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
-import torch
 from torch import Tensor
 
 from replication.base.errors import UserError, one_line
+from replication.engine import card
 from replication.engine.gpt2 import GPT2, shapes
 from replication.engine.gpt2_config import read_config
 from replication.engine.lens_file import Translators, read_lens
@@ -29,10 +29,9 @@ def load(files: Files, device: str = "cpu") -> Loaded:
     """Model, tokenizer and lens from verified files, in float32; on the CPU weights stay memory-mapped.
 
     Raises:
-        UserError: A file is damaged, or there is no such device.
+        UserError: A file is damaged, or `device` cannot be used.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: 'cuda' was asked for, but torch finds no GPU here; set it to 'cpu'")
+    card.check(device)
     tokenizer = Tokenizer(files.folder / "tokenizer.json")
     config, path = read_config(files.folder), files.folder / "model.safetensors"
     stored = stored_tensors(path)

@@ -38,7 +38,7 @@ def prepare(mode: str, threads: int) -> None:
                 os.environ.pop(name, None)
     import torch
 
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     torch.set_num_threads(1)
     warm = torch.linspace(0.1, 1.0, 1 << 16)

@@ -18,6 +18,7 @@ from tuned_lens import TunedLens
 from tuned_lens.plotting import PredictionTrajectory
 
 from replication.base.tables import CONDITIONS, SECOND_OPINION, layer_names
+from replication.engine import card
 
 
 def second_opinion(
@@ -33,7 +34,11 @@ def second_opinion(
 
     Returns:
         Columns of `tables.SECOND_OPINION`, in the order of the records, conditions, layers and positions.
+
+    Raises:
+        UserError: `device` cannot be used.
     """
+    card.check(device)
     # The progress bar of loading is noise in a job's log.
     transformers_logging.disable_progress_bar()
     model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval().to(device)

@@ -134,6 +134,15 @@ def memory(wildcards: Any, attempt: int) -> int:
     return 10_000 * attempt
 
 
+LARGE = {"mem_mb": memory, "runtime": 240}
+"""What a job asks for that reads all of a model's weights."""
+
+
+def model_resources(config: dict[str, Any]) -> dict[str, Any]:
+    """What a job asks for that computes with a model: on a graphics card, one of them, by the name of Slurm's plugin."""
+    return LARGE | ({"gpu": 1} if config["device"] == "cuda" else {})
+
+
 def control_tables(config: dict[str, Any]) -> list[str]:
     """Which of the controls the configuration switches on, by the names of their tables."""
     switches = {"random_vectors": "random_vectors", "prompts": "more_prompts", "sweep": "sweep"}

@@ -24,6 +24,7 @@ from replication.base.paths import (
     VERIFIED,
     path,
 )
+from replication.engine.card import full_in_one_sentence
 from replication.engine.numerics import prepare
 from replication.weights.model_files import Files, verified
 from replication.workflow.arguments import (
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 def add_to(app: typer.Typer) -> None:
     """Adds the steps to the command line."""
     for step in (weights, measure, controls, sweep_part, second_opinion, published_values):
-        app.command(name=step.__name__)(step)
+        app.command(name=step.__name__)(full_in_one_sentence()(step))
 
 
 def weights(model: ModelName, settings: Settings) -> None:

@@ -17,6 +17,7 @@ import torch
 from numpy_gpt2 import NumpyGPT2, lens_log_p
 from random_model import write_lens, write_tokenizer
 from safetensors.torch import save_file
+from stand_in_card import card as stand_in
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from replication.base.config import Model, checked
@@ -312,6 +313,29 @@ def test_every_set_agrees_with_the_second_calculation(models, name):
     assert set(found["set"]) == {each.name for each in published_sets(name)}
     assert {check.kind for each in sets for check in each.checks} <= set(kinds.KINDS)
     assert len(found) < 400
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_quantity_on_a_card_leaves_nothing_on_the_cpu(models, name):
+    loaded, sets = models(name)
+    with stand_in():
+        on_card = measured_sets(load(loaded.files, "cuda"), sets)
+    for name, on_cpu in measured_sets(loaded, sets).items():
+        assert all(map(np.array_equal, on_card[name].values, on_cpu.values)), name
+
+
+@pytest.mark.parametrize("left", ["_ids", "whole", "vector"])
+def test_what_a_quantity_leaves_on_the_cpu_is_found(models, monkeypatch, left):
+    loaded, sets = models("gpt2-xl")
+    real = getattr(runs, left)
+
+    def on_cpu(*given):
+        made = real(*given)
+        return replace(made, values=made.values.cpu()) if left == "vector" else made.cpu()
+
+    monkeypatch.setattr(runs, left, on_cpu)
+    with stand_in(), pytest.raises(RuntimeError, match="is not on cuda:0"):
+        measured_sets(load(loaded.files, "cuda"), sets)
 
 
 @pytest.mark.parametrize("name", ["gpt2-xl", "gpt2"])

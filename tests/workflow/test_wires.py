@@ -86,6 +86,27 @@ def test_arithmetic_reaches_every_job_with_a_model_on_one_thread(jobs: list[Job]
         assert [job.option(f"--{name}") for name in ("numerics", "device", "threads")] == ["fast", "cuda", "1"]
 
 
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_jobs_with_a_model_ask_for_a_card_where_the_device_is_one(tmp_path: Path, device: str) -> None:
+    snakefile = copied(tmp_path / "copy") / "Snakefile"
+    # Snakemake prints a job's message in place of its resources.
+    snakefile.write_text(re.sub(r"    message:\n.*\n", "", snakefile.read_text()))
+    (tmp_path / "changed.yaml").write_text(json.dumps(CHANGED | {"device": device}))
+    options = ("-n", "--configfile", str(tmp_path / "changed.yaml"))
+    text = snakemake(tmp_path, *options, repository=snakefile.parent).stdout
+    asked = dict(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: (.*)$", text, re.MULTILINE))
+    assert set(asked) >= WITH_MODEL | {"weights", "figures", "report"}
+    for step, resources in asked.items():
+        cards = re.findall(r"\bgpu=(\d+)", resources)
+        assert cards == (["1"] if device == "cuda" and step in WITH_MODEL else []), (step, resources)
+        assert ("mem_mb=10000" in resources) == (step in WITH_MODEL | {"weights"})
+
+
+def test_a_machine_has_one_card_and_a_cluster_one_for_each_job() -> None:
+    assert read_yaml(REPOSITORY / "profiles/default/profile.yaml")["resources"] == ["gpu=1"]
+    assert read_yaml(REPOSITORY / "profiles/slurm/profile.yaml")["set-resource-scopes"] == ["gpu=local"]
+
+
 def test_settings_of_experiments_and_of_the_model_reach_their_jobs(jobs: list[Job]) -> None:
     wanted = json.loads(json.dumps(SHIPPED["experiments"]))
     wanted["anger"]["steering"]["coefficient"] = 4
