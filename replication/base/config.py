@@ -100,7 +100,7 @@ class HubFiles(Frozen):
     bytes: Annotated[
         dict[FileName, Annotated[int, Field(ge=0)]], Field(strict=False, examples=[{"model.safetensors": 548105171}])
     ] = {}
-    """Sizes of the files, for what a run says before it starts that it will cost; rounded or left out, nothing breaks."""
+    """Sizes of files, from which a run says before it starts what it will fetch; they may be rounded, or left out."""
 
 
 class Model(Frozen):

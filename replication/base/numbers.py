@@ -19,11 +19,3 @@ def signed(value: float, digits: int, kind: Literal["f", "g"] = "f") -> str:
 def fixed(value: float, digits: int) -> str:
     """A number with `digits` after the decimal point, and a sign only if it is negative as printed."""
     return f"{value:z.{digits}f}"
-
-
-def size_text(size: int) -> str:
-    """A number of bytes in decimal units, as disks and the hub count: 1 GB is 10^9 bytes."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
-            return f"{size / factor:.2f} {unit}"
-    return f"{size} bytes"

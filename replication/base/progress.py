@@ -49,3 +49,11 @@ def bar(label: str, total: int, done: int = 0) -> tqdm:
 def say(text: str) -> None:
     """Prints one line to stderr, above a bar if there is one."""
     tqdm.write(text, file=sys.stderr)
+
+
+def size_text(size: int) -> str:
+    """A number of bytes in decimal units, as disks and the hub count: 1 GB is 10^9 bytes."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.2f} {unit}"
+    return f"{size} bytes"

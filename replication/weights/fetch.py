@@ -42,8 +42,7 @@ from replication.base.config import HubFiles
 from replication.base.errors import UserError
 from replication.base.files import put, write_json
 from replication.base.hashes import digest_of, remember, sha256, state
-from replication.base.numbers import size_text
-from replication.base.progress import say
+from replication.base.progress import say, size_text
 from replication.weights.answers import MismatchError, Remote, UnreachableError
 from replication.weights.hub_file import PinnedFile, mismatch_of, recorded_origin
 from replication.weights.transfer import Session

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from replication.base import paths
-from replication.base.numbers import size_text
 from replication.base.paths import REPOSITORY
 from replication.workflow.snakefile import complete
 
@@ -104,26 +103,30 @@ def memory(jobs: Iterable[Job], cores: int) -> tuple[float, int, int]:
 
 
 def cores_that_fit(jobs: Iterable[Job], machine: Machine) -> int:
-    """Largest number of cores, up to the one asked for, whose jobs fit into memory.
+    """Largest number of cores, up to as many jobs as may run at once, whose jobs fit into memory.
 
     One job fits if its own memory does: the weights are mapped, and what does not fit is read again.
     """
     jobs = list(jobs)
-    for cores in range(machine.cores, 1, -1):
+    *_, at_once = memory(jobs, machine.cores)
+    for cores in range(at_once, 1, -1):
         if memory(jobs, cores)[0] <= machine.memory:
             return cores
-    needed, weights, _ = memory(jobs, 1)
-    return int(needed - weights <= machine.memory)
+    most, weights, _ = memory(jobs, 1)
+    return int(most - weights <= machine.memory)
 
 
 def seconds(jobs: Iterable[Job], cores: int) -> float | None:
     """How long the jobs take on the machine where they were measured; None if one of them was not."""
-    alone, beside = [], []
+    alone, beside = 0.0, [0.0]
     for job in jobs:
         if (taken := job.seconds) is None:
             return None
-        (alone if job.rule == "weights" else beside).append(taken)
-    return sum(alone) + max(sum(beside) / min(cores, 2), *beside, 0)
+        if job.rule == "weights":
+            alone += taken
+        else:
+            beside.append(taken)
+    return alone + max(sum(beside) / min(cores, 2), *beside)
 
 
 class Plan(NamedTuple):
@@ -159,17 +162,17 @@ def said(plan: Plan, machine: Machine) -> str:
     if plan.fetch:
         rows.append(("to fetch", _download(plan.fetch, plan.download)))
     if plan.disk:
-        rows.append(("disk", f"{size_text(plan.disk)}; {size_text(machine.disk)} are free"))
+        rows.append(("disk", f"{_size(plan.disk)}; {_size(machine.disk)} are free"))
     if plan.jobs and plan.weighed:
         most, weights, jobs = memory(plan.jobs, machine.cores)
-        shared = f", {size_text(weights)} of it weights that they share" if weights and jobs > 1 else ""
+        shared = f", {_size(weights)} of it weights that they share" if weights and jobs > 1 else ""
         at_once = "1 job at a time" if jobs == 1 else f"{jobs} jobs at once"
-        available = f"{size_text(machine.memory)} are available"
-        rows.append(("memory", f"{size_text(round(most))} with {at_once}{shared}; {available}"))
+        available = f"{_size(machine.memory)} are available"
+        rows.append(("memory", f"{_size(most)} with {at_once}{shared}; {available}"))
     taken = seconds(plan.jobs, machine.cores) if plan.timed and plan.here else None
     if taken:
         after = " after the download" if plan.download else ""
-        rows.append(("time", f"about {_duration(taken)}{after}, by what was measured on {MACHINE}"))
+        rows.append(("time", f"about {_duration(taken)}{after}; measured on {MACHINE}"))
     return "\n".join(["What these jobs cost:", *(f"    {name:9} {text}" for name, text in rows)]) if rows else ""
 
 
@@ -177,24 +180,29 @@ def fault(plan: Plan, machine: Machine) -> str:
     """One sentence if the machine has too little disk or memory for the plan; else empty."""
     if plan.disk > machine.disk:
         return (
-            f"this run writes {size_text(plan.disk)}, and {size_text(machine.disk)} are free here: free "
-            f"{size_text(plan.disk - machine.disk)} more, or run it in another folder with --directory"
+            f"this run writes {_size(plan.disk)}, and {_size(machine.disk)} are free here: free "
+            f"{_size(plan.disk - machine.disk)} more, or run it in another folder with --directory"
         )
-    if not plan.weighed or (fit := cores_that_fit(plan.jobs, machine)) == machine.cores:
+    most, weights, at_once = memory(plan.jobs, machine.cores)
+    fit = cores_that_fit(plan.jobs, machine) if plan.weighed else at_once
+    available = f"{_size(machine.memory)} are available"
+    if fit == at_once:
         return ""
-    most, weights, _ = memory(plan.jobs, machine.cores if fit else 1)
-    available = f"{size_text(machine.memory)} are available"
     if fit:
-        return f"--cores {machine.cores} takes {size_text(round(most))} of memory, and {available}: run with --cores {fit}"
-    own = size_text(round(most - weights))
+        return f"--cores {machine.cores} takes {_size(most)} of memory, and {available}: run with --cores {fit}"
+    own = _size(memory(plan.jobs, 1)[0] - weights)
     return f"one job takes {own} of memory of its own, and {available}: close other programs, or choose a smaller model"
 
 
 def _download(fetch: dict[str, int | None], known: int) -> str:
     unknown = [name for name, size in fetch.items() if size is None and not name.endswith(".json")]
-    parts = [size_text(known)] if known else []
+    parts = [_size(known)] if known else []
     parts += [f"{', '.join(unknown)} (config.yaml gives no size)"] if unknown else []
     return " and ".join(parts) or "nothing, all files are here"
+
+
+def _size(size: float) -> str:
+    return f"{size / MB:.0f} MB" if size < 0.1 * GB else f"{size / GB:.1f} GB"
 
 
 def _duration(taken: float) -> str:
@@ -202,7 +210,7 @@ def _duration(taken: float) -> str:
 
 
 def announce(workflow: Any, config: dict[str, Any]) -> None:
-    """Says the cost as soon as Snakemake has counted the jobs; a run that does not fit ends there, with WorkflowError.
+    """Says the cost as soon as Snakemake has counted the jobs; a run that does not fit ends there.
 
     Args:
         workflow: Snakemake's workflow, of which this reads what it knows after the Snakefile.
@@ -222,7 +230,7 @@ class _Announcement(logging.Handler):
         """Says the cost after the table of jobs."""
         if not hasattr(record, "stats") or self._workflow.touch:
             return
-        from snakemake.exceptions import WorkflowError
+        from snakemake.exceptions import CliException
 
         plan, machine = _plan(self._workflow, self._config), _machine(self._workflow)
         log = logging.getLogger(record.name)
@@ -230,7 +238,7 @@ class _Announcement(logging.Handler):
             log.info(f"{text}\n")
         if wrong := fault(plan, machine):
             if not self._workflow.dryrun:
-                raise WorkflowError(wrong)
+                raise CliException(wrong)  # which Snakemake prints as it is
             log.warning(wrong)
 
 
