@@ -20,7 +20,7 @@ sys.path.insert(0, str(workflow.basedir))
 from replication.base import paths
 from replication.base.errors import UserError
 from replication.figures.captions import caption_file
-from replication.workflow import locks, snakefile
+from replication.workflow import cost, locks, snakefile
 from replication.workflow.snakefile import step
 
 
@@ -55,6 +55,10 @@ onstart:
 onerror:
     # What the verdict says of numbers that differ, after all that Snakemake says of a failed job.
     snakefile.print_differences(config["model"])
+
+
+# Said once the jobs are known, before the first starts; in a dry run too.
+cost.announce(workflow, config)
 
 
 MODEL = config["model"]

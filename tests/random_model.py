@@ -81,7 +81,7 @@ def write_hub(folder: Path, pins: dict, model: dict, lens: dict) -> dict:
         lens: Arguments of `write_lens`.
 
     Returns:
-        The pins with the hashes of what was written.
+        The pins with the hashes and sizes of what was written.
     """
     folders = {
         "weights": write_model(folder / pins["weights"]["repo"], **model),
@@ -93,5 +93,9 @@ def write_hub(folder: Path, pins: dict, model: dict, lens: dict) -> dict:
             # The files that only say how to generate or split text: any content will do here.
             if not (files / name).exists():
                 (files / name).write_text("{}")
-        hashed[key] = pins[key] | {"sha256": {name: digest_of(files / name) for name in pins[key]["sha256"]}}
+        written = {name: files / name for name in pins[key]["sha256"]}
+        hashed[key] = pins[key] | {
+            "sha256": {name: digest_of(file) for name, file in written.items()},
+            "bytes": {name: file.stat().st_size for name, file in written.items()},
+        }
     return hashed

@@ -98,6 +98,10 @@ class HubFiles(Frozen):
         dict[FileName, Sha256 | None], Field(min_length=1, strict=False, examples=[{"config.json": None}])
     ]
     """SHA-256, 64 hexadecimal digits, of every file wanted; null where only the commit pins it."""
+    bytes: Annotated[
+        dict[FileName, Annotated[int, Field(ge=0)]], Field(strict=False, examples=[{"model.safetensors": 548105171}])
+    ] = {}
+    """Sizes of files, from which a run says before it starts what it will fetch; they may be rounded, or left out."""
 
 
 class Model(Frozen):

@@ -29,14 +29,21 @@ def sha256(path: Path, memory: Path) -> str:
         OSError: The file cannot be read.
     """
     before = state(path)
-    entry = _entries(memory).get(_key(path))
-    if isinstance(entry, dict) and entry.items() >= before.items() and _is_digest(entry.get("sha256")):
-        return str(entry["sha256"])
+    if known := remembered(path, memory):
+        return known
     digest = digest_of(path)
     # The hash of a file that changed while it was read is not recorded.
     if state(path) == before:
         remember(path, digest, memory)
     return digest
+
+
+def remembered(path: Path, memory: Path) -> str | None:
+    """SHA-256 of a file that has not changed since it was hashed; None if that is not known without hashing it."""
+    entry = _entries(memory).get(_key(path))
+    if isinstance(entry, dict) and entry.items() >= state(path).items() and _is_digest(entry.get("sha256")):
+        return str(entry["sha256"])
+    return None
 
 
 def digest_of(path: Path) -> str:

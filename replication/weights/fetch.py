@@ -34,7 +34,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
 
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import constants
 
 from replication.base.config import HubFiles
 from replication.base.errors import UserError
@@ -101,10 +101,8 @@ def _is_verified(file: PinnedFile, memory: Path) -> bool:
 
 def _link_to_cache(file: PinnedFile, memory: Path) -> bool:
     """Whether the user's Hugging Face cache has a valid copy; the file is then a link to it."""
-    cached = try_to_load_from_cache(
-        file.source.repo, file.path_in_repo, revision=file.source.revision, repo_type=file.source.repo_type
-    )
-    if not isinstance(cached, str):
+    cached = file.cached
+    if cached is None:
         return False
     try:
         # The cache names its blobs by their ETag, and a snapshot holds links to them.

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import hf_hub_url
+from huggingface_hub import hf_hub_url, try_to_load_from_cache
 
 from replication.base.config import HubFiles
 from replication.base.files import read_json
-from replication.base.hashes import git_blob_id
+from replication.base.hashes import git_blob_id, remembered
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,15 @@ class PinnedFile:
         return [path for path in self.target.parent.iterdir() if name.fullmatch(path.name)]
 
     @property
+    def cached(self) -> str | None:
+        """Path of the copy in the user's Hugging Face cache, which nothing has verified; None if there is none."""
+        source = self.source
+        found = try_to_load_from_cache(
+            source.repo, self.path_in_repo, revision=source.revision, repo_type=source.repo_type
+        )
+        return found if isinstance(found, str) else None
+
+    @property
     def address(self) -> str:
         """Address at the hub."""
         return hf_hub_url(
@@ -76,6 +85,22 @@ class PinnedFile:
             repo_type=self.source.repo_type,
             revision=self.source.revision,
         )
+
+
+def still_to_fetch(file: PinnedFile, memory: Path) -> int | None:
+    """Bytes of the file that are not on disk yet; None if the configuration does not give its size.
+
+    What is there is not hashed for this: only verified files have the name, but the pin may have changed since.
+
+    Args:
+        file: The file.
+        memory: JSON file with the hashes of files already hashed.
+    """
+    if file.cached or (file.target.exists() and remembered(file.target, memory) in (None, file.pinned)):
+        return 0
+    size = file.source.bytes.get(file.name)
+    begun = file.partial.stat().st_size if file.partial.exists() else 0
+    return None if size is None else max(0, size - begun)
 
 
 def recorded_origin(file: PinnedFile) -> object:

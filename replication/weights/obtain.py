@@ -7,6 +7,7 @@ from replication.base.errors import UserError
 from replication.base.hashes import sha256
 from replication.base.paths import REPOSITORY
 from replication.weights.fetch import fetch
+from replication.weights.hub_file import PinnedFile, still_to_fetch
 from replication.weights.model_files import Files
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
@@ -36,6 +37,17 @@ def obtain(name: str, model: config.Model, resources: Path, memory: Path) -> Fil
         lens_folder, lens = _local(name, "lens_folder", model.lens_folder, LENS_FILES, memory)
     hashes = {f"model/{file}": digest for file, digest in weights.items()}
     return Files(name, folder, lens_folder, hashes | {f"lens/{file}": digest for file, digest in lens.items()})
+
+
+def to_fetch(model: config.Model, resources: Path, memory: Path) -> dict[str, int | None]:
+    """Bytes that `obtain` would still download, by file; None where the configuration does not give the size."""
+    sources = ((model.weights, resources / "model"), (model.lens, resources / "lens"))
+    return {
+        file.path_in_repo: still_to_fetch(file, memory)
+        for source, folder in sources
+        if source is not None
+        for file in (PinnedFile(source, name, folder / name) for name in source.sha256)
+    }
 
 
 def _local(

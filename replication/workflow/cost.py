@@ -1,0 +1,300 @@
+"""What the jobs that will run cost, said before they start: a download, disk, memory, a time.
+
+Snakemake knows the jobs only once it has built its graph, and tells so in its log, in a dry run as well: a handler of
+that log says the cost. Works where Snakemake stands alone.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from replication.base import paths
+from replication.base.paths import REPOSITORY
+from replication.workflow.snakefile import complete
+
+GB, MB = 10**9, 10**6
+XL = 6_430_000_000
+"""Bytes of GPT-2 XL's weights."""
+MINIATURE = 9_872_560
+"""Bytes of the embedded miniature's weights."""
+MACHINE = "2 cores of an AMD EPYC"
+"""Where the times were measured, with both cores busy."""
+
+
+class Step(NamedTuple):
+    """What one job of a rule was measured to take, on the miniature and on random weights of GPT-2 XL's size."""
+
+    seconds: tuple[float, float] | None
+    own: tuple[float, float]
+    """MB of its own memory (anonymous, at its peak); the weights are mapped beside it, and shared by all jobs."""
+    written: float = 0
+    """MB of its outputs."""
+
+
+WITH_MODEL = {
+    "weights": Step((2, 77), (200, 200)),
+    "measure": Step((5, 27), (220, 1000), 0.8),
+    "controls": Step((8, 510), (220, 2300), 0.8),
+    "sweep_part": Step(None, (220, 2300), 0.2),
+    "second_opinion": Step((16, 53), (330, 2300)),
+    "published_values": Step((2, 643), (220, 2300)),
+}
+ON_TABLES = {
+    "figures": Step((11, 11), (200, 200), 7),
+    "control_figures": Step((18, 18), (180, 180), 8),
+    "figure_for_print": Step(None, (200, 200), 1),
+    "join_sweep": Step(None, (100, 100), 0.2),
+    "report": Step((3, 3), (110, 110), 5),
+} | dict.fromkeys(
+    ["claims", "judge_controls", "verification", "verdict", "provenance", "crate"], Step((2, 2), (80, 80), 0.1)
+)
+STEPS = WITH_MODEL | ON_TABLES
+
+
+class Job(NamedTuple):
+    """A job that will run."""
+
+    rule: str
+    model: str
+    weights: int
+    """Bytes of its model's weights; 0 if they are not known."""
+
+    @property
+    def own(self) -> float:
+        """Bytes of its own memory: between the two that were measured, as the weights' size is."""
+        least, most = STEPS[self.rule].own
+        return MB * (least + (most - least) * self.weights / XL)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of one core; None where it was not measured."""
+        taken = STEPS[self.rule].seconds
+        for size, measured in zip((MINIATURE, XL), taken or (), strict=False):
+            if 0.95 < self.weights / size < 1.05:
+                return measured
+        return None
+
+
+class Machine(NamedTuple):
+    """What there is for a run."""
+
+    cores: int
+    """Jobs that may run at once."""
+    memory: int
+    """Bytes that are available."""
+    disk: int
+    """Bytes that are free."""
+
+
+def memory(jobs: Iterable[Job], cores: int) -> tuple[float, int, int]:
+    """Bytes in all that `cores` jobs at once need at most, bytes of weights in it, and how many jobs that are.
+
+    The job that verifies a model's files runs alone: all others of the model wait for it.
+    """
+    jobs = list(jobs)
+    own = sorted((job.own for job in jobs if job.rule != "weights"), reverse=True)[:cores]
+    most = max(sum(own), *(job.own for job in jobs if job.rule == "weights"), 0)
+    weights = sum({job.model: job.weights for job in jobs if job.rule in WITH_MODEL}.values())
+    return most + weights, weights, max(len(own), 1)
+
+
+def cores_that_fit(jobs: Iterable[Job], machine: Machine) -> int:
+    """Largest number of cores, up to as many jobs as may run at once, whose jobs fit into memory.
+
+    One job fits if its own memory does: the weights are mapped, and what does not fit is read again.
+    """
+    jobs = list(jobs)
+    *_, at_once = memory(jobs, machine.cores)
+    for cores in range(at_once, 1, -1):
+        if memory(jobs, cores)[0] <= machine.memory:
+            return cores
+    most, weights, _ = memory(jobs, 1)
+    return int(most - weights <= machine.memory)
+
+
+def seconds(jobs: Iterable[Job], cores: int) -> float | None:
+    """How long the jobs take on the machine where they were measured; None if one of them was not."""
+    alone, beside = 0.0, [0.0]
+    for job in jobs:
+        if (taken := job.seconds) is None:
+            return None
+        if job.rule == "weights":
+            alone += taken
+        else:
+            beside.append(taken)
+    return alone + max(sum(beside) / min(cores, 2), *beside)
+
+
+class Plan(NamedTuple):
+    """What will run."""
+
+    jobs: list[Job]
+    fetch: dict[str, int | None]
+    """Bytes to download, by file; None where nobody knows."""
+    timed: bool = True
+    """Whether it runs as what was measured did."""
+    here: bool = True
+    """Whether its jobs run on this machine."""
+
+    @property
+    def download(self) -> int:
+        """Bytes to download."""
+        return sum(filter(None, self.fetch.values()))
+
+    @property
+    def disk(self) -> int:
+        """Bytes that it writes."""
+        return self.download + round(MB * sum(STEPS[job.rule].written for job in self.jobs))
+
+    @property
+    def weighed(self) -> bool:
+        """Whether the memory of its jobs can be told."""
+        return self.here and all(job.weights for job in self.jobs if job.rule in WITH_MODEL)
+
+
+def said(plan: Plan, machine: Machine) -> str:
+    """The cost as a reader sees it below the table of jobs; empty if nothing runs that costs anything."""
+    rows = []
+    if plan.fetch:
+        rows.append(("to fetch", _download(plan.fetch, plan.download)))
+    if plan.disk:
+        rows.append(("disk", f"{_size(plan.disk)}; {_size(machine.disk)} are free"))
+    if plan.jobs and plan.weighed:
+        most, weights, jobs = memory(plan.jobs, machine.cores)
+        shared = f", {_size(weights)} of it weights that they share" if weights and jobs > 1 else ""
+        at_once = "1 job at a time" if jobs == 1 else f"{jobs} jobs at once"
+        available = f"{_size(machine.memory)} are available"
+        rows.append(("memory", f"{_size(most)} with {at_once}{shared}; {available}"))
+    taken = seconds(plan.jobs, machine.cores) if plan.timed and plan.here else None
+    if taken:
+        after = " after the download" if plan.download else ""
+        rows.append(("time", f"about {_duration(taken)}{after}; measured on {MACHINE}"))
+    return "\n".join(["What these jobs cost:", *(f"    {name:9} {text}" for name, text in rows)]) if rows else ""
+
+
+def fault(plan: Plan, machine: Machine) -> str:
+    """One sentence if the machine has too little disk or memory for the plan; else empty."""
+    if plan.disk > machine.disk:
+        return (
+            f"this run writes {_size(plan.disk)}, and {_size(machine.disk)} are free here: free "
+            f"{_size(plan.disk - machine.disk)} more, or run it in another folder with --directory"
+        )
+    most, weights, at_once = memory(plan.jobs, machine.cores)
+    fit = cores_that_fit(plan.jobs, machine) if plan.weighed else at_once
+    available = f"{_size(machine.memory)} are available"
+    if fit == at_once:
+        return ""
+    if fit:
+        return f"--cores {machine.cores} takes {_size(most)} of memory, and {available}: run with --cores {fit}"
+    own = _size(memory(plan.jobs, 1)[0] - weights)
+    return f"one job takes {own} of memory of its own, and {available}: close other programs, or choose a smaller model"
+
+
+def _download(fetch: dict[str, int | None], known: int) -> str:
+    unknown = [name for name, size in fetch.items() if size is None and not name.endswith(".json")]
+    parts = [_size(known)] if known else []
+    parts += [f"{', '.join(unknown)} (config.yaml gives no size)"] if unknown else []
+    return " and ".join(parts) or "nothing, all files are here"
+
+
+def _size(size: float) -> str:
+    return f"{size / MB:.0f} MB" if size < 0.1 * GB else f"{size / GB:.1f} GB"
+
+
+def _duration(taken: float) -> str:
+    return f"{max(round(taken, -1), 10):.0f} seconds" if taken < 110 else f"{round(taken / 60)} minutes"
+
+
+def announce(workflow: Any, config: dict[str, Any]) -> None:
+    """Says the cost as soon as Snakemake has counted the jobs; a run that does not fit ends there.
+
+    Args:
+        workflow: Snakemake's workflow, of which this reads what it knows after the Snakefile.
+        config: The checked configuration.
+    """
+    logging.getLogger("snakemake.logging").addHandler(_Announcement(workflow, config))
+
+
+class _Announcement(logging.Handler):
+    """Waits for the table of jobs, the only message with `stats`; jobs' own processes never print one."""
+
+    def __init__(self, workflow: Any, config: dict[str, Any]):
+        super().__init__()
+        self._workflow, self._config = workflow, config
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Says the cost after the table of jobs."""
+        if not hasattr(record, "stats") or self._workflow.touch:
+            return
+        from snakemake.exceptions import CliException
+
+        plan, machine = _plan(self._workflow, self._config), _machine(self._workflow)
+        log = logging.getLogger(record.name)
+        if text := said(plan, machine):
+            log.info(f"{text}\n")
+        if wrong := fault(plan, machine):
+            if not self._workflow.dryrun:
+                raise CliException(wrong)  # which Snakemake prints as it is
+            log.warning(wrong)
+
+
+def _plan(workflow: Any, config: dict[str, Any]) -> Plan:
+    """What Snakemake is about to run; its targets, and what it does on the side, cost nothing."""
+    named = [
+        (job.rule.name, job.wildcards.get("model"))
+        for job in workflow.dag.needrun_jobs(exclude_finished=False)
+        if job.rule.name in STEPS
+    ]
+    models = {model: config["models"][model] for _, model in named}
+    fetch: dict[str, int | None] = {}
+    for rule, model in named:
+        if rule == "weights":
+            fetch |= _to_fetch(model, models[model])
+    weights = {model: _weights(model, entry) for model, entry in models.items()}
+    standard: dict[str, Any] = {}
+    complete(standard)
+    timed = all(config[key] == standard[key] for key in ("numerics", "device", "controls"))
+    here = workflow.local_exec and workflow.resource_settings.nodes is None
+    return Plan([Job(rule, model, weights[model]) for rule, model in named], fetch, timed, here)
+
+
+def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
+    """Bytes of a model's files that are still to be downloaded."""
+    if not find_spec("pydantic"):
+        sources: Sequence[dict[str, Any]] = [model[key] for key in ("weights", "lens") if model.get(key)]
+        return {file: source.get("bytes", {}).get(file) for source in sources for file in source["sha256"]}
+    from replication.base.config import checked_model
+    from replication.weights.obtain import to_fetch
+
+    return to_fetch(checked_model(name, model), paths.path(paths.RESOURCES, name), Path(paths.HASHES))
+
+
+def _weights(name: str, model: dict[str, Any]) -> int:
+    """Bytes of a model's weights; 0 if they are not known."""
+    file = "model.safetensors"
+    folder = REPOSITORY / model["folder"] if model.get("folder") else paths.path(paths.RESOURCES, name) / "model"
+    with suppress(OSError):
+        return (folder / file).stat().st_size
+    return int((model.get("weights") or {}).get("bytes", {}).get(file, 0))
+
+
+def _machine(workflow: Any) -> Machine:
+    disk = shutil.disk_usage(next(folder for folder in (Path("resources"), Path()) if folder.exists())).free
+    return Machine(workflow.resource_settings.cores or 1, available_memory(), disk)
+
+
+def available_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that new processes can have: of this machine's, and of its container's or job's limit (cgroup v2)."""
+    import psutil
+
+    least = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError, KeyError):
+        own = cgroups / Path("/proc/self/cgroup").read_text().strip().rpartition("0::/")[2]
+        held = dict(line.split() for line in (own / "memory.stat").read_text().splitlines())
+        # "max" where there is no limit: not a number. What is mapped from files can be dropped.
+        least = min(least, int((own / "memory.max").read_text()) - int(held["anon"]))
+    return least
