@@ -53,7 +53,6 @@ onstart:
 
 
 onerror:
-    # What the verdict says of numbers that differ, after all that Snakemake says of a failed job.
     snakefile.print_differences(config["model"])
 
 
@@ -113,7 +112,7 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        # Every file of every job, so that one which is lost is made again.
+        # Every file, so that one which is lost is made again.
         expand((*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES), model=MODEL, experiment=EXPERIMENTS),
         expand([*paths.control_figures(CONTROL_KINDS), *paths.OF_A_MODEL, *paths.LAST], model=MODEL),
     localrule: True
@@ -122,12 +121,6 @@ rule all:
 rule verify:
     input:
         paths.VERDICT.format(model=MODEL),
-    localrule: True
-
-
-rule published:
-    input:
-        paths.PUBLISHED.format(model=MODEL),
     localrule: True
 
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
@@ -241,13 +240,6 @@ class Controls(Frozen):
         return self
 
 
-def _without_number(device: Any) -> Any:
-    """Refuses `cuda:1` with how a card is chosen."""
-    if isinstance(device, str) and device.startswith("cuda:"):
-        raise ValueError(f"must be cpu or cuda, found {device!r}; CUDA_VISIBLE_DEVICES says which card cuda is")
-    return device
-
-
 class Configuration(Frozen):
     """The whole of config.yaml."""
 
@@ -255,8 +247,9 @@ class Configuration(Frozen):
     """Model to run: a key of `models`."""
     numerics: Literal["portable", "fast"] = "portable"
     """`portable`: the same float32 bits on every x86-64 processor with AVX2; `fast`: what is fastest on this one."""
-    device: Annotated[Literal["cpu", "cuda"], BeforeValidator(_without_number)] = "cpu"
-    """Where the arithmetic runs; on `cuda` in float32 as well, without TF32, and never `portable`. cuda: not run yet."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the arithmetic runs; on `cuda`, the card that CUDA_VISIBLE_DEVICES names, in float32 as well, without TF32,
+    and never `portable`. cuda: not run yet."""
     models: Annotated[dict[Name, Model], Field(min_length=1, strict=False, examples=[{"mine": _MODEL}])]
     """Models that can be run, by name."""
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False, examples=[{"mine": _EXPERIMENT}])]

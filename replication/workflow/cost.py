@@ -1,7 +1,6 @@
 """What the jobs that will run cost, said before they start: a download, disk, memory, a time.
 
-Snakemake knows the jobs only once it has built its graph, and tells so in its log, in a dry run as well: a handler of
-that log says the cost. Works where Snakemake stands alone.
+Snakemake counts the jobs in its log, in a dry run as well, where a handler adds the cost. Works where it stands alone.
 """
 
 import logging
@@ -238,7 +237,7 @@ class _Announcement(logging.Handler):
             log.info(f"{text}\n")
         if wrong := fault(plan, machine):
             if not self._workflow.dryrun:
-                raise CliException(wrong)  # which Snakemake prints as it is
+                raise CliException(wrong)  # printed as it is
             log.warning(wrong)
 
 

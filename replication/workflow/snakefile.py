@@ -139,7 +139,7 @@ LARGE = {"mem_mb": memory, "runtime": 240}
 
 
 def model_resources(config: dict[str, Any]) -> dict[str, Any]:
-    """What a job asks for that computes with a model: on a graphics card, one of them, by the name of Slurm's plugin."""
+    """What a job asks for that computes with a model: on a graphics card, one, by the name of Slurm's plugin."""
     return LARGE | ({"gpu": 1} if config["device"] == "cuda" else {})
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from replication import api
 from replication.base.config import Experiment, MorePrompts, Steering
 from replication.base.errors import UserError
-from replication.base.files import read_json, write_json
+from replication.base.files import write_json
 from replication.base.paths import REPOSITORY, VERIFIED, path
 from replication.engine import card, controls, second_opinion, steering
 from replication.engine.loaded import Loaded, load
@@ -239,7 +239,7 @@ def test_without_a_card_every_step_says_what_torch_says(work: Path, step: str) -
     run("measure", "cpu")
     if torch.cuda.is_available():
         pytest.skip("here is a card")
-    with pytest.raises(UserError, match="^device: cuda cannot be used, torch says '[^']+'; .+, or set device to cpu$"):
+    with pytest.raises(UserError, match=r"^device: cuda cannot be used, torch says '[^']+'; .+, or set device to cpu$"):
         run(step, "cuda")
 
 
@@ -287,7 +287,7 @@ def test_a_card_that_fills_up_on_the_way_ends_in_one_sentence(
     monkeypatch.setattr("replication.engine.second_opinion._cells", full)
     with (
         stand_in(),
-        pytest.raises(UserError, match="^device: cuda cannot be used, torch says .CUDA .*; free its memory"),
+        pytest.raises(UserError, match=r"^device: cuda cannot be used, torch says .CUDA .*; free its memory"),
     ):
         run(step, "cuda")
 
