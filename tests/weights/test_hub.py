@@ -32,18 +32,13 @@ def test_named_files_are_fetched_and_nothing_else(served, folder, capfd):
     )
 
 
-def test_a_second_fetch_asks_nothing_and_hashes_nothing(served, folder, monkeypatch):
-    hub.fetch(folder)
+def test_what_was_fetched_is_hashed_once_and_not_asked_for_again(served, folder, monkeypatch):
+    # The partial is hashed by fetch.py; the finished file is known from then on.
+    monkeypatch.setattr("replication.base.hashes.digest_of", lambda path: pytest.fail(f"{path} is hashed again"))
+    hub.fetch_whole(folder)
     served.requests.clear()
-    monkeypatch.setattr("replication.base.hashes.digest_of", lambda path: pytest.fail(f"{path} is hashed again"))
-    assert hub.fetch(folder) == hub.MODEL.sha256
+    hub.fetch_whole(folder)
     assert served.requests == []
-
-
-def test_what_was_fetched_is_hashed_once(served, folder, monkeypatch):
-    # The partial is hashed by hub.py; the finished file is known from then on.
-    monkeypatch.setattr("replication.base.hashes.digest_of", lambda path: pytest.fail(f"{path} is hashed again"))
-    assert hub.fetch(folder) == hub.MODEL.sha256
 
 
 def test_a_space_is_asked_under_spaces(served, folder):
