@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -22,7 +23,7 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 
 import processes  # noqa: E402
 from loopback_hub import LoopbackHub  # noqa: E402
-from random_model import write_hub  # noqa: E402
+from random_model import write_hub, write_lens, write_model  # noqa: E402
 
 MODEL = "gpt2-xl"
 GB = 1e9
@@ -41,8 +42,8 @@ def main() -> None:
         pins = write_hub(
             scratch / "hub",
             config["models"][MODEL],
-            model=shape | {"heads": 25, "context": 1024, "scale": 0.02},
-            lens=shape | {"scale": 1e-3},
+            partial(write_model, **shape, heads=25, context=1024, scale=0.02),
+            partial(write_lens, **shape, scale=1e-3),
         )
         mine = scratch / "random.yaml"
         note = {"note": "Random weights of GPT-2 XL's size: the numbers mean nothing."}

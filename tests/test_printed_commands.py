@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from loopback_hub import LoopbackHub
 from printed import DOCUMENTS, commands, of_kind
-from random_model import write_hub
+from random_model import write_hub, write_lens, write_model
 from repository_copy import tracked
 from typer.testing import CliRunner
 
@@ -165,7 +166,7 @@ def variables(checkout: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     shape = {"layers": 8, "name": "gpt2-xl"}
     config = checkout / "config.yaml"
     shipped = read_yaml(config)["models"]["gpt2-xl"]
-    pins = write_hub(tmp_path / "hub", shipped, model=shape, lens=shape)
+    pins = write_hub(tmp_path / "hub", shipped, partial(write_model, **shape), partial(write_lens, **shape))
     text = config.read_text()
     for part in ("weights", "lens"):
         for name, digest in shipped[part]["sha256"].items():

@@ -7,7 +7,7 @@ import safetensors
 from torch import Tensor
 
 from replication.base.errors import UserError, one_line
-from replication.engine import card
+from replication.engine import cuda
 from replication.engine.gpt2 import GPT2, shapes
 from replication.engine.gpt2_config import read_config
 from replication.engine.lens_file import Translators, read_lens
@@ -31,7 +31,7 @@ def load(files: Files, device: str = "cpu") -> Loaded:
     Raises:
         UserError: A file is damaged, or `device` cannot be used.
     """
-    card.check(device)
+    cuda.check(device)
     tokenizer = Tokenizer(files.folder / "tokenizer.json")
     config, path = read_config(files.folder), files.folder / "model.safetensors"
     stored = stored_tensors(path)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from replication.base.config import FAST, Experiment
-from replication.engine import card, numerics
+from replication.engine import cuda, numerics
 from replication.engine.loaded import Loaded
 from replication.engine.steering import PADDING, Sides, SteeringVector
 from replication.engine.tokenizer import BOS, texts
@@ -63,6 +63,6 @@ def record(loaded: Loaded, experiment: Experiment, sides: Sides, vector: Steerin
             "dtype": "float32",
             "device": str(gpt2.device),
             "threads": torch.get_num_threads(),
-            **(card.facts() if gpt2.device.type == "cuda" else {}),
+            **(cuda.facts() if gpt2.device.type == "cuda" else {}),
         },
     }

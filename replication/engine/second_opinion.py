@@ -18,7 +18,7 @@ from tuned_lens import TunedLens
 from tuned_lens.plotting import PredictionTrajectory
 
 from replication.base.tables import CONDITIONS, SECOND_OPINION, layer_names
-from replication.engine import card
+from replication.engine import cuda
 
 
 def second_opinion(
@@ -38,7 +38,7 @@ def second_opinion(
     Raises:
         UserError: `device` cannot be used.
     """
-    card.check(device)
+    cuda.check(device)
     # The progress bar of loading is noise in a job's log.
     transformers_logging.disable_progress_bar()
     model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval().to(device)

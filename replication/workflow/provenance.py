@@ -4,12 +4,16 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from replication.base.files import read_json
 from replication.base.hashes import digest_of
-from replication.base.paths import LOSSES, RECORD, REPORT, REPOSITORY, VERIFIED, path
+from replication.base.paths import LOSSES, PINS, RECORD, REPORT, REPOSITORY, VERIFIED, path
 from replication.base.versions import tested_versions
+
+CODE = ("replication", "Snakefile", "pyproject.toml", "requirements.lock")
+"""What decides the numbers beside the configuration, from the repository's top folder."""
 
 
 def provenance(model: str, experiments: list[str]) -> dict[str, Any]:
@@ -40,8 +44,12 @@ def surroundings() -> dict[str, Any]:
 
 
 def code_state() -> dict[str, Any]:
-    """The commit of this checkout, None where it is none, and whether anything in it is not committed."""
-    return {"commit": _git("rev-parse", "HEAD"), "uncommitted_changes": bool(_git("status", "--porcelain"))}
+    """The commit of this checkout, None where it is none, and whether any of its code is not committed.
+
+    Figures, reports and pins are what a run makes, and the configuration is recorded by its contents.
+    """
+    changed = _git("status", "--porcelain", "--", *CODE, f":!{Path(PINS).parent.parent}")
+    return {"commit": _git("rev-parse", "HEAD"), "uncommitted_changes": bool(changed)}
 
 
 def _installed(name: str) -> str | None:

@@ -24,7 +24,7 @@ from replication.base.paths import (
     VERIFIED,
     path,
 )
-from replication.engine.card import full_in_one_sentence
+from replication.engine.cuda import full_in_one_sentence
 from replication.engine.numerics import prepare
 from replication.weights.model_files import Files, verified
 from replication.workflow.arguments import (

@@ -34,7 +34,7 @@ BASE: dict[str, Any] = {
             "note": "a note",
             "weights": {
                 "repo": "owner/model", "repo_type": "model", "revision": "a" * 40, "path": "",
-                "sha256": {"model.safetensors": "0" * 64, "config.json": None},
+                "sha256": {"model.safetensors": "0" * 64, "config.json": None}, "bytes": {"config.json": 7},
             },
             "lens": {"repo": "owner/lens", "repo_type": "space", "revision": "b" * 40, "path": "lens/x",
                      "sha256": {"params.pt": "1" * 64}},

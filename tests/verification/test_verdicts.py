@@ -1,6 +1,7 @@
 """The verdicts, and that a changed number fails the workflow with a table of what is off."""
 
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from replication.verification import published_table
 from replication.verification.published_sets import published_sets
 from replication.verification.verdicts import verification
 from replication.workflow.cli import app
+from replication.workflow.provenance import code_state
 
 EXPERIMENT = Experiment(
     title="test",
@@ -394,3 +396,20 @@ def test_verdict_reads_what_verify_wrote(run):
     command("verification", "m", "e")
     assert json.loads(path(VERIFICATION, "m").read_text())["passed"] is True
     assert isinstance(tables.read(path(SECOND_OPINION, "m"), tables.SECOND_OPINION), pd.DataFrame)
+
+
+def test_what_a_run_makes_is_no_uncommitted_code(tmp_path, monkeypatch):
+    """A changed file of the code is, and so is a new one; figures, reports, pins and the configuration are not."""
+    monkeypatch.setattr("replication.workflow.provenance.REPOSITORY", tmp_path)
+    assert code_state() == {"commit": None, "uncommitted_changes": False}
+    for file in ("replication/a.py", "config.yaml"):
+        write_text(tmp_path / file, "")
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "code"]):
+        author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *author, *command], cwd=tmp_path, check=True)
+    for file in ("figures/m/a.png", "report/m/report.md", "replication/pins/m/e.csv", "config.yaml"):
+        write_text(tmp_path / file, "made by a run")
+    assert code_state()["uncommitted_changes"] is False
+    assert len(code_state()["commit"]) == 40
+    write_text(tmp_path / "replication/b.py", "new")
+    assert code_state()["uncommitted_changes"] is True

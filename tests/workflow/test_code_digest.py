@@ -188,7 +188,7 @@ RUN = [
     ["crate", "m", "e"],
 ]
 
-UNTOUCHED = ("replication.workflow.cli", "replication.base.progress")
+UNTOUCHED = ("replication.workflow.cli", "replication.base.progress", "replication.engine.cuda")
 """Modules that a step runs and that no result depends on."""
 
 

@@ -6,11 +6,12 @@ import re
 import shutil
 import zipfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from loopback_hub import LoopbackHub
-from random_model import write_hub
+from random_model import write_hub, write_lens, write_model
 from report_setup import write_pictures
 from run_snakemake import snakemake
 from validators import crate_faults
@@ -175,7 +176,7 @@ def small_hub(folder: Path, layers: int) -> dict:
     """Random weights where gpt2-xl's repositories have theirs; returns its pins, hashes changed."""
     shape = {"layers": layers, "name": "gpt2-xl"}
     shipped = read_yaml(REPOSITORY / "config.yaml")["models"]["gpt2-xl"]
-    pins = write_hub(folder / "hub", shipped, model=shape, lens=shape)
+    pins = write_hub(folder / "hub", shipped, partial(write_model, **shape), partial(write_lens, **shape))
     (folder / "hashes.yaml").write_text(json.dumps({"models": {"gpt2-xl": pins}}))
     return pins
 

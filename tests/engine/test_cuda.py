@@ -17,7 +17,7 @@ from replication.base.config import Experiment, MorePrompts, Steering
 from replication.base.errors import UserError
 from replication.base.files import write_json
 from replication.base.paths import REPOSITORY, VERIFIED, path
-from replication.engine import card, controls, second_opinion, steering
+from replication.engine import controls, cuda, second_opinion, steering
 from replication.engine.loaded import Loaded, load
 from replication.engine.measure import measure
 from replication.weights.model_files import stamp
@@ -250,7 +250,7 @@ def test_a_card_that_cannot_be_used_ends_in_one_sentence(said: str, monkeypatch:
 
     monkeypatch.setattr(torch, "zeros", zeros)
     with pytest.raises(UserError) as found:
-        card.check("cuda")
+        cuda.check("cuda")
     sentence = str(found.value)
     assert SAID[said] in sentence
     assert said.splitlines()[0].split(". ")[0] in sentence
