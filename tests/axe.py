@@ -4,27 +4,21 @@ In a test: `assert axe.serious_violations(page) == []`. The checker comes from n
 package: `npm install --prefix tests` gets the version in tests/package.json.
 """
 
-import os
 from pathlib import Path
 
-import pytest
 from chromium import Page
+from lacking import lacking
 
-REQUIRED = "REPLICATION_REQUIRE_AXE"
 SERIOUS = ("serious", "critical")
 
 
 def script() -> str:
-    """The checker's source, from a node_modules folder here or above, as node itself looks for it.
-
-    Where there is none the test is skipped, or fails if the environment asks for it.
-    """
+    """The checker's source, from a node_modules folder here or above, as node itself looks for it."""
     for folder in Path(__file__).resolve().parents:
         found = folder / "node_modules" / "axe-core" / "axe.min.js"
         if found.is_file():
             return found.read_text(encoding="utf-8")
-    assert os.environ.get(REQUIRED) != "1", f"{REQUIRED}=1, but there is no axe-core"
-    pytest.skip("no axe-core here: npm install --prefix tests")
+    lacking("axe-core", "REPLICATION_REQUIRE_AXE", "npm install --prefix tests")
 
 
 def serious_violations(page: Page) -> list[str]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from lacking import lacking
 
 FLAGS = (
     "--headless",
@@ -25,7 +25,6 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-pipe",
 )
-REQUIRED = "REPLICATION_REQUIRE_CHROMIUM"
 PATIENCE = 30  # seconds for one answer
 
 # Windows' virtual key codes, which DevTools asks for, and the text that a key types.
@@ -149,14 +148,10 @@ class Page:
 
 @contextmanager
 def chromium_page(profile: Path) -> Iterator[Page]:
-    """A page in a new Chromium with an empty profile.
-
-    Where there is no Chromium the test is skipped, or fails if the environment asks for one.
-    """
+    """A page in a new Chromium with an empty profile."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
-        assert os.environ.get(REQUIRED) != "1", f"{REQUIRED}=1, but there is no Chromium"
-        pytest.skip("no Chromium here: apt-get install chromium")
+        lacking("Chromium", "REPLICATION_REQUIRE_CHROMIUM", "apt-get install chromium")
     ours, theirs = os.pipe(), os.pipe()
 
     def take_pipes() -> None:

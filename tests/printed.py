@@ -52,7 +52,7 @@ def _examples(file: Path) -> Iterator[tuple[str, str]]:
         elif token.type == "code_block" and _is_command(token.content):
             for line in token.content.splitlines():
                 assert _is_command(line), f"{file}: {line!r} stands among commands and is none"
-                yield "command", _without_comment(line)
+                yield "command", re.sub(r"\s+# .*", "", line).strip()
         for child in token.children or []:
             if child.type == "code_inline" and _is_command(child.content):
                 yield "command", child.content
@@ -61,7 +61,3 @@ def _examples(file: Path) -> Iterator[tuple[str, str]]:
 def _is_command(text: str) -> bool:
     program, _, rest = text.partition(" ")
     return program in PROGRAMS and bool(rest.strip())
-
-
-def _without_comment(line: str) -> str:
-    return re.sub(r"\s+# .*", "", line).strip()

@@ -13,15 +13,9 @@ from replication.verification.published_sets import published_sets
 from replication.verification.summary import summary
 
 AGREES = {
-    "status": "agrees",
-    "cells": 12,
-    "tolerance": 1e-4,
-    "largest_difference": 1.5e-6,
-    "statistic": "entropy",
-    "at": {"condition": "steered", "layer": "3", "position": 2},
-    "cells_off": 0,
-    "off": [],
-}
+    "status": "agrees", "cells": 12, "tolerance": 1e-4, "largest_difference": 1.5e-6, "statistic": "entropy",
+    "at": {"condition": "steered", "layer": "3", "position": 2}, "cells_off": 0, "off": [],
+}  # fmt: skip
 NOT_RUN = {"status": "not run", "reason": "no pin has been recorded for this model and experiment"}
 
 
@@ -49,10 +43,8 @@ def written_run(model: str, made: dict[str, Tables], note: str | None = None) ->
     published = published_table.outcome(compared)
     verdicts = {"model": model, "passed": True, "published": published, "experiments": checks}
     write_json(path(VERIFICATION, model), verdicts | {"fingerprints": dict.fromkeys(made, "0" * 64)})
-    write_json(
-        path(VERIFIED, model),
-        {"note": note, "sha256": {"model/config.json": "0" * 64}, "checks": ["3 tensors", "<|endoftext|> is 0"]},
-    )
+    verified = {"note": note, "sha256": {"model/config.json": "0" * 64}, "checks": ["3 tensors", "<|endoftext|> is 0"]}
+    write_json(path(VERIFIED, model), verified)
 
 
 def write_pictures(model: str, name: str) -> None:

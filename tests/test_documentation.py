@@ -22,10 +22,8 @@ def inline(file: Path) -> Iterator:
 
 def links(file: Path) -> list[str]:
     """Addresses of links and pictures."""
-    return [str(token.attrs.get("href") or token.attrs["src"]) for token in inline(file) if token.type in _LINKS]
-
-
-_LINKS = ("link_open", "image")
+    found = (token for token in inline(file) if token.type in ("link_open", "image"))
+    return [str(token.attrs.get("href") or token.attrs["src"]) for token in found]
 
 
 def anchors(file: Path) -> set[str]:
@@ -33,14 +31,10 @@ def anchors(file: Path) -> set[str]:
     text = file.read_text(encoding="utf-8")
     tokens = PARSER.parse(text)
     titles = [tokens[i + 1].children or [] for i, token in enumerate(tokens) if token.type == "heading_open"]
-    words = ["".join(part.content for part in title) for title in titles]
-    return {_slug(title) for title in words} | set(re.findall(r'<a id="([^"]+)">', text))
-
-
-def _slug(title: str) -> str:
-    """GitHub's anchor of a heading: lower case, letters, digits, hyphens; a space is a hyphen."""
-    kept = (c for c in title.lower() if c in " -_" or unicodedata.category(c)[0] in "LNM")
-    return "".join(kept).replace(" ", "-")
+    words = ["".join(part.content for part in title).lower().replace(" ", "-") for title in titles]
+    # GitHub keeps letters, digits and hyphens of a heading.
+    slugs = {"".join(c for c in title if c in "-_" or unicodedata.category(c)[0] in "LNM") for title in words}
+    return slugs | set(re.findall(r'<a id="([^"]+)">', text))
 
 
 def dead(file: Path) -> list[str]:

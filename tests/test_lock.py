@@ -33,18 +33,16 @@ def entries() -> list[tuple[Requirement, list[str]]]:
     return [(requirements([head])[0], hashes) for head, *hashes in parts]
 
 
+def exact(pinned: list[Requirement]) -> dict[str, str]:
+    """Versions by name."""
+    return {str(r.name): str(r.specifier).removeprefix("==") for r in pinned}
+
+
 def asked_for() -> list[Requirement]:
     """What pyproject.toml pins for the tested environment."""
     project = PROJECT["project"]
     extras = [line for extra in ("second-opinion", "test", "dev") for line in project["optional-dependencies"][extra]]
     return requirements([*project["dependencies"], *extras])
-
-
-def versions_tested() -> dict[str, str]:
-    """Versions that make up the tested environment on this machine."""
-    held = {str(r.name): r for r in asked_for() if r.name in UNLOCKED}
-    locked = {str(r.name): r for r, _ in entries() if r.marker is None or r.marker.evaluate()}
-    return {name: str(r.specifier).removeprefix("==") for name, r in (held | locked).items()}
 
 
 def warn_of_other_versions(tested: dict[str, str]) -> None:
@@ -59,7 +57,7 @@ def warn_of_other_versions(tested: dict[str, str]) -> None:
 
 
 def test_every_requirement_is_locked_within_its_range():
-    locked = {str(requirement.name): str(requirement.specifier).removeprefix("==") for requirement, _ in entries()}
+    locked = exact([requirement for requirement, _ in entries()])
     asked = {str(requirement.name): requirement.specifier for requirement in asked_for()}
     assert all(asked.values()), "a requirement without a range"
     beyond = {name for name in asked if name not in UNLOCKED and not asked[name].contains(locked.get(name, "0"))}
@@ -72,7 +70,7 @@ def test_torch_is_asked_for_by_one_version():
 
 
 def test_the_versions_that_a_report_names_are_the_locked_ones():
-    locked = {str(r.name): str(r.specifier).removeprefix("==") for r, _ in entries()} | {"torch": "2.13.0"}
+    locked = exact([requirement for requirement, _ in entries()]) | {"torch": "2.13.0"}
     tested = versions.tested_versions()
     assert {"torch", "tuned-lens", "transformers", "snakemake", "huggingface_hub"} <= set(tested)
     assert all(locked[canonicalize_name(name)] == version for name, version in tested.items())
@@ -111,4 +109,5 @@ def test_another_version_than_the_tested_one_is_warned_of():
 
 def test_the_installed_versions_are_the_tested_ones():
     """Warns, since other versions may well work; the report names them too."""
-    warn_of_other_versions(versions_tested())
+    here = [r for r, _ in entries() if r.marker is None or r.marker.evaluate()]
+    warn_of_other_versions(exact([*here, *(r for r in asked_for() if r.name in UNLOCKED)]))

@@ -1,16 +1,14 @@
 """Programs of others that judge what we write, in an environment of their own: make validators."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
-import pytest
+from lacking import lacking
 
 from replication.base.paths import REPOSITORY
 
 BIN = REPOSITORY / ".validators" / "bin"
-REQUIRED = "REPLICATION_REQUIRE_VALIDATORS"
 
 # The part of RO-Crate 1.1's context (version 1.1.3, https://w3id.org/ro/crate/1.1/context) that our crates use. The
 # validator asks the network for it; a term that is not here it reports as not in the context.
@@ -51,8 +49,7 @@ session.get("https://w3id.org/ro/crate/1.1/context")
 def validator(name: str) -> Path:
     """The program `name`; without it the test that asks is skipped, or fails where validators are required."""
     if not (BIN / name).exists():
-        assert os.environ.get(REQUIRED) != "1", f"{REQUIRED}=1, but there is no {name}"
-        pytest.skip(f"no {name} here: make validators")
+        lacking(name, "REPLICATION_REQUIRE_VALIDATORS", "make validators")
     return BIN / name
 
 

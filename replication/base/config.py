@@ -134,7 +134,7 @@ class Steering(Frozen):
     scaled_from: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[48])] = None
     """Number of blocks that `layer` counts in, 48 for GPT-2 XL: a model of n blocks is then steered at the same depth,
     layer * n / scaled_from rounded to the nearest, halves up. Left out, `layer` is taken as it is."""
-    coefficient: int
+    coefficient: Annotated[FiniteFloat, Field(examples=[5, -3, 2.5])]
     """Factor on the difference, without a unit; may be 0 or negative."""
     added: Annotated[Text, Field(examples=["Love"])] = ""
     """Text of the added side; `<|endoftext|>` is put in front."""

@@ -35,35 +35,12 @@ LOSSES = {"protocol": "str", **CELL, **LABELS, **STATISTICS}
 LOGIT_LENS = {**CELL, **LABELS, **STATISTICS}
 EFFECT = {"protocol": "str", "layer": "str", "position": "int64", "kl_to_unsteered": "float32"}
 """sum p_unsteered (log p_unsteered - log p_steered) of every cell, in nats."""
-TOP10 = {
-    "protocol": "str",
-    **CELL,
-    "place": "int64",
-    "id": "int64",
-    "token": "str",
-    "probability": "float32",
-}
+TOP10 = {"protocol": "str", **CELL, "place": "int64", "id": "int64", "token": "str", "probability": "float32"}
 SECOND_OPINION = {"experiment": "str", **CELL, "loss": "float32", "entropy": "float32", "largest_logit": "float32"}
 """tuned-lens' own statistics of every raw cell, in nats, and its largest |logit|, which rounding is proportional to."""
-SUMMARY = {
-    "protocol": "str",
-    "layer": "str",
-    "position": "int64",
-    **LABELS,
-    "key": "bool",
-    "loss_unsteered": "float32",
-    "loss_steered": "float32",
-    "change": "float32",
-}
-_LOSS_CHANGE = {
-    "position": "int64",
-    "target_id": "int64",
-    "target_token": "str",
-    "key": "bool",
-    "loss_unsteered": "float32",
-    "loss_steered": "float32",
-    "change": "float32",
-}
+_CHANGE = {"key": "bool", "loss_unsteered": "float32", "loss_steered": "float32", "change": "float32"}
+SUMMARY = {"protocol": "str", "layer": "str", "position": "int64", **LABELS, **_CHANGE}
+_LOSS_CHANGE = {"position": "int64", "target_id": "int64", "target_token": "str", **_CHANGE}
 STEERING = -1
 """In `RANDOM_VECTORS` the draw that is the steering vector itself; random ones are numbered from 0."""
 RANDOM_VECTORS = {"draw": "int64", **_LOSS_CHANGE}
@@ -82,13 +59,7 @@ PROMPTS = {
 """log p(target) - log p(contrast) after a prompt, in nats; kind is post, paraphrase or neutral."""
 CONTROLS = {"random_vectors": RANDOM_VECTORS, "prompts": PROMPTS, "sweep": SWEEP}
 """The controls' tables, by the names of `paths.CONTROL_TABLES`."""
-PIN = {
-    "protocol": "str",
-    **CELL,
-    "target_id": "int64",
-    "target_token": "str",
-    "loss": "float32",
-}
+PIN = {"protocol": "str", **CELL, "target_id": "int64", "target_token": "str", "loss": "float32"}
 
 
 def write(table: pd.DataFrame, columns: dict[str, str], path: Path) -> None:

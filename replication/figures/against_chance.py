@@ -150,10 +150,8 @@ def sweep(table: pd.DataFrame, record: Record) -> Figure:
     cells = ["layer", "coefficient"]
     key, other = (values.unstack("coefficient") for values in (key_change(table, cells), collateral(table, cells)))
     layers, coefficients = list(key.index), list(key.columns)
-    own = (
-        coefficients.index(record["experiment"]["steering"]["coefficient"]),
-        layers.index(record["injection"]["block"]),
-    )
+    column = coefficients.index(record["experiment"]["steering"]["coefficient"])
+    row = layers.index(record["injection"]["block"])
     panel, tall = _COLUMN * len(coefficients), _ROW * len(layers)
     width, height = max(6.8, 0.45 + 2 * panel + 0.3 + 0.2), 0.72 + tall + 1.2
     with style():
@@ -164,7 +162,7 @@ def sweep(table: pd.DataFrame, record: Record) -> Figure:
             left = 0.45 + place * (panel + 0.3)
             axes = figure.add_axes((left / width, 1.2 / height, panel / width, tall / height), label=str(place))
             draw_cells(axes, drawn.values, drawn.texts, drawn.scale, drawn.colours, _TEXT)
-            framed(axes, own[0], own[0], own[1])
+            framed(axes, column, column, row)
             axes.set_title(drawn.title)
             axes.set_xticks(range(len(coefficients)), [with_minus(f"{value:g}") for value in coefficients])
             axes.set_xlabel("coefficient (steps are uneven)")
@@ -172,9 +170,9 @@ def sweep(table: pd.DataFrame, record: Record) -> Figure:
                 axes.set_yticks([])
             else:
                 axes.set_yticks(range(len(layers)), list(map(str, layers)), size=5.5)
-                axes.get_yticklabels()[own[1]].set_fontweight("bold")
+                axes.get_yticklabels()[row].set_fontweight("bold")
                 axes.set_ylabel("injection layer")
-            axes.get_xticklabels()[own[0]].set_fontweight("bold")
+            axes.get_xticklabels()[column].set_fontweight("bold")
             box = (left / width, 0.66 / height, panel / width, 0.09 / height)
             colour_bar(figure, box, drawn.scale, drawn.colours, drawn.label, drawn.extend)
         note = _SWEEP_NOTE + (_CUT if maps[0].extend == "max" else "")
@@ -191,29 +189,15 @@ def _key_map(values: Grid) -> _Map:
     most = max(float(-values.min()), float(np.median(np.abs(values))), 1e-6)
     extend = "max" if values.max() > most else "neither"
     texts = cell_texts(values, lambda value: with_minus(signed(value, _digits(most))) if value else "")
-    return _Map(
-        values,
-        texts,
-        Normalize(-most, most),
-        "RdBu_r",
-        extend,
-        "key tokens: change of the loss",
-        "change of the key tokens' loss (sum, nats)",
-    )
+    title, label = "key tokens: change of the loss", "change of the key tokens' loss (sum, nats)"
+    return _Map(values, texts, Normalize(-most, most), "RdBu_r", extend, title, label)
 
 
 def _collateral_map(values: Grid) -> _Map:
     most = float(values.max()) or 1.0
     texts = cell_texts(values, lambda value: f"{value:.{_digits(most)}f}" if value else "")
-    return _Map(
-        values,
-        texts,
-        PowerNorm(0.5, 0, most),
-        "Blues",
-        "neither",
-        "other tokens: size of the change",
-        "mean absolute change (nats), square-root scale",
-    )
+    title, label = "other tokens: size of the change", "mean absolute change (nats), square-root scale"
+    return _Map(values, texts, PowerNorm(0.5, 0, most), "Blues", "neither", title, label)
 
 
 def _digits(most: float) -> int:

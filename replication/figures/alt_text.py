@@ -114,10 +114,7 @@ def _layers(losses: pd.DataFrame, record: Record) -> str:
         )
     shown = "for each key token" if sentences else "as the mean over the positions without the vector"
     return " ".join(
-        [
-            f"Lines of the loss by layer, {shown}, without and with steering, tuned lens and logit lens.",
-            *sentences,
-        ]
+        [f"Lines of the loss by layer, {shown}, without and with steering, tuned lens and logit lens.", *sentences]
     )
 
 

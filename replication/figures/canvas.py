@@ -131,6 +131,12 @@ def legend_line(figure: Figure, axes: Axes) -> None:
     )
 
 
+def mark_block(axes: Axes, record: Record) -> None:
+    """A dotted line at the layer that the vector was added before."""
+    block = record["injection"]["block"]
+    axes.axvline(block, color="0.4", linewidth=0.8, linestyle=":", label="vector added", zorder=0)
+
+
 def with_minus(number: str) -> str:
     """A number as it is printed, with a minus sign instead of a hyphen."""
     return number.replace("-", "−")

@@ -11,6 +11,7 @@ from replication.figures.canvas import (
     UNSTEERED,
     Drawing,
     legend_line,
+    mark_block,
     style,
     titles,
     token_label,
@@ -60,15 +61,9 @@ def output(losses: pd.DataFrame, record: Record) -> Drawing:
             clip_on=False,
         )
         axes.plot(positions, after, "D", markersize=3.6, color=STEERED, label="steered", clip_on=False)
+        label = "predicted where the vector was added"
         for first, last in runs(changed_positions(record)):
-            axes.axvspan(
-                first - 0.5,
-                last + 0.5,
-                color="0.93",
-                linewidth=0,
-                zorder=0,
-                label="predicted where the vector was added",
-            )
+            axes.axvspan(first - 0.5, last + 0.5, color="0.93", linewidth=0, zorder=0, label=label)
         for position in record["key_positions"]:
             place = position, max(before[position], after[position])
             text = with_minus(signed(after[position] - before[position], 2))
@@ -135,34 +130,12 @@ def _lines(axes: Axes, record: Record, lines: dict[tuple[str, str], Grid]) -> No
     output_at = depth + max(1, depth // 24)
     for (lens, condition), values in lines.items():
         colour = UNSTEERED if condition == "unsteered" else STEERED
-        dashes = "-" if lens == "tuned" else (0, (2, 1.2))
-        axes.plot(
-            values[:-1],
-            color=colour,
-            linestyle=dashes,
-            linewidth=1.4 if lens == "tuned" else 1.0,
-            label=f"{condition}, {lens} lens",
-        )
+        dashes, width = ("-", 1.4) if lens == "tuned" else ((0, (2, 1.2)), 1.0)
+        axes.plot(values[:-1], color=colour, linestyle=dashes, linewidth=width, label=f"{condition}, {lens} lens")
         if lens == "tuned":
-            mark = "o" if condition == "unsteered" else "D"
-            fill = "none" if condition == "unsteered" else colour
-            axes.plot(
-                output_at,
-                values[-1],
-                mark,
-                color=colour,
-                markerfacecolor=fill,
-                markersize=5 if mark == "o" else 3,
-                clip_on=False,
-            )
-    axes.axvline(
-        record["injection"]["block"],
-        color="0.4",
-        linewidth=0.8,
-        linestyle=":",
-        label="vector added",
-        zorder=0,
-    )
+            mark, fill, size = ("o", "none", 5) if condition == "unsteered" else ("D", colour, 3)
+            axes.plot(output_at, values[-1], mark, color=colour, markerfacecolor=fill, markersize=size, clip_on=False)
+    mark_block(axes, record)
     step = max(1, round(depth / 6 / 4) * 4) if depth > 12 else 3
     axes.set_xticks([*range(0, depth, step), output_at], [*map(str, range(0, depth, step)), "out"])
     axes.grid(visible=True, axis="y")

@@ -8,7 +8,7 @@ import pandas as pd
 from replication.base import paths, tables
 from replication.base.errors import UserError
 from replication.base.files import read_json
-from replication.base.paths import CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, path
+from replication.base.paths import path
 from replication.figures.alt_text import alt_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def draw(model: str, experiment: str) -> None:
     """Draws every figure of one experiment, in every format of the default target, from its tables."""
-    read, record = _tables(model, experiment), read_json(path(RECORD, model, experiment))
+    read, record = _tables(model, experiment), read_json(path(paths.RECORD, model, experiment))
     for kind in paths.KINDS:
         _save(drawing(kind, *read, record), kind, model, experiment, paths.FORMATS)
 
@@ -60,7 +60,7 @@ def drawing(
 
 def draw_one(kind: str, model: str, experiment: str, formats: Sequence[str]) -> None:
     """Draws one figure of an experiment, a control's or another, in some formats, from its tables."""
-    record = read_json(path(RECORD, model, experiment))
+    record = read_json(path(paths.RECORD, model, experiment))
     if kind not in paths.CONTROL_KINDS:
         _save(drawing(kind, *_tables(model, experiment), record), kind, model, experiment, formats)
         return
@@ -71,16 +71,16 @@ def draw_one(kind: str, model: str, experiment: str, formats: Sequence[str]) -> 
         "prompts": against_chance.prompts,
         "sweep": against_chance.sweep,
     }
-    table = tables.read(path(CONTROL_TABLES[kind], model, experiment), tables.CONTROLS[kind])
+    table = tables.read(path(paths.CONTROL_TABLES[kind], model, experiment), tables.CONTROLS[kind])
     _save(drawn[kind](table, record), kind, model, experiment, formats)
 
 
 def _tables(model: str, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Losses, effect and logit lens of an experiment."""
     return (
-        tables.read(path(LOSSES, model, experiment), tables.LOSSES),
-        tables.read(path(EFFECT, model, experiment), tables.EFFECT),
-        tables.read(path(LOGIT_LENS, model, experiment), tables.LOGIT_LENS),
+        tables.read(path(paths.LOSSES, model, experiment), tables.LOSSES),
+        tables.read(path(paths.EFFECT, model, experiment), tables.EFFECT),
+        tables.read(path(paths.LOGIT_LENS, model, experiment), tables.LOGIT_LENS),
     )
 
 

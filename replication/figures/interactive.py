@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from replication.base import paths, tables
 from replication.base.files import read_json, write_text
-from replication.base.paths import EFFECT, LOSSES, RECORD, TOP10, path
+from replication.base.paths import path
 from replication.base.steered_layer import steered_layer
 from replication.base.visible import shortened, visible
 from replication.figures.positions import changed_positions, tokens
@@ -22,10 +22,10 @@ CELL_TEXT = 6
 
 def draw(model: str, experiment: str) -> None:
     """Writes the page of one experiment from its tables."""
-    losses = tables.read(path(LOSSES, model, experiment), tables.LOSSES)
-    effect = tables.read(path(EFFECT, model, experiment), tables.EFFECT)
-    top10 = tables.read(path(TOP10, model, experiment), tables.TOP10)
-    record = read_json(path(RECORD, model, experiment))
+    losses = tables.read(path(paths.LOSSES, model, experiment), tables.LOSSES)
+    effect = tables.read(path(paths.EFFECT, model, experiment), tables.EFFECT)
+    top10 = tables.read(path(paths.TOP10, model, experiment), tables.TOP10)
+    record = read_json(path(paths.RECORD, model, experiment))
     write_text(path(paths.INTERACTIVE, model, experiment), page(experiment, losses, effect, top10, record))
 
 

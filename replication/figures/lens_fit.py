@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter
 
 from replication.base import tables
-from replication.figures.canvas import Drawing, legend_line, style, titles
+from replication.figures.canvas import Drawing, legend_line, mark_block, style, titles
 from replication.figures.positions import Record
 
 _LINES = {
@@ -36,8 +36,7 @@ def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Dr
                 means = table[table["condition"] == condition].groupby("layer")["kl_to_output"].mean()
                 values = means[tables.layer_names(depth)[:-1]].to_numpy()
                 axes.plot(values, color=colour, linestyle=dashes, linewidth=line, label=name)
-            block = record["injection"]["block"]
-            axes.axvline(block, color="0.4", linewidth=0.8, linestyle=":", label="vector added", zorder=0)
+            mark_block(axes, record)
             axes.set_title(condition)
             axes.set_yscale("log")
             axes.minorticks_off()

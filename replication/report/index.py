@@ -3,29 +3,29 @@
 from pathlib import Path
 from typing import Any
 
-from replication.base import tables
+from replication.base import paths, tables
 from replication.base.files import read_json
-from replication.base.paths import CLAIMS, INDEX, RECORD, REPORT, REPORT_PAGE, SUMMARY, VERIFICATION, VERIFIED, path
+from replication.base.paths import path
 from replication.base.tables import OUTPUT
 from replication.report.compile import sections
 
 
 def index() -> str:
     """The index as Markdown, over all models with a report and verdicts below the working directory."""
-    files = sorted(Path().glob(VERIFICATION.format(model="*")))
+    files = sorted(Path().glob(paths.VERIFICATION.format(model="*")))
     models = [read_json(file)["model"] for file in files]
-    described = [_model(name) for name in models if path(REPORT, name).exists()]
+    described = [_model(name) for name in models if path(paths.REPORT, name).exists()]
     return sections("index.md.jinja", models=described, by_size=_by_size(described))
 
 
 def _model(model: str) -> dict[str, Any]:
-    verification, claims = read_json(path(VERIFICATION, model)), read_json(path(CLAIMS, model))
-    here = path(INDEX).parent
+    verification, claims = read_json(path(paths.VERIFICATION, model)), read_json(path(paths.CLAIMS, model))
+    here = path(paths.INDEX).parent
     return {
         "name": model,
-        "note": read_json(path(VERIFIED, model))["note"],
-        "report": path(REPORT, model).relative_to(here),
-        "page": path(REPORT_PAGE, model).relative_to(here),
+        "note": read_json(path(paths.VERIFIED, model))["note"],
+        "report": path(paths.REPORT, model).relative_to(here),
+        "page": path(paths.REPORT_PAGE, model).relative_to(here),
         "passed": verification["passed"],
         "checks": _statuses(verification),
         "claims": [claim for statements in claims.values() for claim in statements if claim["verdict"]],
@@ -43,9 +43,9 @@ def _statuses(verification: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def _experiment(model: str, name: str) -> dict[str, Any]:
-    summary = tables.read(path(SUMMARY, model, name), tables.SUMMARY)
+    summary = tables.read(path(paths.SUMMARY, model, name), tables.SUMMARY)
     key = summary[(summary["protocol"] == "raw") & (summary["layer"] == OUTPUT) & summary["key"]]
-    record = read_json(path(RECORD, model, name))
+    record = read_json(path(paths.RECORD, model, name))
     return {
         "name": name,
         "title": record["experiment"]["title"],

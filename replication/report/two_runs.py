@@ -116,17 +116,8 @@ def _by_experiment(comparison: Comparison) -> Section:
         (str(name), *_counts(part), *(_largest(part, statistic) for statistic in NATS), *_changes(part))
         for name, part in comparison.cells.groupby("experiment", sort=False)
     )
-    header = (
-        "experiment",
-        "equal",
-        "within",
-        "different",
-        "loss",
-        "entropy",
-        "KL",
-        "ranks (ties)",
-        "top tokens (ties)",
-    )
+    counts, largest = ("equal", "within", "different"), ("loss", "entropy", "KL")
+    header = ("experiment", *counts, *largest, "ranks (ties)", "top tokens (ties)")
     caption = (
         "Cells by verdict; the largest differences of loss, entropy and KL to the output, in nats; how many ranks and"
         f" most probable tokens changed (of these, ties closer than {_tie(comparison)} in both)."

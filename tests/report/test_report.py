@@ -3,9 +3,9 @@
 import os
 import re
 import unicodedata
-from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,7 +23,7 @@ from replication.base.paths import path
 from replication.base.steered_layer import scaled_layer
 from replication.report import citation
 from replication.report.compile import markdown, procedure
-from replication.report.experiment import predictions, x_vector_table
+from replication.report.experiment import x_vector_table
 from replication.report.index import index
 from replication.report.markdown import cell, code, plain
 from replication.report.numbering import Numbering
@@ -95,13 +95,20 @@ def test_controls_stand_in_the_report_with_their_numbers(text):
     assert [row[1:] for row in rows(text, "depths")] == [["2", "not scaled", "2", "2", "5"]] * 2
 
 
+def reported_with(controls: dict[str, Any]) -> str:
+    """The report, had the run found these controls."""
+    file = path(paths.CONTROLS, "m")
+    found = file.read_bytes()
+    write_json(file, controls)
+    try:
+        return markdown("m", list(MADE))
+    finally:
+        file.write_bytes(found)
+
+
 def test_a_control_switched_off_is_said_to_be(run):
     found = read_json(path(paths.CONTROLS, "m"))
-    write_json(path(paths.CONTROLS, "m"), {name: {"prompts": each["prompts"]} for name, each in found.items()})
-    try:
-        without = markdown("m", list(MADE))
-    finally:
-        write_json(path(paths.CONTROLS, "m"), found)
+    without = reported_with({name: {"prompts": each["prompts"]} for name, each in found.items()})
     assert without.count("Switched off in the configuration of this run.") == 2
     assert "figure-sweep" not in without
     assert "love_hate-figure-prompts" in without
@@ -110,14 +117,9 @@ def test_a_control_switched_off_is_said_to_be(run):
 def test_a_vector_that_moves_all_tokens_more_than_chance_is_named(run, text):
     assert "not confined to the key tokens" not in text, "1 nat; a quarter of the draws do more"
     found = read_json(path(paths.CONTROLS, "m"))
-    changed = deepcopy(found)
-    changed["love_hate"]["random_vectors"]["other"]["share_less"] = 0.95
-    write_json(path(paths.CONTROLS, "m"), changed)
-    try:
-        with_it = markdown("m", list(MADE))
-    finally:
-        write_json(path(paths.CONTROLS, "m"), found)
-    assert f"The effect of {plain(MADE['love_hate'].record['experiment']['title'])} is not confined" in with_it
+    found["love_hate"]["random_vectors"]["other"]["share_less"] = 0.95
+    title = plain(MADE["love_hate"].record["experiment"]["title"])
+    assert f"The effect of {title} is not confined" in reported_with(found)
 
 
 def test_a_scaled_layer_is_printed_as_it_was_steered():
@@ -150,13 +152,6 @@ def test_predictions_are_the_first_five_of_the_top_ten(text):
         for shown, token, probability in zip(row[4:], top["token"], top["probability"], strict=True):
             assert shown.endswith(f"{probability:.3f}")
             assert shown.split("\xa0")[0] == token.replace("\n", "\\n").replace("\u202e", "\\u202e")
-
-
-def test_without_key_tokens_the_most_changed_position_is_shown():
-    made = MADE["mine"]
-    changes = {i: abs(loss(made, "output", i, "steered") - loss(made, "output", i, "unsteered")) for i in range(4)}
-    found = predictions(made.losses, made.top10, made.record)
-    assert {row["position"] for row in found} == {max(changes, key=lambda i: changes[i])}
 
 
 def test_text_of_others_never_becomes_markup(text):

@@ -1,6 +1,5 @@
 """The tables of a paper: their numbers are those of losses.csv, their tokens read back, and they compile."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_tables import made_up
+from lacking import lacking
 
 from replication.base.tables import CONDITIONS, PROTOCOLS
 from replication.engine.measure import Measurement
@@ -16,7 +16,6 @@ from replication.report.latex_table import FLOATING, latex_table, latex_token
 from replication.report.token_tables import TokenTable, markdown_table, token_table
 from replication.verification.summary import chosen_layers, summary
 
-REQUIRED = "REPLICATION_REQUIRE_TEX"
 PACKAGES = ("booktabs", "siunitx", "longtable", "multirow", "caption")
 EXPERIMENTS = ("love_hate", "intent_to_praise", "conspiracy", "anger")
 
@@ -142,10 +141,14 @@ def test_a_prompt_of_forty_tokens_fits_the_page(tmp_path):
 
 def compiled(folder: Path, tables: list[str]) -> str:
     """The log of pdflatex on a document of these tables, each a file of its own, and nothing but their packages."""
-    lacking = "pdflatex" if shutil.which("pdflatex") is None else _lacking_packages()
-    if lacking:
-        assert os.environ.get(REQUIRED) != "1", f"{REQUIRED}=1, but {lacking} is missing"
-        pytest.skip(f"no {lacking} here: apt-get install texlive-latex-extra texlive-science")
+    absent = ["pdflatex"]
+    if shutil.which("pdflatex"):
+        files = [f"{name}.sty" for name in PACKAGES]
+        found = subprocess.run(["kpsewhich", *files], capture_output=True, text=True, check=False).stdout
+        absent = [file for file in files if file not in found]
+    if absent:
+        remedy = "apt-get install texlive-latex-extra texlive-science"
+        lacking(", ".join(absent), "REPLICATION_REQUIRE_TEX", remedy)
     for number, table in enumerate(tables):
         (folder / f"{number}.tex").write_text(table, encoding="utf-8")
     inputs = "\n".join(rf"\input{{{number}}}" for number in range(len(tables)))
@@ -158,9 +161,3 @@ def compiled(folder: Path, tables: list[str]) -> str:
         result = subprocess.run(command, cwd=folder, capture_output=True, check=False)
         assert result.returncode == 0, result.stdout.decode("utf-8", "replace")[-2000:]
     return (folder / "document.log").read_text(encoding="utf-8", errors="replace")
-
-
-def _lacking_packages() -> str:
-    files = [f"{name}.sty" for name in PACKAGES]
-    found = subprocess.run(["kpsewhich", *files], capture_output=True, text=True, check=False).stdout
-    return ", ".join(file for file in files if file not in found)
