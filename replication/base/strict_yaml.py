@@ -57,7 +57,7 @@ def read_yaml(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except RecursionError:
-        raise UserError(f"{path}: odd YAML: nested too deeply") from None
+        raise UserError(f"{path}: not valid YAML: nested too deeply") from None
     # An invalid date or number (2023-13-01) makes pyyaml pass on the errors of Python's own classes.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
