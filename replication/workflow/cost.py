@@ -35,11 +35,11 @@ class Step(NamedTuple):
 
 
 WITH_MODEL = {
-    "weights": Step((2, 77), (200, 200)),
+    "weights": Step((2, 77), (200, 780)),
     "measure": Step((5, 27), (220, 1000), 0.8),
-    "controls": Step((8, 510), (220, 2300), 0.8),
-    "sweep_part": Step(None, (220, 2300), 0.2),
-    "second_opinion": Step((16, 53), (330, 2300)),
+    "controls": Step((8, 510), (220, 1000), 0.8),
+    "sweep_part": Step(None, (220, 1000), 0.2),
+    "second_opinion": Step((16, 53), (330, 1700)),
     "published_values": Step((2, 643), (220, 2300)),
 }
 ON_TABLES = {

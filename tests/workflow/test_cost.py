@@ -116,6 +116,7 @@ def test_jobs_share_the_weights_and_each_has_memory_of_its_own():
 def test_the_largest_jobs_may_meet_and_the_download_meets_none():
     largest = STEPS["second_opinion"].own[1] * MB
     assert memory(jobs("measure", "second_opinion", "weights"), cores=1) == (XL + largest, XL, 1)
+    assert memory(jobs("measure", "weights"), cores=4) == (XL + STEPS["measure"].own[1] * MB, XL, 1)
     alone = STEPS["weights"].own[1] * MB
     assert memory(jobs("weights"), cores=4) == (XL + alone, XL, 1)
 
