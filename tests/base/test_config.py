@@ -52,6 +52,7 @@ def test_the_shipped_experiments_are_the_posts():
 
 
 FAULTS = [
+    ("device", "cuda:1", "device: should be 'cpu' or 'cuda', found 'cuda:1'"),
     ("model", "gpt3", "model: 'gpt3' is unknown; the models are gpt2-xl"),
     ("modle", "gpt2-xl", "modle: unknown key; check its spelling or remove it"),
     ("experiments/anger/layer", 3, "experiments.anger.layer: unknown key"),
