@@ -1,5 +1,6 @@
 """What the Snakefile needs while it is parsed; works where Snakemake stands alone (pyyaml, jsonschema)."""
 
+import atexit
 import json
 import shlex
 import sys
@@ -169,10 +170,10 @@ def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:
 
 
 def print_differences(model: str) -> None:
-    """Prints what a verdict of this run left to say about numbers that differ, if it did."""
+    """Prints, below all that Snakemake says, what a verdict of this run left to say about numbers that differ."""
     file = paths.path(paths.DIFFERENCES, model)
     if file.exists():
-        print(f"\n{file.read_text(encoding='utf-8')}", file=sys.stderr)
+        atexit.register(print, f"\n{file.read_text(encoding='utf-8')}", file=sys.stderr)
 
 
 def local_files(config: dict[str, Any], model: str) -> list[str]:

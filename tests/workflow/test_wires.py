@@ -34,6 +34,8 @@ CHANGED = {
     "numerics": "fast",
     "device": "cuda",
     "controls": CONTROLS,
+    "pin_despite": "a-set,another",
+    "pin_uncommitted": True,
     # Snakemake puts those that are changed first; so that the order stays, all are named.
     "experiments": {name: {} for name in EXPERIMENTS} | {"anger": {"steering": {"coefficient": 4}}},
 }
@@ -84,6 +86,24 @@ def test_arithmetic_reaches_every_job_with_a_model_on_one_thread(jobs: list[Job]
     assert {job.step for job in computing} == WITH_MODEL
     for job in computing:
         assert [job.option(f"--{name}") for name in ("numerics", "device", "threads")] == ["fast", "cuda", "1"]
+
+
+def test_what_may_be_pinned_reaches_the_steps_that_judge_and_pin(jobs: list[Job], tmp_path: Path) -> None:
+    (verification,), (pin,) = of_step(jobs, "verification"), of_step(jobs, "pin")
+    assert verification.arguments == [*EXPERIMENTS, "--despite=a-set", "--despite=another"]
+    assert pin.arguments == [*EXPERIMENTS, "--uncommitted"]
+    for job in planned(tmp_path, {"model": "miniature"}, "all", "pin"):
+        assert not {"--despite=", "--uncommitted"} & set(job.arguments)
+
+
+def test_the_default_target_asks_for_every_file_that_a_job_makes(tmp_path: Path) -> None:
+    """Else one that is lost would not be made again."""
+    plan = snakemake(tmp_path, "-n", "--config", "model=miniature").stdout
+    (asked,) = set(re.findall(r"^rule all:\n    input: (.*)$", plan, re.MULTILINE))
+    each = {paths.path(pattern, "miniature", name) for name in EXPERIMENTS for pattern in (*SHOWN, *CONTROL_FIGURES)}
+    patterns = (*VERDICTS, paths.VERIFIED, paths.SECOND_OPINION, paths.REPORT, paths.REPORT_PAGE, paths.PROVENANCE)
+    once = {paths.path(pattern, "miniature") for pattern in (*patterns, paths.VERDICT, paths.CRATE)}
+    assert {*map(str, each | once)} <= set(asked.split(", "))
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])

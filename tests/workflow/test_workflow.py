@@ -13,6 +13,7 @@ import pytest
 from loopback_hub import LoopbackHub
 from random_model import write_hub, write_lens, write_model
 from report_setup import write_pictures
+from repository_copy import copied
 from run_snakemake import snakemake
 from validators import crate_faults
 
@@ -196,6 +197,22 @@ def test_the_default_model_from_a_hub_one_experiment(tmp_path):
     published = (tmp_path / "results/gpt2-xl/published.csv").read_text()
     assert "not run" in published
     assert "agrees" not in published
+
+
+@pytest.mark.slow
+def test_a_run_that_differs_ends_with_the_archive_and_what_to_do_with_it(tmp_path):
+    repository = copied(tmp_path / "repository")
+    pin = repository / paths.path(paths.PINS, "miniature", "anger")
+    header, first, *rows = pin.read_text().splitlines()
+    pin.write_text("\n".join([header, first.rpartition(",")[0] + ",99.0", *rows]) + "\n")
+    arguments = ("verify", "--config", "model=miniature")
+    run = snakemake(tmp_path / "work", *arguments, repository=repository, fails=True, cores=2)
+    said = run.stdout + run.stderr
+    assert "anger, pins: 1 cell differs; the largest difference is" in said
+    *_, differ, packed = run.stderr.strip().splitlines()
+    assert differ.startswith("Measured numbers differ; each is listed above")
+    assert packed.startswith("Packed results/miniature.tar.gz: please send it to those who maintain this package")
+    assert (tmp_path / "work/results/miniature.tar.gz").stat().st_size > 10_000
 
 
 @pytest.mark.slow
