@@ -263,7 +263,7 @@ def _plan(workflow: Any, config: dict[str, Any]) -> Plan:
 
 def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
     """Bytes of a model's files that are still to be downloaded."""
-    if not find_spec("pydantic"):
+    if not find_spec("torch"):  # Snakemake stands alone
         sources: Sequence[dict[str, Any]] = [model[key] for key in ("weights", "lens") if model.get(key)]
         return {file: source.get("bytes", {}).get(file) for source in sources for file in source["sha256"]}
     from replication.base.config import checked_model
