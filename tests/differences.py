@@ -25,8 +25,8 @@ from replication.base.config import FAST, PORTABLE, checked
 from replication.base.paths import REPOSITORY
 from replication.base.strict_yaml import read_yaml
 from replication.engine.numerics import prepare
+from replication.verification.rounding import EPSILON
 
-EPSILON = 2.0**-23
 STATISTICS = ("loss", "entropy", "kl_to_output", "top_probability")
 DISCRETE = ("rank", "top_id")
 KEYS = ["experiment", "protocol", "condition", "layer", "position", "target_id"]

@@ -64,6 +64,11 @@ def write_lens(
     for i in range(layers):
         state[f"{i}.weight"] = scale * torch.randn(d_model, d_model, generator=generator)
         state[f"{i}.bias"] = 0.1 * torch.randn(d_model, generator=generator)
+    return save_lens(folder, state, layers, d_model, name)
+
+
+def save_lens(folder: Path, state: dict[str, torch.Tensor], layers: int, d_model: int, name: str) -> Path:
+    """Writes translators as the tuned-lens library does; returns `folder`."""
     torch.save(state, folder / "params.pt")
     config = {"base_model_name_or_path": name, "d_model": d_model, "num_hidden_layers": layers, "bias": True}
     (folder / "config.json").write_text(

@@ -11,12 +11,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from random_model import BOS_ID, write_tokenizer
+from random_model import BOS_ID, save_lens, write_tokenizer
 from torch import Tensor
 
 DEPTHS = (0, 1 / 48, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1)
@@ -74,11 +73,7 @@ def write_lens(folder: Path, shape: Shape, name: str, seed: int = 1) -> Path:
         norm = _at(NORMS, layer / shape.layers)
         state[f"{layer}.weight"] = _normal(generator, shape.d_model, shape.d_model, norm=0.1)
         state[f"{layer}.bias"] = _normal(generator, shape.d_model, norm=0.05 * norm)
-    torch.save(state, folder / "params.pt")
-    config: dict[str, Any] = {"base_model_name_or_path": name, "d_model": shape.d_model, "bias": True}
-    config |= {"num_hidden_layers": shape.layers, "base_model_revision": None, "unembed_hash": ""}
-    (folder / "config.json").write_text(json.dumps(config | {"lens_type": "linear_tuned_lens"}))
-    return folder
+    return save_lens(folder, state, shape.layers, shape.d_model, name)
 
 
 def _embeddings(shape: Shape, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from replication.base.tables import CONDITIONS, OUTPUT, PROTOCOLS
-from replication.verification.rounding import Tolerance
+from replication.verification.rounding import FACTORS, Tolerance
 
 EQUAL, WITHIN, DIFFERENT = "equal", "within tolerance", "different"
 ONLY_A, ONLY_B = "only in A", "only in B"
@@ -21,7 +21,7 @@ AGREES, DIFFERS, NOT_RUN, DESPITE = "agrees", "differs", "not run", "differs, pi
 published values differ that were excused by name when the pins were recorded."""
 
 CELL = ["protocol", "condition", "layer", "position", "target_token"]
-NATS = ["loss", "entropy", "kl_to_output"]
+NATS = list(FACTORS)
 """Statistics that the tolerance is for; pins have the first only."""
 
 TOP = ["top_id", "top_token", "top_margin"]

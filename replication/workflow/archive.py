@@ -4,11 +4,12 @@ import tarfile
 from pathlib import Path
 
 from replication.base.files import written_whole
-from replication.base.paths import ARCHIVE, PIN_PROVENANCE, PIN_RECORD, PINS, REPORT, REPOSITORY, path
+from replication.base.paths import ARCHIVE, REPORT, REPOSITORY, path
+from replication.workflow.snakefile import existing_pins
 
 
 def write_archive(model: str, experiments: list[str]) -> Path:
-    """Packs tables, verdicts, provenance, report and, where there are, pins of a model into one .tar.gz.
+    """Packs tables, verdicts, provenance, report and, if any, pins of a model into one .tar.gz; returns its path.
 
     Inside, everything stands where the repository has it.
     """
@@ -16,10 +17,8 @@ def write_archive(model: str, experiments: list[str]) -> Path:
     with written_whole(target) as temporary, tarfile.open(temporary, "w:gz") as archive:
         for folder in (target.with_name(model), path(REPORT, model).parent):
             archive.add(folder, filter=_visible)
-        pins = [path(pattern, model, experiment) for pattern in (PINS, PIN_RECORD) for experiment in experiments]
-        for pin in [*pins, path(PIN_PROVENANCE, model)]:
-            if (REPOSITORY / pin).exists():
-                archive.add(REPOSITORY / pin, arcname=pin)
+        for pin in existing_pins(model, experiments):
+            archive.add(pin, arcname=Path(pin).relative_to(REPOSITORY))
     return target
 
 

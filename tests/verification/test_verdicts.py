@@ -55,7 +55,7 @@ def run(random_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A folder with one measured experiment `e` of the model `m`, and its second opinion; pins start there too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("replication.base.paths.REPOSITORY", tmp_path)
-    for module in ("pinning", "archive"):
+    for module in ("pinning", "archive", "snakefile"):
         monkeypatch.setattr(f"replication.workflow.{module}.REPOSITORY", tmp_path)
     monkeypatch.setattr("replication.workflow.pinning.code_state", lambda: COMMITTED)
     result = measure(random_loaded, EXPERIMENT)
