@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CORES ?= 4
 SCRATCH ?= scratch
 
-.PHONY: help env demo test test-all kills portability validators coverage lock miniature rehearsal true-size compare lint
+.PHONY: help env demo test test-all kills portability validators coverage lock miniature rehearsal compare lint
 
 help:
 	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
@@ -21,7 +21,6 @@ help:
 	@echo "make kills      30 kills of the workflow at random moments, and what stands in the end"
 	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
 	@echo "make rehearsal  the first run on GPT-2 XL, rehearsed on random weights of its size (SCRATCH=folder)"
-	@echo "make true-size  the workflow on random weights of GPT-2 XL's size: time and memory"
 	@echo "make compare    time and memory against a plain loop of the same work, on such weights (SCRATCH=folder)"
 	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint, import-linter, deptry"
 
@@ -80,9 +79,6 @@ miniature: env
 rehearsal: env
 	@mkdir -p $(SCRATCH)
 	@$(BIN)/python benchmarks/rehearsal.py --scratch $(SCRATCH)
-
-true-size: env
-	@$(BIN)/python benchmarks/true_size.py
 
 compare: env
 	@$(BIN)/python benchmarks/compare.py --scratch $(SCRATCH)

@@ -6,13 +6,12 @@
 A copy of this checkout in a scratch folder, a git repository of its own, takes the weights from a hub on the loopback
 interface, under the name and in the layout of the real ones. Published sets are made for these weights, by two threads
 in fast arithmetic. Then: `snakemake pin` as docs/first-run.md has it; all results deleted, and the run repeated, which
-must have the same bits; and once more in fast arithmetic, which must stay within the tolerance. The scratch folder is
-deleted. The numbers mean nothing: they stand in for size, never for GPT-2 XL's.
+must have the same bits; and once more in fast arithmetic, which must stay within the tolerance. Each run's time and
+memory are printed. The scratch folder is deleted. The numbers mean nothing: they stand in for size, not for GPT-2 XL.
 """
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import processes
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -116,10 +116,7 @@ def rehearse(scratch: Path, checkout: Path, cores: str) -> None:
     with LoopbackHub(scratch / "hub") as hub:
         run = partial(snakemake, checkout, cores, {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(scratch / "home")})
         run("the first run", "pin")
-        for log in sorted(checkout.glob("logs/**/*.benchmark.tsv")):
-            seconds = float(log.read_text().splitlines()[1].split("\t")[0])
-            step = str(log.relative_to(checkout / "logs" / MODEL)).removesuffix(".benchmark.tsv")
-            print(f"    {step:40} {seconds:7.1f} s")
+        print_steps(checkout)
         for folder in ("results", "figures", "report"):
             shutil.rmtree(checkout / folder)
         run("a second run of everything", "verify")
@@ -130,21 +127,21 @@ def rehearse(scratch: Path, checkout: Path, cores: str) -> None:
 
 def snakemake(checkout: Path, cores: str, environment: dict[str, str], says: str, *arguments: str) -> None:
     say(f"{says}: snakemake --cores {cores} {' '.join(arguments)}")
-    began = time.monotonic()
-    command = [
-        Path(sys.executable).parent / "snakemake",
-        *arguments,
-        "--cores",
-        cores,
-        "--quiet",
-        "rules",
-        "reason",
-        "host",
-    ]
-    status = subprocess.run(command, cwd=checkout, env=os.environ | environment, check=False).returncode
-    say(f"{says}: {time.monotonic() - began:.0f} s")
-    if status:
-        sys.exit(f"error: {says} ended with status {status}")
+    command = [Path(sys.executable).parent / "snakemake", *arguments, "--cores", cores]
+    command += ["--quiet", "rules", "reason", "host"]
+    took = processes.run(command, processes.resident, environment, checkout)
+    together, one = took.together["RssAnon"] / 1e9, took.one["RssAnon"] / 1e9
+    say(f"{says}: {took.wall:.0f} s; memory of its own at most {together:.1f} GB together, {one:.1f} GB one process")
+    if took.status:
+        sys.exit(f"error: {says} ended with status {took.status}")
+
+
+def print_steps(checkout: Path) -> None:
+    """Prints the time of each step, as Snakemake measured it."""
+    for log in sorted(checkout.glob("logs/**/*.benchmark.tsv")):
+        seconds = float(log.read_text().splitlines()[1].split("\t")[0])
+        step = str(log.relative_to(checkout / "logs" / MODEL)).removesuffix(".benchmark.tsv")
+        print(f"    {step:40} {seconds:7.1f} s", flush=True)
 
 
 def verdict(checkout: Path, exact: bool) -> None:

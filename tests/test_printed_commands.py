@@ -36,7 +36,6 @@ NOT_RUN = {
     "make test-all": THESE,
     "make coverage": THESE,
     "make lock": "asks a package index for the newest versions",
-    "make true-size": "minutes, and 7 GB of random weights",
     "make compare": "minutes, and 7 GB of random weights",
     "make portability": "minutes under emulation; tests/test_portability.py is what it runs, .ci/run a part of it",
     ".venv/bin/python -m pip install pre-commit && .venv/bin/pre-commit install": "installs, and changes .git",
