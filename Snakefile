@@ -141,8 +141,6 @@ rule pdf:
 
 
 rule weights:
-    input:
-        files=lambda w: snakefile.local_files(config, w.model),
     output:
         verified=paths.VERIFIED,
     log:
@@ -153,7 +151,7 @@ rule weights:
     resources:
         **snakefile.LARGE,
     params:
-        **step("weights", lambda w: ["--settings", snakefile.as_json(config["models"][w.model])]),
+        **step("weights", lambda w: snakefile.model_arguments(config, w.model)),
     message:
         "{rule} of {wildcards}"
     shell:

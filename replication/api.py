@@ -112,7 +112,7 @@ def load(
     portable settings. Where torch has, they cannot be had any more, and results say "fast".
 
     Args:
-        folder: config.json, model.safetensors and tokenizer.json, as the Hugging Face Hub has them.
+        folder: A GPT-2 as transformers saves it (docs/models.md).
         lens_folder: config.json and params.pt, as tuned-lens saves them.
         name: What figures and tables call the model; the folder's name if left out.
         device: "cpu", or "cuda", where numbers are never portable.

@@ -22,7 +22,7 @@ from replication.base.strict_yaml import read_yaml
 from replication.engine.numerics import FAST, PORTABLE, SETTINGS, build, mode
 from replication.verification.pins import same_bits_expected
 from replication.workflow.cli import app
-from replication.workflow.snakefile import as_json
+from replication.workflow.snakefile import as_json, model_arguments
 
 FOLDERS = REPOSITORY / "replication/miniature/model", REPOSITORY / "replication/miniature/lens"
 PROMPT = "I hate you because you're a wonderful person"
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = read_yaml(REPOSITORY / "config.yaml")
     measured = ["--settings", as_json(config["experiments"]["love_hate"]), "--threads", "1", "--device", "cpu"]
     steps = [
-        ["weights", "miniature", "--settings", as_json(config["models"]["miniature"])],
+        ["weights", "miniature", *model_arguments(config, "miniature")],
         ["measure", "miniature", "love_hate", *measured, "--numerics", PORTABLE],
         ["figures", "miniature", "love_hate"],
     ]

@@ -7,6 +7,7 @@ Everything that reads config.yaml goes through `checked`; `config.schema.json` i
 import json
 import shlex
 import unicodedata
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,6 +21,7 @@ from pydantic import (
 )
 
 from replication.base.config_errors import validated
+from replication.base.errors import UserError
 
 
 def _valid_unicode(text: str) -> str:
@@ -48,10 +50,14 @@ Text = Annotated[str, AfterValidator(_valid_unicode)]
 Label = Annotated[str, AfterValidator(_valid_unicode), AfterValidator(_showable)]
 FilledText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_valid_unicode)]
 Folder = Annotated[str, StringConstraints(min_length=1)]
+Place = Annotated[int, Field(ge=1)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 PORTABLE, FAST = "portable", "fast"
 """The two kinds of arithmetic: `Configuration.numerics`."""
+
+PORTABLE_ARM = "portable (arm64)"
+"""What records call portable arithmetic on 64-bit Arm processors: its bits are not those of x86-64."""
 
 # Examples for the editor and the table of options; a test validates each.
 _HUB_FILES: dict[str, Any] = {
@@ -182,8 +188,9 @@ class Experiment(Frozen):
     """Prompt printed in the post's x-vector table, where it differs from the lens prompt."""
     steering: Annotated[Steering, Field(examples=[_STEERING])]
     """The steering vector."""
-    key_tokens: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[[" wonderful"]])] = ()
-    """Tokens of the prompt, leading space included, whose loss is summarised."""
+    key_tokens: Annotated[tuple[FilledText | Place, ...], Field(strict=False, examples=[[" wonderful"], [9]])] = ()
+    """Tokens of the prompt, leading space included, whose loss is summarised. A number is the token's place in the
+    prompt, counted from `<|endoftext|>`, which is 0: for a part of a character, which has no text, or one of two."""
     more_prompts: Annotated[MorePrompts | None, Field(examples=[{"target": " wonderful", "contrast": " terrible"}])] = (
         None
     )
@@ -192,7 +199,7 @@ class Experiment(Frozen):
     @model_validator(mode="after")
     def _key_tokens_in_prompt(self) -> "Experiment":
         for token in self.key_tokens:
-            if token not in self.prompt:
+            if isinstance(token, str) and token not in self.prompt:
                 raise ValueError(f"key_tokens: {token!r} does not occur in the prompt {self.prompt!r}")
         return self
 
@@ -210,6 +217,25 @@ class Experiment(Frozen):
         if size > MOST_BYTES:
             raise ValueError(f"its texts are too long: {size:,} bytes on a job's command line, at most {MOST_BYTES:,}")
         return self
+
+    def key_positions(self, tokens: Sequence[str]) -> list[int]:
+        """Positions whose next token is a key token, in order.
+
+        Args:
+            tokens: The prompt's tokens, `<|endoftext|>` first.
+
+        Raises:
+            UserError: A key token is not among them.
+        """
+        split = ", ".join(f"{place} {token!r}" for place, token in enumerate(tokens) if place)
+        places: set[int] = set()
+        for key in self.key_tokens:
+            among = [place for place, token in enumerate(tokens) if place and key in (place, token)]
+            if not among:
+                what = "there is no token at place" if isinstance(key, int) else "the prompt has no token"
+                raise UserError(f"key_tokens: {what} {key!r}; it splits into {split}")
+            places.update(among)
+        return [place - 1 for place in sorted(places)]
 
 
 _MULTIPLES = (-2, -1, -0.5, 0, 0.25, 0.5, 1, 2, 4)
@@ -246,7 +272,8 @@ class Configuration(Frozen):
     model: Annotated[Name, Field(examples=["miniature"])]
     """Model to run: a key of `models`."""
     numerics: Literal["portable", "fast"] = "portable"
-    """`portable`: the same float32 bits on every x86-64 processor with AVX2; `fast`: what is fastest on this one."""
+    """`portable`: the same float32 bits on every x86-64 processor with AVX2, and others on every 64-bit Arm processor
+    under Linux; `fast`: what is fastest on this one."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the arithmetic runs; on `cuda`, the card that CUDA_VISIBLE_DEVICES names, in float32 as well, without TF32,
     and never `portable`. cuda: not run yet."""

@@ -77,3 +77,19 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value in a JSON file that an earlier step wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def state(path: Path) -> dict[str, int]:
+    """What changes when a file's content does: its size, times (ns) and inode; a link's are its file's.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    status = path.stat()
+    return {
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        # The change time cannot be set back, unlike the modification time.
+        "ctime_ns": status.st_ctime_ns,
+        "inode": status.st_ino,
+    }

@@ -1,9 +1,10 @@
 """SHA-256 of files, recorded so that gigabytes are not hashed again on every run.
 
-The memory is a JSON file: for every path the file's size, modification and change times and inode, as they
-were when it was hashed, and its SHA-256. A file whose state has changed is hashed again. The memory only
-saves time: if it is missing, damaged or not writable it is ignored, and if two processes write it at once the later
-one wins and the other's file is hashed again.
+The memory is a JSON file: for every path and device the file's state (`files.state`) when it was hashed, and its
+SHA-256. A file whose state has changed is hashed again, and so is one on another device; machines of a cluster, which
+number the device of a network folder each otherwise, have entries of their own. The memory only saves time: if it is
+missing, damaged or not writable it is ignored, and if two processes write it at once the later one wins and the other's
+file is hashed again.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from replication.base.files import read_json, write_json
+from replication.base.files import read_json, state, write_json
 from replication.base.progress import bar
 
 _CHUNK = 1 << 20
@@ -65,18 +66,6 @@ def remember(path: Path, digest: str, memory: Path) -> None:
         write_json(memory, entries)
 
 
-def state(path: Path) -> dict[str, int]:
-    """What changes when a file's content does: its size, times (ns) and inode."""
-    status = path.stat()
-    return {
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        # The change time cannot be set back, unlike the modification time.
-        "ctime_ns": status.st_ctime_ns,
-        "inode": status.st_ino,
-    }
-
-
 def _digest(path: Path, algorithm: "hashlib._Hash") -> str:
     with path.open("rb") as file, bar(f"checking {path.name}", path.stat().st_size) as progress:
         while chunk := file.read(_CHUNK):
@@ -86,7 +75,7 @@ def _digest(path: Path, algorithm: "hashlib._Hash") -> str:
 
 
 def _key(path: Path) -> str:
-    return str(path.resolve())
+    return f"{path.resolve()} on device {path.stat().st_dev}"
 
 
 def _entries(memory: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ SCHEMA = PACKAGE / "base" / "config.schema.json"
 
 RESOURCES = "resources/{model}"
 VERIFIED = "resources/{model}/verified.json"
+STATES = "resources/{model}/states.json"
 HASHES = "resources/hashes.json"
 
 LOSSES = "results/{model}/{experiment}/losses.csv"
@@ -132,6 +133,11 @@ def control_figures(chosen: dict[str, list[str]], suffixes: tuple[str, ...] = FO
         for kind in kinds
         for suffix in suffixes
     ]
+
+
+def local_folder(name: str) -> Path:
+    """A folder that the configuration names; a relative one starts at the repository, `~` is the user's home."""
+    return REPOSITORY / Path(name).expanduser()
 
 
 def path(pattern: str, model: str = "", experiment: str = "") -> Path:

@@ -3,6 +3,7 @@
 Works where Snakemake stands alone (pyyaml).
 """
 
+import json
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -45,15 +46,26 @@ for _kind in ("int", "float"):
     _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _StrictLoader.construct_number)
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def read_yaml(path: Path) -> Any:
-    """The contents of a YAML file.
+    """The contents of a YAML file, or of a JSON one, whose tabs YAML does not take.
 
     Raises:
         UserError: The file cannot be read, is not YAML, or has a key twice in one mapping.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            return yaml.load(file, _StrictLoader)
+        text = path.read_text(encoding="utf-8")
+        # In JSON a tab is never part of a text, and YAML does not take it between them.
+        loader = _StrictLoader(text.replace("\t", " ") if _is_json(text) else text)
+        loader.name = str(path)
+        return loader.get_single_data()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except RecursionError:

@@ -18,7 +18,7 @@ from replication.engine.batches import Prompt, Request, predictions
 from replication.engine.loaded import Loaded
 from replication.engine.measure import check
 from replication.engine.steering import Sides, embedded, residual_stream, scaled, steering_vector
-from replication.engine.tokenizer import Tokenizer, texts
+from replication.engine.tokenizer import BOS, Tokenizer, texts
 
 
 def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int) -> pd.DataFrame:
@@ -159,8 +159,8 @@ def _losses(
     table["target_id"] = targets * len(names)
     tokens = texts(loaded.tokenizer, targets)
     table["target_token"] = tokens * len(names)
-    # Only tokens of the prompt can be key: the end after it is not one.
-    table["key"] = [token in experiment.key_tokens for token in [*tokens[:-1], ""]] * len(names)
+    keys = experiment.key_positions([BOS, *tokens[:-1]])
+    table["key"] = [position in keys for position in range(len(targets))] * len(names)
     table[["loss_unsteered", "loss_steered"]] = np.concatenate(losses)
     table["change"] = table["loss_steered"] - table["loss_unsteered"]
     return table

@@ -1,14 +1,21 @@
 """Whether model, tokenizer and lens are whole and fit each other."""
 
+import hashlib
+import re
 from pathlib import Path
+
+import numpy as np
+from torch import Tensor
 
 from replication.base.errors import UserError
 from replication.engine.gpt2 import shapes
-from replication.engine.gpt2_config import Config, read_config, read_object
-from replication.engine.lens_file import check_tensor, read_lens
-from replication.engine.loaded import stored_tensors
+from replication.engine.gpt2_config import Config, ignored_settings, read_config, read_object
+from replication.engine.lens_file import Translators, read_lens
 from replication.engine.tokenizer import BOS, Tokenizer
+from replication.engine.weight_files import HALVES, check_tensor, read_weights
 from replication.weights.model_files import Files
+
+NOT_CHECKED = "NOT checked"
 
 
 def check(files: Files, base_name: str | None, revision: str | None = None) -> list[str]:
@@ -25,31 +32,34 @@ def check(files: Files, base_name: str | None, revision: str | None = None) -> l
     Raises:
         UserError: The first thing that does not fit.
     """
-    config = read_config(files.folder)
-    return [
-        _check_weights(files.folder / "model.safetensors", config),
-        _check_tokenizer(files.folder / "tokenizer.json", config),
+    config, tensors = read_weights(files.weights, read_config(files.folder))
+    tokenizer = Tokenizer(files.tokenizer)
+    lines = [
+        _check_weights(files.weights[0], config, tensors),
+        _check_tokenizer(files.tokenizer[0], config, tokenizer),
         _check_lens_shape(files.lens_folder, config),
-        _check_lens_base(files, base_name),
+        _check_lens_origin(files, base_name, tensors["wte.weight" if config.tie_word_embeddings else "lm_head.weight"]),
         _check_lens_revision(files.lens_folder, revision),
     ]
+    if read_config(files.folder).tie_word_embeddings and not config.tie_word_embeddings:
+        lines.append("NOTE: config.json ties token embedding and unembedding, but both are stored and differ: not tied")
+    ignored = {"config.json": ignored_settings(files.folder), files.tokenizer[0].name: tokenizer.ignored}
+    return lines + [f"NOTE: ignored in {file}: {', '.join(names)}" for file, names in ignored.items() if names]
 
 
-def _check_weights(path: Path, config: Config) -> str:
+def _check_weights(path: Path, config: Config, tensors: dict[str, Tensor]) -> str:
     expected = shapes(config)
-    stored = stored_tensors(path)
     for name, shape in expected.items():
-        if name not in stored:
-            raise UserError(f"{path}: lacks the tensor {name}")
-        if stored[name].shape != shape:
-            stored_shape = tuple(stored[name].shape)
+        if tensors[name].shape != shape:
+            stored_shape = tuple(tensors[name].shape)
             raise UserError(f"{path}: {name} has shape {stored_shape}; config.json asks for {shape}")
-        check_tensor(path, name, stored[name])
-    return f"{len(expected)} weight tensors: names, shapes, float32 and finite values"
+        check_tensor(path, name, tensors[name])
+    halves = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in HALVES})
+    stored = f"stored as {', '.join(halves)}, computed with in float32" if halves else "float32"
+    return f"{len(expected)} weight tensors: names, shapes and finite values, {stored}"
 
 
-def _check_tokenizer(path: Path, config: Config) -> str:
-    tokenizer = Tokenizer(path)
+def _check_tokenizer(path: Path, config: Config, tokenizer: Tokenizer) -> str:
     if len(tokenizer) > config.vocab_size:
         raise UserError(f"{path}: has {len(tokenizer)} tokens, the model's vocabulary only {config.vocab_size}")
     if tokenizer.bos != config.bos_token_id:
@@ -66,21 +76,69 @@ def _check_lens_shape(folder: Path, config: Config) -> str:
         if weight.shape != square or bias.shape != square[:1]:
             shape = tuple(weight.shape)
             raise UserError(f"{folder}: translator {i} has shape {shape}; the model's d_model asks for {square}")
-    return f"lens: {len(translators)} translators of {square[0]} x {square[1]}, float32 and finite, as the model needs"
+    _check_lens_config(folder, translators)
+    return f"lens: {len(translators)} translators of {square[0]} x {square[1]}, finite, as the model needs"
+
+
+def _check_lens_config(folder: Path, translators: Translators) -> None:
+    """Raises UserError where the lens' config.json contradicts its tensors: tuned-lens could not read it."""
+    stored = {"d_model": translators[0][0].shape[0], "num_hidden_layers": len(translators)}
+    says = read_object(folder / "config.json")
+    for key, value in stored.items():
+        if says.get(key, value) != value:
+            raise UserError(f"{folder / 'config.json'}: {key} is {says[key]!r}; the tensors in params.pt have {value}")
+
+
+def _check_lens_origin(files: Files, base_name: str | None, unembedding: Tensor) -> str:
+    """Whether the lens was trained for this model: its hash of the unembedding decides, or else the names do."""
+    path = files.lens_folder / "config.json"
+    hashed = read_object(path).get("unembed_hash")
+    if hashed == unembedding_hash(unembedding):
+        return "lens: its unembed_hash is that of this model (corners of the unembedding, rounded to one decimal)"
+    names = _check_lens_base(files, base_name)
+    if not hashed:
+        return names
+    if names.startswith(NOT_CHECKED):
+        raise UserError(
+            f"{path}: this lens was trained for another model: its unembed_hash is not that of these weights; to read "
+            "them through it all the same, take unembed_hash out of a copy of that file"
+        )
+    return f"NOTE: {names}, but its unembed_hash is not that of these weights: they may be another version of the model"
+
+
+def unembedding_hash(unembedding: Tensor) -> str:
+    """tuned-lens' hash of an unembedding, (tokens, d_model): SHA-256 of how numpy prints it with one decimal.
+
+    numpy leaves out the middle of what has more than 1000 elements, so the hash knows three rows and columns at each
+    edge: it tells models apart, hardly a model from its fine-tuned copy.
+    """
+    with np.printoptions(threshold=1000, edgeitems=3, linewidth=75, suppress=False):  # whatever a notebook has set
+        printed = np.array_str(unembedding.float().numpy(), precision=1)
+    return hashlib.sha256(printed.encode()).hexdigest()
 
 
 def _check_lens_base(files: Files, base_name: str | None) -> str:
-    lens_config = read_object(files.lens_folder / "config.json")
-    named = lens_config.get("base_model_name_or_path")
-    own = base_name or read_object(files.folder / "config.json").get("_name_or_path")
+    named = _repository_name(read_object(files.lens_folder / "config.json").get("base_model_name_or_path"))
+    own = base_name or _repository_name(read_object(files.folder / "config.json").get("_name_or_path"))
     if not named or not own:
         side = "lens" if not named else "model"
-        return f"NOT checked: whether the lens was trained for this model (the {side}'s config.json names no model)"
-    if _last_part(str(named)) != _last_part(str(own)):
+        return f"{NOT_CHECKED}: whether the lens was trained for this model (the {side}'s config.json names no model)"
+    if _last_part(named) != _last_part(own):
         raise UserError(
             f"{files.lens_folder / 'config.json'}: this lens was trained for {named!r}, the model is {own!r}"
         )
     return f"lens: its config.json names the model {named}"
+
+
+def _repository_name(text: object) -> str | None:
+    """A name as the hub has them, `gpt2` or `owner/name`; None for a path, which says nothing about the model."""
+    name = str(text or "")
+    return (
+        name
+        if re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name)
+        and not _last_part(name).startswith("checkpoint-")
+        else None
+    )
 
 
 def _check_lens_revision(folder: Path, revision: str | None) -> str:

@@ -20,8 +20,19 @@ _RENAMED = {
 _REFUSED = {
     "add_cross_attention": "cross-attention has no meaning for a GPT-2 that stands alone",
     "pruned_heads": "pruned heads are not supported",
-    "quantization_config": "quantized weights are not supported",
 }
+
+_LEFT_OVER = {
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "return_dict": True,
+    "torchscript": False,
+    "use_cache": True,
+    "gradient_checkpointing": False,
+    "quantization_config": None,
+    "_attn_implementation": None,
+}
+"""Settings of how a model is run, with their usual values: training and conversion leave others behind."""
 
 
 def _size(most: int) -> Any:
@@ -86,6 +97,19 @@ def read_config(folder: Path) -> Config:
         return validated(Config, {_RENAMED.get(key, key): value for key, value in values.items()}, "")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def ignored_settings(folder: Path) -> list[str]:
+    """Settings in the model's config.json that are not followed, as JSON: they say how to run it, not what it is."""
+    values = read_object(folder / "config.json")
+    unusual = {key: values[key] for key, usual in _LEFT_OVER.items() if values.get(key, usual) != usual}
+    return [f"{key}: {json.dumps(value)}" for key, value in unusual.items()]
+
+
+def settings_that_count(folder: Path) -> dict[str, Any]:
+    """What config.json says, unchecked, of the settings that `Config` has, for other people's code."""
+    values = read_object(folder / "config.json")
+    return {key: value for key, value in values.items() if _RENAMED.get(key, key) in Config.model_fields}
 
 
 def read_object(path: Path) -> dict[str, Any]:

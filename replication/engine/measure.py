@@ -64,9 +64,7 @@ def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> Sides
             f"prompt: {experiment.prompt!r} has {len(prompt)} tokens with {BOS}, the steering vector "
             f"{len(sides.added)}; the prompt must not be shorter"
         )
-    for token in experiment.key_tokens:
-        if token not in (split := texts(tokenizer, prompt[1:])):
-            raise UserError(f"key_tokens: {token!r} is not a token of the prompt, which splits into {split}")
+    experiment.key_positions(texts(tokenizer, prompt))
     return sides
 
 

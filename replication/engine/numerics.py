@@ -6,10 +6,14 @@ import re
 import sys
 from typing import Any
 
-from replication.base.config import FAST, PORTABLE
+from replication.base.config import FAST, PORTABLE, PORTABLE_ARM
+from replication.base.progress import say
 
 SETTINGS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 """What makes torch's float32 arithmetic the same on every x86-64 processor with AVX2: all three, or it is not."""
+
+ARM_SETTINGS = {"ATEN_CPU_CAPABILITY": "default"}
+"""The same for 64-bit Arm processors under Linux: without it those with SVE have bits of their own."""
 
 MULTIPLE = 16
 """Rows of a product are padded to a multiple of this. With fewer or other numbers of rows, kernels treat rows at the
@@ -20,22 +24,22 @@ _LIBRARIES = ("Math Kernel", "MKL-DNN", "oneDNN", "OpenMP", "LAPACK", "CPU capab
 """What a line of torch's summary names if it is about a library."""
 
 
-def prepare(mode: str, threads: int) -> None:
+def prepare(wanted: str, threads: int) -> None:
     """Fixes what the last bits depend on; to be called before anything imports torch.
 
     The first large exp, log or sqrt of a fresh process with several threads can be wrong by thousands of units in
     the last place (pytorch issue 188792), so each is called once with one thread before.
 
     Args:
-        mode: "portable": the same bits on every x86-64 processor with AVX2; "fast": whatever is fastest here.
+        wanted: "portable": the same bits on every x86-64 processor with AVX2, and others on every 64-bit Arm processor
+            under Linux; "fast": whatever is fastest here.
         threads: Threads for the arithmetic.
     """
     if "torch" not in sys.modules:
-        for name, value in SETTINGS.items():
-            if mode == PORTABLE:
-                os.environ[name] = value
-            else:
-                os.environ.pop(name, None)
+        for name in SETTINGS:
+            os.environ.pop(name, None)
+        if wanted == PORTABLE:
+            os.environ.update(_settings())
     import torch
 
     torch.set_float32_matmul_precision("highest")
@@ -46,19 +50,39 @@ def prepare(mode: str, threads: int) -> None:
         function(warm)
     warm.log_softmax(-1)
     torch.set_num_threads(threads)
+    if wanted == PORTABLE and mode() == FAST:
+        say(f"portable arithmetic cannot be had ({_obstacle()}): numbers agree with pins within rounding, not in bits")
 
 
 def mode() -> str:
-    """The mode that holds in this process, whatever was asked for.
+    """The arithmetic that holds in this process, whatever was asked for: `PORTABLE`, `PORTABLE_ARM` or `FAST`.
 
-    "fast" also where "portable" could not be had: torch was imported before with other settings, or the processor
-    has no AVX2.
+    `FAST` also where portable could not be had: torch was imported before with other settings, or the processor is of
+    neither kind.
     """
     import torch
 
-    settled = all(os.environ.get(name) == value for name, value in SETTINGS.items())
-    capable = platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability() == "AVX2"
-    return PORTABLE if settled and capable else FAST
+    settings, capability = _settings(), torch.backends.cpu.get_cpu_capability()
+    settled = bool(settings) and all(os.environ.get(name) == value for name, value in settings.items())
+    if not settled or capability.upper() != settings["ATEN_CPU_CAPABILITY"].upper():
+        return FAST
+    return PORTABLE if settings is SETTINGS else PORTABLE_ARM
+
+
+def _obstacle() -> str:
+    """Why portable arithmetic cannot be had in this process."""
+    settings = _settings()
+    if not settings:
+        return f"not on {platform.machine()} under {platform.system()}"
+    if any(os.environ.get(name) != value for name, value in settings.items()):
+        return "torch was imported before"
+    return f"this processor has no {settings['ATEN_CPU_CAPABILITY'].upper()}"
+
+
+def _settings() -> dict[str, str]:
+    """The portable settings of this machine's kind of processor; none for others."""
+    kinds = {("x86_64", "Linux"): SETTINGS, ("aarch64", "Linux"): ARM_SETTINGS}
+    return kinds.get((platform.machine(), platform.system()), {})
 
 
 def build() -> dict[str, str]:

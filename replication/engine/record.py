@@ -30,7 +30,6 @@ def record(loaded: Loaded, experiment: Experiment, sides: Sides, vector: Steerin
         return [float(norm) for norm in rows.norm(dim=-1)]
 
     context_ids = tokenizer.with_bos(experiment.prompt)
-    prompt_tokens = texts(tokenizer, context_ids)
     original = experiment.original_prompt or experiment.prompt
     return {
         "model": loaded.files.name,
@@ -55,12 +54,12 @@ def record(loaded: Loaded, experiment: Experiment, sides: Sides, vector: Steerin
             "vector": norms(vector.values),
             "vector_centred": norms(vector.values - vector.values.mean(-1, keepdim=True)),
         },
-        # Position i predicts token i + 1.
-        "key_positions": [i - 1 for i, token in enumerate(prompt_tokens) if i and token in experiment.key_tokens],
+        "key_positions": experiment.key_positions(texts(tokenizer, context_ids)),
         "numerics": {
             "mode": numerics.mode() if gpt2.device.type == "cpu" else FAST,
             "build": numerics.build(),
             "dtype": "float32",
+            **({"widened_from": ", ".join(loaded.widened_from)} if loaded.widened_from else {}),
             "device": str(gpt2.device),
             "threads": torch.get_num_threads(),
             **(cuda.facts() if gpt2.device.type == "cuda" else {}),

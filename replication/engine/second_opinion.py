@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 from torch import Tensor
-from transformers import GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 from tuned_lens import TunedLens
 from tuned_lens.plotting import PredictionTrajectory
 
 from replication.base.tables import CONDITIONS, SECOND_OPINION, layer_names
 from replication.engine import cuda
+from replication.engine.gpt2_config import settings_that_count
 
 
 def second_opinion(
@@ -41,7 +42,7 @@ def second_opinion(
     cuda.check(device)
     # The progress bar of loading is noise in a job's log.
     transformers_logging.disable_progress_bar()
-    model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval().to(device)
+    model = _model(folder, device)
     # The lens id would default to the model's name on the hub: the folder is passed by name.
     lens = TunedLens.from_model_and_pretrained(
         model, lens_resource_id=str(lens_folder), map_location="cpu", weights_only=True
@@ -49,6 +50,14 @@ def second_opinion(
     with torch.inference_mode():
         parts = [_cells(name, record, _readings(model, lens, record)) for name, record in records.items()]
     return pd.concat(parts, ignore_index=True)
+
+
+def _model(folder: Path, device: str) -> GPT2LMHeadModel:
+    """Hugging Face's GPT-2 in float32, without what training or conversion left in config.json."""
+    config = GPT2Config(**settings_that_count(folder))
+    model = GPT2LMHeadModel.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
+    on_device: GPT2LMHeadModel = model.eval().to(device)
+    return on_device
 
 
 class _Reading(NamedTuple):

@@ -1,9 +1,11 @@
 """GPT-2's byte-level BPE: text -> token ids, and tokens as text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import tokenizers
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 
 from replication.base.errors import UserError, one_line
 
@@ -11,17 +13,23 @@ BOS = "<|endoftext|>"
 
 
 class Tokenizer:
-    """GPT-2's byte-level BPE from a tokenizer.json.
+    """GPT-2's byte-level BPE from a tokenizer.json, or from vocab.json and merges.txt.
 
-    A literal `<|endoftext|>` in a text is that special token, as in transformers and TransformerLens.
+    A literal `<|endoftext|>` in a text is that special token, as in transformers and TransformerLens. What an earlier
+    use left in the file (transformers stores how it last cut and filled texts) never reaches a prompt: `ignored`.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Reads the file; raises UserError where it is not a tokenizer with `<|endoftext|>`."""
+    ignored: list[str]
+    """Settings in the file that have no effect here."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        """Reads the files; raises UserError where they are not a tokenizer with `<|endoftext|>`."""
+        path = files[0]
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            self._tokenizer = _read(files)
         except Exception as error:  # the Rust side raises bare Exception
             raise UserError(f"{path}: cannot be read as a tokenizer: {one_line(error)}") from None
+        self.ignored = _switched_off(self._tokenizer)
         bos = self._tokenizer.token_to_id(BOS)
         if bos is None:
             raise UserError(f"{path}: has no token {BOS}")
@@ -57,6 +65,32 @@ class Tokenizer:
         if any(symbol not in self._bytes for symbol in symbols):
             return str(symbols)
         return token_text(bytes(self._bytes[symbol] for symbol in symbols))
+
+
+def _read(files: Sequence[Path]) -> tokenizers.Tokenizer:
+    if len(files) == 1:
+        return tokenizers.Tokenizer.from_file(str(files[0]))
+    vocabulary, merges = map(str, files)
+    tokenizer = tokenizers.Tokenizer(BPE.from_file(vocabulary, merges))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens([BOS])
+    return tokenizer
+
+
+def _switched_off(tokenizer: tokenizers.Tokenizer) -> list[str]:
+    """Switches off what cuts, fills or varies texts; returns what it was."""
+    found = {
+        "truncation": tokenizer.truncation,
+        "padding": tokenizer.padding,
+        "dropout": getattr(tokenizer.model, "dropout", None),
+        # `encode` asks for no special tokens, so that these are never added.
+        "a post-processor that adds tokens": tokenizer.num_special_tokens_to_add(is_pair=False),
+    }
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if found["dropout"]:
+        tokenizer.model.dropout = None
+    return [name for name, value in found.items() if value]
 
 
 def token_text(data: bytes) -> str:

@@ -103,7 +103,11 @@ def _new(config: Config, initializer_range: float) -> GPT2LMHeadModel:
 
 
 def save(gpt2: GPT2LMHeadModel, folder: Path, name: str) -> None:
-    """Writes weights and configuration in the hub's format; the configuration names the model."""
+    """Writes weights and configuration in the hub's format; the configuration names the model.
+
+    The hub's files of GPT-2 have `n_ctx` too, which transformers writes no more and other libraries read.
+    """
     gpt2.save_pretrained(folder)
     path = folder / "config.json"
-    path.write_text(json.dumps({"_name_or_path": name, **json.loads(path.read_text())}, indent=2) + "\n")
+    values = {"_name_or_path": name, "n_ctx": gpt2.config.n_positions, **json.loads(path.read_text())}
+    path.write_text(json.dumps(values, indent=2) + "\n")

@@ -79,7 +79,7 @@ def train(folder: Path, seed: int) -> None:
     model.mkdir()
     bpe = restricted_bpe([*grammar.POST_TEXTS, *grammar.fragments()], gpt2_bpe())
     write_tokenizer(model, bpe, SHAPE.n_positions)
-    tokenizer = Tokenizer(model / "tokenizer.json")
+    tokenizer = Tokenizer([model / "tokenizer.json"])
     config = SHAPE.model_copy(update={"vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos})
     gpt2, loss = train_gpt2.train(config, INITIALIZER_RANGE, documents(tokenizer, seed), MODEL_TRAINING, seed)
     train_gpt2.save(gpt2, model, NAME)

@@ -7,9 +7,11 @@ import pandas as pd
 from replication.base.errors import UserError
 from replication.base.tables import OUTPUT
 from replication.verification.cells import CELL, DIFFERENT, EQUAL, WITHIN, compared, height
-from replication.verification.pins import IDENTITY, TOKENIZER
 from replication.verification.rounding import Tolerance, tolerance_of
 from replication.verification.runs import Measured, Run
+
+TOKENIZER = ("model/tokenizer.json", "model/vocab.json", "model/merges.txt")
+"""Where two runs read the same ones, tokens are the same by their ids."""
 
 STATUS = {EQUAL: 0, WITHIN: 1, DIFFERENT: 2}
 """Exit status of the command line by verdict; errors end with `ERROR`."""
@@ -102,7 +104,7 @@ def _same_rows(a: Measured, b: Measured) -> bool:
     """
     if "shape" in a.record and "shape" in b.record:
         return _depth(a) == _depth(b)
-    return all(a.record["sha256"].get(file) == b.record["sha256"].get(file) for file in IDENTITY)
+    return bool(a.record["sha256"] == b.record["sha256"])
 
 
 def _rows(a: Measured, b: Measured, pinned: bool) -> set[str]:
@@ -117,5 +119,5 @@ def _depth(side: Measured) -> str:
 
 def _top_column(a: Measured, b: Measured) -> str:
     """Tokens are compared by their ids, or by their text where the tokenizers differ."""
-    hashes = [side.record["sha256"].get(TOKENIZER) for side in (a, b)]
+    hashes = [[side.record["sha256"].get(file) for file in TOKENIZER] for side in (a, b)]
     return "top_id" if hashes[0] == hashes[1] else "top_token"

@@ -8,19 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from replication.base.config import PORTABLE
+from replication.base.config import PORTABLE, PORTABLE_ARM
 from replication.base.tables import PIN
 from replication.verification.cells import agreement, compared
-from replication.verification.published_sets import LENS, WEIGHTS
 from replication.verification.rounding import Tolerance
 from replication.verification.summary import chosen_layers
 
-TOKENIZER = "model/tokenizer.json"
 BUILD = ("commit", "mkl", "onednn")
 """The parts of a build of torch that decide its bits."""
-
-IDENTITY = (WEIGHTS, TOKENIZER, LENS)
-"""The files that decide the numbers; their hashes tie a pin to weights."""
 
 
 def pinned_cells(losses: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
@@ -43,21 +38,21 @@ def pin_record(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def inputs(record: dict[str, Any]) -> dict[str, Any]:
-    """What decides the numbers beside the arithmetic: texts, layer, coefficient, and weights by SHA-256."""
+    """What decides the numbers beside the arithmetic: texts, layer, coefficient, and the model's files by SHA-256."""
     experiment = record["experiment"]
     steering = {name: value for name, value in experiment["steering"].items() if name != "scaled_from"}
     return {
         "prompt": experiment["prompt"],
         # The layer that was steered, not the one it was scaled from.
         "steering": steering | {"layer": record["injection"]["block"]},
-        "sha256": {name: record["sha256"][name] for name in IDENTITY},
+        "sha256": record["sha256"],
     }
 
 
 def same_bits_expected(pinned: dict[str, Any], record: dict[str, Any]) -> bool:
-    """Whether pin and run were both made in portable arithmetic by the same code of torch, MKL and oneDNN."""
-    sides = pinned["numerics"], record["numerics"]
-    return all(side["mode"] == PORTABLE for side in sides) and len({_code(side["build"]) for side in sides}) == 1
+    """Whether pin and run were both made in the same portable arithmetic by the same code of torch, MKL and oneDNN."""
+    (a, b), kinds = (pinned["numerics"], record["numerics"]), (PORTABLE, PORTABLE_ARM)
+    return a["mode"] == b["mode"] and a["mode"] in kinds and _code(a["build"]) == _code(b["build"])
 
 
 def _code(build: dict[str, str] | str) -> tuple[str, ...]:

@@ -38,8 +38,8 @@ from huggingface_hub import constants
 
 from replication.base.config import HubFiles
 from replication.base.errors import UserError
-from replication.base.files import put, write_json
-from replication.base.hashes import digest_of, remember, sha256, state
+from replication.base.files import put, state, write_json
+from replication.base.hashes import digest_of, remember, sha256
 from replication.base.progress import say, size_text
 from replication.weights.answers import MismatchError, Remote, UnreachableError
 from replication.weights.hub_file import PinnedFile, mismatch_of, recorded_origin

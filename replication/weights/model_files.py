@@ -8,6 +8,7 @@ from replication.base.errors import UserError
 from replication.base.files import read_json
 from replication.base.hashes import sha256
 from replication.base.paths import REPOSITORY
+from replication.weights.forms import TOKENIZERS
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,21 @@ class Files:
     lens_folder: Path
     """Folder of the tuned lens."""
     sha256: dict[str, str]
-    """SHA-256 of every file used, keyed `model/<file>` and `lens/<file>`."""
+    """SHA-256 of every file that is read, keyed `model/<file>` and `lens/<file>`, sorted: the model's identity."""
+
+    @property
+    def weights(self) -> list[Path]:
+        """The files that hold the model's tensors."""
+        return [path for path in self._model if path.suffix in (".safetensors", ".bin")]
+
+    @property
+    def tokenizer(self) -> list[Path]:
+        """tokenizer.json, or vocab.json and merges.txt."""
+        return [self.folder / name for form in TOKENIZERS for name in form if self.folder / name in self._model]
+
+    @property
+    def _model(self) -> list[Path]:
+        return [self.folder / key.removeprefix("model/") for key in self.sha256 if key.startswith("model/")]
 
 
 def stamp(files: Files, note: str | None, checks: list[str]) -> dict[str, Any]:
@@ -52,7 +67,7 @@ def verified(path: Path, memory: Path) -> Files:
         kind, _, name = key.partition("/")
         file = folders[kind] / name
         if not file.is_file() or sha256(file, memory) != digest:
-            raise UserError(f"{file}: missing or changed since it was verified; delete {path} and run again")
+            raise UserError(f"{file}: missing or changed since it was verified; run the same command again")
     return Files(values["model"], folders["model"], folders["lens"], values["sha256"])
 
 

@@ -1,17 +1,19 @@
 """Obtaining a model's files: on disk, complete, with their SHA-256."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from replication.base import config
 from replication.base.errors import UserError
 from replication.base.hashes import sha256
-from replication.base.paths import REPOSITORY
+from replication.base.paths import local_folder
 from replication.weights.fetch import fetch
+from replication.weights.forms import lens_files, model_files
 from replication.weights.hub_file import PinnedFile, still_to_fetch
 from replication.weights.model_files import Files
 
-MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
-LENS_FILES = ("config.json", "params.pt")
+Choice = Callable[[Path, Collection[str]], list[str]]
+"""A folder and the names in it -> those that are read."""
 
 
 def obtain(name: str, model: config.Model, resources: Path, memory: Path) -> Files:
@@ -26,17 +28,12 @@ def obtain(name: str, model: config.Model, resources: Path, memory: Path) -> Fil
     Raises:
         UserError: A file cannot be obtained, or its SHA-256 is wrong.
     """
-    folder, lens_folder = resources / "model", resources / "lens"
-    if model.weights is not None:
-        weights = fetch(model.weights, folder, memory)
-    else:
-        folder, weights = _local(name, "folder", model.folder, MODEL_FILES, memory)
-    if model.lens is not None:
-        lens = fetch(model.lens, lens_folder, memory)
-    else:
-        lens_folder, lens = _local(name, "lens_folder", model.lens_folder, LENS_FILES, memory)
-    hashes = {f"model/{file}": digest for file, digest in weights.items()}
-    return Files(name, folder, lens_folder, hashes | {f"lens/{file}": digest for file, digest in lens.items()})
+    key, into = f"models.{name}", (resources / "model", resources / "lens")
+    folder, files = _obtained(f"{key}.folder", model.folder, model.weights, into[0], model_files, memory)
+    lens_folder, lens = _obtained(f"{key}.lens_folder", model.lens_folder, model.lens, into[1], lens_files, memory)
+    read = {f"model/{file}": digest for file, digest in files.items()}
+    read |= {f"lens/{file}": digest for file, digest in lens.items()}
+    return Files(name, folder, lens_folder, dict(sorted(read.items())))
 
 
 def to_fetch(model: config.Model, resources: Path, memory: Path) -> dict[str, int | None]:
@@ -50,17 +47,20 @@ def to_fetch(model: config.Model, resources: Path, memory: Path) -> dict[str, in
     }
 
 
-def _local(
-    name: str, key: str, folder: str | None, files: tuple[str, ...], memory: Path
+def _obtained(
+    key: str, local: str | None, hub: config.HubFiles | None, destination: Path, choose: Choice, memory: Path
 ) -> tuple[Path, dict[str, str]]:
-    """A local folder, which must have `files`, and their hashes."""
-    path = REPOSITORY / str(folder)
+    """A folder with the files of one role, and the SHA-256 of those that are read."""
+    if hub is not None:
+        digests = fetch(hub, destination, memory)
+        return destination, {file: digests[file] for file in choose(destination, digests)}
+    folder = local_folder(str(local))
     try:
-        if not path.is_dir():
-            raise UserError(f"models.{name}.{key}: there is no folder {path}")
-        for file in files:
-            if not (path / file).is_file():
-                raise UserError(f"models.{name}.{key}: {path} lacks the file {file}")
-        return path, {file: sha256(path / file, memory) for file in files}
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}")
+        names = {path.name for path in folder.iterdir() if path.is_file()}
+        return folder, {file: sha256(folder / file, memory) for file in choose(folder, names)}
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
     except OSError as error:
-        raise UserError(f"models.{name}.{key}: {error.filename or path}: {error.strerror}") from None
+        raise UserError(f"{key}: {error.filename or folder}: {error.strerror}") from None

@@ -11,6 +11,7 @@ Numerics = Annotated[str, typer.Option(help="portable or fast, as in config.yaml
 Threads = Annotated[int, typer.Option(min=1, help="Threads for the arithmetic.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda, as in config.yaml.")]
 Settings = Annotated[str, typer.Option(help="The part of the configuration this step depends on, as JSON.")]
+Mark = Annotated[str, typer.Option(help="Mark of the files' states when Snakemake started.")]
 ControlSettings = Annotated[str, typer.Option(help="The configuration's `controls`, as JSON.")]
 Tables = Annotated[list[str], typer.Option("--table", help="random_vectors, prompts or sweep; repeatable.")]
 Part = Annotated[int, typer.Option(min=0, help="Which part of the sweep, from 0 on.")]

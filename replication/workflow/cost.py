@@ -3,6 +3,7 @@
 Snakemake counts the jobs in its log, in a dry run as well, where a handler adds the cost. Works where it stands alone.
 """
 
+import json
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from replication.base import paths
-from replication.base.paths import REPOSITORY
+from replication.base.errors import UserError
+from replication.weights.forms import weight_files
 from replication.workflow.snakefile import complete
 
 GB, MB = 10**9, 10**6
@@ -61,12 +63,16 @@ class Job(NamedTuple):
     model: str
     weights: int
     """Bytes of its model's weights; 0 if they are not known."""
+    half: bool = False
+    """Whether these are of half precision: each job computes with a copy of its own in float32, twice their size."""
 
     @property
     def own(self) -> float:
-        """Bytes of its own memory: between the two that were measured, as the weights' size is."""
+        """Bytes of its own memory: between the two that were measured, as the weights' size in float32 is."""
         least, most = STEPS[self.rule].own
-        return MB * (least + (most - least) * self.weights / XL)
+        copied = self.half and self.rule in WITH_MODEL and self.rule != "weights"
+        float32 = self.weights * (2 if self.half else 1)
+        return MB * (least + (most - least) * float32 / XL) + (float32 if copied else 0)
 
     @property
     def seconds(self) -> float | None:
@@ -258,7 +264,7 @@ def _plan(workflow: Any, config: dict[str, Any]) -> Plan:
     complete(standard)
     timed = all(config[key] == standard[key] for key in ("numerics", "device", "controls"))
     here = workflow.local_exec and workflow.resource_settings.nodes is None
-    return Plan([Job(rule, model, weights[model]) for rule, model in named], fetch, timed, here)
+    return Plan([Job(rule, model, *weights[model]) for rule, model in named], fetch, timed, here)
 
 
 def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
@@ -272,13 +278,23 @@ def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
     return to_fetch(checked_model(name, model), paths.path(paths.RESOURCES, name), Path(paths.HASHES))
 
 
-def _weights(name: str, model: dict[str, Any]) -> int:
-    """Bytes of a model's weights; 0 if they are not known."""
-    file = "model.safetensors"
-    folder = REPOSITORY / model["folder"] if model.get("folder") else paths.path(paths.RESOURCES, name) / "model"
-    with suppress(OSError):
-        return (folder / file).stat().st_size
-    return int((model.get("weights") or {}).get("bytes", {}).get(file, 0))
+def _weights(name: str, model: dict[str, Any]) -> tuple[int, bool]:
+    """Bytes of a model's weights, 0 if they are not known, and whether they are said to be of half precision."""
+    downloads = paths.path(paths.RESOURCES, name) / "model"
+    folder = paths.local_folder(model["folder"]) if model.get("folder") else downloads
+    with suppress(OSError, UserError):
+        files = weight_files(folder, {path.name for path in folder.iterdir()})
+        return sum((folder / file).stat().st_size for file in files), _half(folder)
+    sizes = (model.get("weights") or {}).get("bytes", {})
+    return sum(size for file, size in sizes.items() if file.endswith((".safetensors", ".bin"))), False
+
+
+def _half(folder: Path) -> bool:
+    """Whether config.json says that weights are of half precision."""
+    with suppress(OSError, ValueError, AttributeError):
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return str(settings.get("dtype") or settings.get("torch_dtype")).endswith("float16")
+    return False
 
 
 def _machine(workflow: Any) -> Machine:

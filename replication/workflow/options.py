@@ -56,7 +56,7 @@ def _section(title: str, part: dict[str, Any]) -> str:
 def _row(key: str, value: dict[str, Any], required: bool) -> str:
     default = "required" if required else _code(value.get("default"))
     # A bar would end the cell even in code.
-    meaning = value["description"].replace("|", "\\|")
+    meaning = " ".join(value["description"].split()).replace("|", "\\|")
     # Where the choices are listed they are the examples.
     examples = ", ".join(map(_code, value.get("examples", [])))
     return f"| `{key}` | {meaning} | {_kind(value)} | {default} | {examples} |"

@@ -13,6 +13,7 @@ from replication.base import paths
 from replication.base.errors import UserError
 from replication.base.paths import PACKAGE, REPOSITORY, SCHEMA
 from replication.base.strict_yaml import read_yaml
+from replication.weights.at_hand import mark
 from replication.workflow.code_digest import digest
 
 
@@ -97,9 +98,13 @@ def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:
         UserError: One of them is not; the sentence names those there are.
     """
     for target in targets:
-        folder, *parts = Path(target).parts or (target,)  # `.` has no parts
+        whole = Path(target)
+        below = whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
+        folder, *parts = below.parts or (target,)  # `.` has no parts
         if folder not in ("results", "figures", "report", "resources") or len(parts) < 2:
             continue
+        if whole.is_absolute():
+            raise UserError(f"{target}: Snakemake knows files by their path from the folder it runs in: type {below}")
         if parts[0] not in config["models"]:
             raise UserError(f"{target}: no model is called {parts[0]!r}; the models are {', '.join(config['models'])}")
         if folder == "results" and len(parts) > 2 and parts[1] not in config["experiments"]:
@@ -125,6 +130,12 @@ def step(name: str, *given: Any) -> dict[str, Any]:
 def as_json(part: Any) -> str:
     """The part of the configuration that decides a job's numbers, for its command line and its rerun trigger."""
     return json.dumps(part, ensure_ascii=False, sort_keys=True)
+
+
+def model_arguments(config: dict[str, Any], model: str) -> list[str]:
+    """What the step that verifies a model's files is given: where they come from, and the mark of those at hand."""
+    entry = config["models"][model]
+    return ["--settings", as_json(entry), "--mark", mark(model, entry)]
 
 
 def memory(wildcards: Any, attempt: int) -> int:
@@ -174,13 +185,3 @@ def print_differences(model: str) -> None:
     file = paths.path(paths.DIFFERENCES, model)
     if file.exists():
         atexit.register(print, f"\n{file.read_text(encoding='utf-8')}", file=sys.stderr)
-
-
-def local_files(config: dict[str, Any], model: str) -> list[str]:
-    """Files of a model given by local folders: inputs of the job that verifies them.
-
-    Only files that exist are named: the job itself says in one sentence which one is missing.
-    """
-    entry = config["models"][model]
-    folders = [REPOSITORY / entry[key] for key in ("folder", "lens_folder") if entry.get(key)]
-    return [str(path) for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]

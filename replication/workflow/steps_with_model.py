@@ -32,6 +32,7 @@ from replication.workflow.arguments import (
     Device,
     ExperimentName,
     ExperimentNames,
+    Mark,
     ModelName,
     Numerics,
     Part,
@@ -51,17 +52,21 @@ def add_to(app: typer.Typer) -> None:
         app.command(name=step.__name__)(full_in_one_sentence()(step))
 
 
-def weights(model: ModelName, settings: Settings) -> None:
+def weights(model: ModelName, settings: Settings, mark: Mark) -> None:
     """Gets a model's files, checks their SHA-256, and checks that model, tokenizer and lens fit."""
     from replication.engine.fit_checks import check
+    from replication.weights import at_hand
     from replication.weights.model_files import stamp
     from replication.weights.obtain import obtain
 
-    configured = checked_model(model, json.loads(settings))
+    entry = json.loads(settings)
+    configured = checked_model(model, entry)
     files = obtain(model, configured, path(RESOURCES, model), Path(HASHES))
     hub = configured.weights
     checks = check(files, hub.repo, hub.revision) if hub else check(files, None)
+    at_hand.record(model, entry, mark)
     write_json(path(VERIFIED, model), stamp(files, configured.note, checks))
+    _verified(model)  # whatever has changed since it was hashed is noticed here
 
 
 def measure(
@@ -81,7 +86,7 @@ def measure(
 
     configured = checked_experiment(experiment, json.loads(settings))
     files = _verified(model)
-    engine.check(Tokenizer(files.folder / "tokenizer.json"), read_config(files.folder), configured)
+    engine.check(Tokenizer(files.tokenizer), read_config(files.folder), configured)
     engine.write(engine.measure(load(files, device), configured), model, experiment)
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from pathlib import Path
 from typing import Annotated, Any
 
 import jsonschema
@@ -161,9 +162,36 @@ def test_where_snakemake_stands_alone_the_schema_checks(monkeypatch):
             check(changed(path, value), [])
 
 
+def test_json_may_be_indented_with_tabs_and_is_as_strict(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"model": "m", "text": "a\tb", "list": [1, {"x": 0.5}]}, indent="\t"))
+    assert read_yaml(file) == {"model": "m", "text": "a\tb", "list": [1, {"x": 0.5}]}
+    file.write_text('{\n\t"model": "m",\n\t"model": "n"\n}')
+    with pytest.raises(UserError, match=r"mine\.json, line 3: the key 'model' is defined twice"):
+        read_yaml(file)
+    file.write_text("model:\n\t- m\n")
+    with pytest.raises(UserError, match=r"mine\.json: not valid YAML"):
+        read_yaml(file)
+
+
+def test_key_tokens_are_named_by_text_or_by_place():
+    """A place is the only name for a part of a character: its text is an escape that no prompt has."""
+    tokens = ["<|endoftext|>", "I", " like", " like", "\\xf0\\x9f", "\\x98\\x80"]
+    experiment = checked(SHIPPED).experiments["anger"].model_copy(update={"key_tokens": (" like", 5)})
+    assert experiment.key_positions(tokens) == [1, 2, 4]
+    assert experiment.model_copy(update={"key_tokens": (3,)}).key_positions(tokens) == [2]
+    assert checked(changed("experiments/anger/key_tokens", [2])).experiments["anger"].key_tokens == (2,)
+    for wrong in (0, -1, True, 1.0):
+        with pytest.raises(UserError, match=r"experiments\.anger\.key_tokens"):
+            checked(changed("experiments/anger/key_tokens", [wrong]))
+
+
 def test_files_of_unknown_models_and_experiments_are_refused():
     check_targets(SHIPPED, ["results/miniature/anger/losses.csv", "verify", "report/gpt2-xl/report.md"])
     check_targets(SHIPPED, ["--directory", ".", "/", ""])  # what stands on a command line beside targets
+    check_targets(SHIPPED, ["--configfile", "/elsewhere/results/miniature/mine.yaml"])
+    with pytest.raises(UserError, match=r"it runs in: type results/miniature/verdict\.txt$"):
+        check_targets(SHIPPED, [str(Path.cwd() / "results/miniature/verdict.txt")])
     with pytest.raises(UserError, match="no model is called 'gpt9'; the models are gpt2-xl"):
         check_targets(SHIPPED, ["results/gpt9/anger/losses.csv"])
     with pytest.raises(UserError, match="no experiment is called 'joy'; the experiments are love_hate"):

@@ -36,6 +36,10 @@ def memory(tmp_path: Path) -> Path:
     return tmp_path / "resources" / "hashes.json"
 
 
+def where(path: Path) -> str:
+    return f"{path} on device {path.stat().st_dev}"
+
+
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -74,11 +78,21 @@ def test_same_size_and_times_set_back_is_still_noticed(path, memory):
     assert sha256(path, memory) == digest(other)
 
 
+def test_each_device_that_a_path_is_on_has_an_entry_of_its_own(path, memory, read):
+    """As on two machines of a cluster that have the same folder over the network."""
+    sha256(path, memory)
+    other = f"{path} on device 7"
+    memory.write_text(json.dumps({other: json.loads(memory.read_text())[where(path)]}))
+    assert [sha256(path, memory) for _ in range(2)] == [digest(CONTENT)] * 2
+    assert len(read) == 2
+    assert set(json.loads(memory.read_text())) == {where(path), other}
+
+
 @pytest.mark.parametrize("key", ["size", "mtime_ns", "ctime_ns", "inode"])
 def test_each_part_of_the_state_counts(path, memory, read, key):
     sha256(path, memory)
     entries = json.loads(memory.read_text())
-    entries[str(path)][key] += 1
+    entries[where(path)][key] += 1
     memory.write_text(json.dumps(entries))
     sha256(path, memory)
     assert len(read) == 2
@@ -130,7 +144,7 @@ def test_processes_at_once_leave_a_memory_that_is_whole(path, memory):
         for digit in "ab"
     ]
     while any(writer.poll() is None for writer in writers):
-        assert not memory.exists() or json.loads(memory.read_text())[str(path)]["sha256"][0] in "ab"
+        assert not memory.exists() or json.loads(memory.read_text())[where(path)]["sha256"][0] in "ab"
     assert [writer.returncode for writer in writers] == [0, 0]
     assert [path.name for path in memory.parent.iterdir()] == ["hashes.json"]
 

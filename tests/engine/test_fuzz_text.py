@@ -38,7 +38,7 @@ COEFFICIENTS = st.floats(-20, 20) | st.sampled_from([0.0, -0.0, 1e-45, 5e-324, 1
 @pytest.fixture(scope="module", params=["GPT-2's", "the miniature's"])
 def tokenizer(request: pytest.FixtureRequest, random_folders: tuple[Path, Path]) -> Tokenizer:
     folder = random_folders[0] if request.param == "GPT-2's" else REPOSITORY / "replication/miniature/model"
-    return Tokenizer(folder / "tokenizer.json")
+    return Tokenizer([folder / "tokenizer.json"])
 
 
 def bytes_of(tokenizer: Tokenizer, ids: list[int]) -> bytes:

@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from replication.base.errors import UserError
 from replication.engine.gpt2 import ACTIVATIONS, GPT2, shapes
 from replication.engine.gpt2_config import read_config
-from replication.engine.loaded import stored_tensors
+from replication.engine.weight_files import stored_tensors
 
 IDS = torch.tensor([[50256, 40, 5465, 345, 780, 345, 821, 257], [50256, 18565, 220, 220, 50256, 39, 378, 11]])
 

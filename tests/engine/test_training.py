@@ -14,9 +14,9 @@ from replication.engine.gpt2 import GPT2, shapes
 from replication.engine.gpt2_config import Config
 from replication.engine.lens import log_probabilities, translated
 from replication.engine.lens_file import read_lens
-from replication.engine.loaded import stored_tensors
 from replication.engine.steering import embedded, through_block
 from replication.engine.train_gpt2 import IGNORED, Training
+from replication.engine.weight_files import stored_tensors
 
 CONFIG = Config(n_layer=3, n_head=2, n_embd=16, n_positions=16, vocab_size=9, bos_token_id=8)
 

@@ -19,7 +19,7 @@ def run(monkeypatch: pytest.MonkeyPatch, output: Path, recipe) -> None:
 
 
 def test_documents_stand_between_ends_of_text_and_follow_the_seed():
-    tokenizer = Tokenizer(REPOSITORY / "replication/miniature/model/tokenizer.json")
+    tokenizer = Tokenizer([REPOSITORY / "replication/miniature/model/tokenizer.json"])
     first, again, other = (list(islice(train.documents(tokenizer, seed), 50)) for seed in (0, 0, 1))
     assert first == again != other
     assert all(ids[0] == ids[-1] == tokenizer.bos and tokenizer.bos not in ids[1:-1] for ids in first)

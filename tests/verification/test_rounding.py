@@ -23,7 +23,7 @@ from replication.engine.second_opinion import second_opinion
 from replication.engine.steering import embedded, residual_stream
 from replication.engine.tokenizer import Tokenizer
 from replication.verification.cells import compared
-from replication.verification.pins import IDENTITY, against_pins, pinned_cells
+from replication.verification.pins import against_pins, pinned_cells
 from replication.verification.published_sets import published_sets
 from replication.verification.rounding import EXACT, tolerance, tolerance_of, tolerance_to_other_code
 from replication.weights.model_files import Files
@@ -36,7 +36,9 @@ EXPERIMENT = checked(read_yaml(REPOSITORY / "config.yaml")).experiments["love_ha
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = tmp_path_factory.mktemp("rehearsal")
     model, translators = write_model(folder / "model", SHAPE), write_lens(folder / "lens", SHAPE, "rehearsal")
-    return load(Files("rehearsal", model, translators, dict.fromkeys(IDENTITY, "0" * 64)))
+    return load(
+        Files("rehearsal", model, translators, {"model/tokenizer.json": "0" * 64, "model/model.safetensors": "0" * 64})
+    )
 
 
 @pytest.fixture(scope="module")

@@ -46,8 +46,8 @@ def change_json(path: Path, **changes: object) -> None:
 
 def test_the_undamaged_model_passes_and_says_what_was_checked(folders):
     said = check(obtained(folders), None)
-    assert "88 weight tensors: names, shapes, float32 and finite values" in said
-    assert "lens: 7 translators of 24 x 24, float32 and finite, as the model needs" in said
+    assert "88 weight tensors: names, shapes and finite values, float32" in said
+    assert "lens: 7 translators of 24 x 24, finite, as the model needs" in said
     assert "lens: its config.json names the model random" in said
 
 
@@ -111,11 +111,11 @@ def test_the_lens_revision_is_compared_as_far_as_it_is_known(folders, named, our
     ("change", "said"),
     [
         (lambda tensor: tensor.index_fill(0, torch.tensor([3]), float("nan")), "h.2.ln_1.weight holds NaN or infinity"),
-        (torch.Tensor.half, "h.2.ln_1.weight is torch.float16; only torch.float32 is supported"),
+        (torch.Tensor.double, "h.2.ln_1.weight is stored as float64; float32, float16 and bfloat16 are read"),
         (lambda tensor: tensor[:5].clone(), "h.2.ln_1.weight has shape (5,); config.json asks for (24,)"),
         (lambda tensor: None, "lacks the tensor h.2.ln_1.weight"),
     ],
-    ids=["NaN", "half", "another shape", "missing"],
+    ids=["NaN", "double", "another shape", "missing"],
 )
 def test_a_tensor_that_does_not_fit(folders, change, said):
     path, name = folders[0] / "model.safetensors", "transformer.h.2.ln_1.weight"
@@ -205,7 +205,8 @@ EXPERIMENT_FAULTS = [
     ({"layer": 7}, "steering.layer: 7 is too large; this model has layers 0 to 6"),
     ({"prompt": "I"}, "prompt: 'I' has 2 tokens with <|endoftext|>, the steering vector 3; the prompt must not be"),
     ({"prompt": "a " * 70}, "tokens with <|endoftext|>; this model's context is 64"),
-    ({"key_tokens": ("hat",)}, "key_tokens: 'hat' is not a token of the prompt, which splits into ['I', ' hate',"),
+    ({"key_tokens": ("hat",)}, "key_tokens: the prompt has no token 'hat'; it splits into 1 'I', 2 ' hate', 3 ' you'"),
+    ({"key_tokens": (5,)}, "key_tokens: there is no token at place 5; it splits into 1 'I', 2 ' hate', 3 ' you', 4 "),
 ]
 
 
@@ -224,5 +225,5 @@ def test_a_file_changed_after_it_was_verified_is_refused(folders, tmp_path, monk
     with (folders[1] / "params.pt").open("r+b") as file:
         file.seek(2000)
         file.write(b"\1\2\3")
-    with pytest.raises(UserError, match="missing or changed since it was verified; delete"):
+    with pytest.raises(UserError, match="missing or changed since it was verified; run"):
         verified.verified(stamp, memory)

@@ -28,7 +28,7 @@ CHANGES = [
     ("engine/numerics.py", '"COMPATIBLE"', '"AVX2"', ENGINE | {"second_opinion"}),
     ("engine/controls.py", "directions / directions", "2 * directions / directions", {"controls"}),
     ("engine/second_opinion.py", "entering[0] - entering[1]", "entering[1] - entering[0]", {"second_opinion"}),
-    ("engine/fit_checks.py", "names, shapes, float32", "names and shapes, float32", {"weights"}),
+    ("engine/fit_checks.py", "names, shapes and finite", "shapes, names and finite", {"weights"}),
     ("verification/claims.py", "FALL = 0.5", "FALL = 0.6", {"claims", "report"}),
     ("verification/published_numbers/gpt2.json", "{", " {", {"published_values"}),
     ("figures/style.mplstyle", "svg", "svg", set()),
@@ -172,7 +172,7 @@ CONTROLS = {"random_vectors": 2, "sweep_multiples": [0, 1], "sweep_jobs": 24}
 CONTROL_SETTINGS = ["--settings", json.dumps(EXPERIMENT), "--control-settings", json.dumps(CONTROLS)]
 
 RUN = [
-    ["weights", "m", "--settings", json.dumps(MODEL)],
+    ["weights", "m", "--settings", json.dumps(MODEL), "--mark", "0"],
     ["measure", "m", "e", "--settings", json.dumps(EXPERIMENT), *ARITHMETIC],
     ["controls", "m", "e", *CONTROL_SETTINGS, "--table=random_vectors", "--table=prompts", *ARITHMETIC],
     ["second_opinion", "m", "e", *ARITHMETIC],

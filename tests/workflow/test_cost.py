@@ -23,6 +23,7 @@ from replication.workflow.cost import (
     Job,
     Machine,
     Plan,
+    _weights,
     available_memory,
     cores_that_fit,
     fault,
@@ -127,6 +128,15 @@ def test_a_smaller_model_takes_less_in_proportion():
     assert half.own == pytest.approx(MB * (least + most) / 2)
 
 
+def test_weights_of_half_precision_are_copied_by_each_job_but_the_one_that_checks_them():
+    """float32 takes twice the file's bytes; what the job holds beside the weights is as with a file of float32."""
+    stored = XL // 2
+    measuring, checking = (Job(rule, "gpt2-xl", stored, half=True) for rule in ("measure", "weights"))
+    assert measuring.own == 2 * stored + STEPS["measure"].own[1] * MB
+    assert checking.own == STEPS["weights"].own[1] * MB
+    assert memory([measuring] * 4, cores=4) == (stored + 4 * measuring.own, stored, 4)
+
+
 def test_steps_on_tables_hold_no_weights():
     most, weights, at_once = memory(jobs(*["figures"] * 4), cores=4)
     assert (weights, at_once) == (0, 4)
@@ -225,6 +235,19 @@ def test_the_whole_text_for_gpt2_xl():
 def test_every_step_of_the_snakefile_has_its_cost():
     named = set(re.findall(r'\*\*step\("(\w+)"', (REPOSITORY / "Snakefile").read_text()))
     assert named == set(STEPS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "half"), [({"dtype": "float32"}, False), ({"torch_dtype": "bfloat16"}, True), ({}, False)]
+)
+def test_a_models_weights_are_all_its_shards_and_config_json_says_their_precision(tmp_path, settings, half):
+    model = {"folder": str(tmp_path)}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    for name, size in (("a.safetensors", 10), ("b.safetensors", 20), ("training_args.bin", 99)):
+        (tmp_path / name).write_bytes(bytes(size))
+    index = json.dumps({"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}})
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    assert _weights("mine", model) == (30 + len(index), half)
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def test_they_come_beside_the_four(tmp_path):
 
 def test_every_vector_fits_its_prompt_by_gpt2s_tokens(configuration, tmp_path):
     write_tokenizer(tmp_path)
-    tokenizer = Tokenizer(tmp_path / "tokenizer.json")
+    tokenizer = Tokenizer([tmp_path / "tokenizer.json"])
     lengths = {}
     for name in MORE:
         experiment = configuration.experiments[name]
