@@ -54,7 +54,7 @@ def _recorded(run: Run) -> dict[str, str]:
 def _flat(prefix: str, value: Any) -> dict[str, str]:
     """Nested mappings as one, the names of the levels joined."""
     if not isinstance(value, dict):
-        return {prefix: str(value)}
+        return {prefix: "not known" if value is None else str(value)}
     flat: dict[str, str] = {}
     for key, part in value.items():
         flat |= _flat(f"{prefix} {key}".strip(), part)

@@ -32,6 +32,7 @@ from replication.base.paths import (
 )
 from replication.verification.chance import shown
 from replication.workflow.crate_files import Files
+from replication.workflow.provenance import commit_text
 from replication.workflow.snakemake_records import Job, jobs
 
 RO_CRATE = "1.1"
@@ -131,7 +132,7 @@ def _workflow(made: ROCrate, model: str, run: dict[str, Any]) -> Entity:
         cls=ComputationalWorkflow,
     )
     workflow["name"] = "gpt2-steering-tuned-lens"
-    workflow["version"] = _version(run)
+    workflow["version"] = commit_text(run)
     workflow["conformsTo"] = _entity(made, _BIOSCHEMAS, "CreativeWork", name="ComputationalWorkflow profile")
     workflow["encodingFormat"] = "text/x-python"
     workflow["sha256"] = digest_of(source)
@@ -144,11 +145,6 @@ def _workflow(made: ROCrate, model: str, run: dict[str, Any]) -> Entity:
         for name, version in installed.items()
     ]
     return workflow
-
-
-def _version(run: dict[str, Any]) -> str:
-    commit = run["commit"] or "not in a git checkout"
-    return f"{commit}, with uncommitted changes" if run["uncommitted_changes"] else commit
 
 
 def _weights(stamp: dict[str, Any]) -> list[tuple[str, str]]:

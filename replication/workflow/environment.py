@@ -7,7 +7,7 @@ from pathlib import Path
 from replication.base.files import read_json
 from replication.base.paths import VERIFIED
 from replication.engine import numerics
-from replication.workflow.provenance import surroundings
+from replication.workflow.provenance import commit_text, surroundings
 
 SETTINGS = (*numerics.SETTINGS, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 """Environment variables that move numbers."""
@@ -25,8 +25,7 @@ def environment() -> str:
     sections = {
         "gpt2-steering-tuned-lens": {
             "version": version("gpt2-steering-tuned-lens"),
-            "commit": now["commit"] or "no git checkout",
-            "uncommitted changes": "yes" if now["uncommitted_changes"] else "no",
+            "commit": commit_text(now),
         },
         "machine": now["machine"] | {"cores": os.cpu_count(), "instructions": _instructions()},
         "torch": numerics.torch_facts(),

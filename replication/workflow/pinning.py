@@ -8,8 +8,8 @@ from replication.base import tables
 from replication.base.errors import UserError
 from replication.base.files import read_json, write_json
 from replication.base.paths import LOSSES, PIN_PROVENANCE, PIN_RECORD, PINS, PROVENANCE, RECORD, REPOSITORY, path
-from replication.verification.pins import pin_record, pinned_cells
-from replication.workflow.provenance import code_state
+from replication.verification.pins import pin_record, pinned_cells, same_bits_expected
+from replication.workflow.provenance import code_state, commit_text
 
 Pin = tuple[pd.DataFrame, dict[str, Any]]
 """Columns of `tables.PIN`, and what they were measured for and under."""
@@ -36,10 +36,9 @@ def record_pins(model: str, experiments: list[str], uncommitted: bool, despite: 
         return []
     code = code_state()
     if (code["commit"] is None or code["uncommitted_changes"]) and not uncommitted:
-        state = "is not a git checkout" if code["commit"] is None else "has changes that are not committed"
         raise UserError(
-            f"{REPOSITORY}: {state}, so nobody could say which code a pin was recorded with; commit first, or type the "
-            "command with --config pin_uncommitted=true, and the pins will say so"
+            f"{REPOSITORY}: the commit is {commit_text(code)}, so nobody could say which code a pin was recorded with; "
+            "commit first, or type the command with --config pin_uncommitted=true, and the pins will say so"
         )
     for name in missing:
         cells, record = made[name]
@@ -61,7 +60,9 @@ def _same_is_there(model: str, experiment: str, made: Pin) -> bool:
     if not record_file.exists():
         return False
     there, (cells, record) = read_json(record_file), made
-    other = [key for key, value in record.items() if there.get(key) != value]
+    # Builds of other names may have the same arithmetic.
+    numerics = record["numerics"] if same_bits_expected(there, record) else there["numerics"]
+    other = [key for key, value in record.items() if (there | {"numerics": numerics}).get(key) != value]
     if not other and tables.read(file, tables.PIN).equals(cells):
         return True
     raise UserError(

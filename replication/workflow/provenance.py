@@ -1,5 +1,6 @@
 """What varies by run: machine, time, commit, installed versions, hashes of the results."""
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from replication.base.versions import tested_versions
 
 CODE = ("replication", "Snakefile", "pyproject.toml", "requirements.lock")
 """What decides the numbers beside the configuration, from the repository's top folder."""
+
+NO_CHECKOUT = "not a git checkout"
 
 
 def provenance(model: str, experiments: list[str]) -> dict[str, Any]:
@@ -44,12 +47,34 @@ def surroundings() -> dict[str, Any]:
 
 
 def code_state() -> dict[str, Any]:
-    """The commit of this checkout, None where it is none, and whether any of its code is not committed.
+    """The commit of this checkout, and whether any of its code is not committed; both None where that is not known.
 
-    Figures, reports and pins are what a run makes, and the configuration is recorded by its contents.
+    Then `why` says it in words. Figures, reports and pins are what a run makes, and the configuration is recorded by
+    its contents: none of them counts as code.
     """
-    changed = _git("status", "--porcelain", "--", *CODE, f":!{Path(PINS).parent.parent}")
-    return {"commit": _git("rev-parse", "HEAD"), "uncommitted_changes": bool(changed)}
+    try:
+        top, commit = _git("rev-parse", "--show-toplevel", "HEAD").split("\n")
+        # Below another repository's folder that one's commit is not ours.
+        if not Path(top).samefile(REPOSITORY):
+            return _unknown(NO_CHECKOUT)
+        changed = _git("status", "--porcelain", "--", *CODE, f":!{Path(PINS).parent.parent}")
+    except FileNotFoundError:
+        return _unknown("not known: there is no git program to ask")
+    except subprocess.CalledProcessError as error:
+        there = (REPOSITORY / ".git").exists()
+        return _unknown(f"not known: git says {' '.join(error.stderr.split())!r}" if there else NO_CHECKOUT)
+    return {"commit": commit, "uncommitted_changes": bool(changed)}
+
+
+def commit_text(state: dict[str, Any]) -> str:
+    """The commit as text, with what `code_state` knows of changes."""
+    if state["commit"] is None:
+        return str(state.get("why", NO_CHECKOUT))
+    return f"{state['commit']}, with uncommitted changes" if state["uncommitted_changes"] else str(state["commit"])
+
+
+def _unknown(why: str) -> dict[str, Any]:
+    return {"commit": None, "uncommitted_changes": None, "why": why}
 
 
 def _installed(name: str) -> str | None:
@@ -68,10 +93,16 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _git(*arguments: str) -> str | None:
-    """Output of a git command in the repository; None outside a checkout or without git."""
-    try:
-        result = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
+def _git(*arguments: str) -> str:
+    """Output of a git command in the repository.
+
+    Raises:
+        FileNotFoundError: There is no git.
+        CalledProcessError: git refuses.
+    """
+    # A checkout of another owner (a container's mount, a shared folder) is no danger to who already runs its code.
+    # Of what a git that called us says of its own repository, nothing is about ours.
+    command = ["git", "-c", f"safe.directory={REPOSITORY}", *arguments]
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    result = subprocess.run(command, cwd=REPOSITORY, env=surroundings, capture_output=True, text=True, check=True)
     return result.stdout.strip()

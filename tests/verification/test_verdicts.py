@@ -1,7 +1,6 @@
 """The verdicts, and that a changed number fails the workflow with a table of what is off."""
 
 import json
-import subprocess
 import tarfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from replication.base import tables
-from replication.base.config import Experiment, Steering
+from replication.base.config import PORTABLE, Experiment, Steering
 from replication.base.errors import UserError
 from replication.base.files import write_json, write_text
 from replication.base.paths import (
@@ -32,13 +31,12 @@ from replication.base.paths import (
     path,
 )
 from replication.engine.loaded import Loaded
-from replication.engine.measure import measure
+from replication.engine.measure import Measurement, measure
 from replication.engine.second_opinion import second_opinion
 from replication.verification import published_table
 from replication.verification.published_sets import published_sets
 from replication.verification.verdicts import verification
 from replication.workflow.cli import app
-from replication.workflow.provenance import code_state
 
 EXPERIMENT = Experiment(
     title="test",
@@ -50,15 +48,28 @@ EXPERIMENT = Experiment(
 COMMITTED = {"commit": "c" * 40, "uncommitted_changes": False}
 
 
+@pytest.fixture(scope="module")
+def measured(random_loaded: Loaded) -> tuple[Measurement, pd.DataFrame]:
+    """The experiment on the random model, recorded as of portable arithmetic wherever this runs; its second opinion."""
+    result, files = measure(random_loaded, EXPERIMENT), random_loaded.files
+    result.record["numerics"]["mode"] = PORTABLE
+    return result, second_opinion(files.folder, files.lens_folder, {"e": result.record})
+
+
 @pytest.fixture
-def run(random_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(
+    random_loaded: Loaded,
+    measured: tuple[Measurement, pd.DataFrame],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
     """A folder with one measured experiment `e` of the model `m`, and its second opinion; pins start there too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("replication.base.paths.REPOSITORY", tmp_path)
     for module in ("pinning", "archive", "snakefile"):
         monkeypatch.setattr(f"replication.workflow.{module}.REPOSITORY", tmp_path)
     monkeypatch.setattr("replication.workflow.pinning.code_state", lambda: COMMITTED)
-    result = measure(random_loaded, EXPERIMENT)
+    result, opinion = measured
     tables.write(result.losses, tables.LOSSES, path(LOSSES, "m", "e"))
     write_json(path(RECORD, "m", "e"), result.record)
     write_text(path(REPORT, "m"), "a report")
@@ -67,8 +78,6 @@ def run(random_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     known = published_sets("gpt2-xl")
     published = published_table.comparison(known, random_loaded.files.sha256, {})
     published_table.write(published, path(PUBLISHED, "m"))
-    files = random_loaded.files
-    opinion = second_opinion(files.folder, files.lens_folder, {"e": result.record})
     tables.write(opinion, tables.SECOND_OPINION, path(SECOND_OPINION, "m"))
     return tmp_path
 
@@ -311,8 +320,11 @@ def test_other_pins_are_not_replaced(run, changes, words):
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({"commit": "c", "uncommitted_changes": True}, "not committed"),
-        ({"commit": None, "uncommitted_changes": False}, "not a git checkout"),
+        ({"commit": "c" * 40, "uncommitted_changes": True}, f"the commit is {'c' * 40}, with uncommitted changes, so"),
+        (
+            {"commit": None, "uncommitted_changes": None, "why": "not known: no git"},
+            "the commit is not known: no git, so",
+        ),
     ],
 )
 def test_code_that_is_no_commit_is_pinned_only_when_asked_for_and_says_so(run, monkeypatch, state, words):
@@ -396,20 +408,3 @@ def test_verdict_reads_what_verify_wrote(run):
     command("verification", "m", "e")
     assert json.loads(path(VERIFICATION, "m").read_text())["passed"] is True
     assert isinstance(tables.read(path(SECOND_OPINION, "m"), tables.SECOND_OPINION), pd.DataFrame)
-
-
-def test_what_a_run_makes_is_no_uncommitted_code(tmp_path, monkeypatch):
-    """A changed file of the code is, and so is a new one; figures, reports, pins and the configuration are not."""
-    monkeypatch.setattr("replication.workflow.provenance.REPOSITORY", tmp_path)
-    assert code_state() == {"commit": None, "uncommitted_changes": False}
-    for file in ("replication/a.py", "config.yaml"):
-        write_text(tmp_path / file, "")
-    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "code"]):
-        author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        subprocess.run(["git", *author, *command], cwd=tmp_path, check=True)
-    for file in ("figures/m/a.png", "report/m/report.md", "replication/pins/m/e.csv", "config.yaml"):
-        write_text(tmp_path / file, "made by a run")
-    assert code_state()["uncommitted_changes"] is False
-    assert len(code_state()["commit"]) == 40
-    write_text(tmp_path / "replication/b.py", "new")
-    assert code_state()["uncommitted_changes"] is True
