@@ -11,6 +11,7 @@
 The steps are the workflow's own functions, so that its tables are these, bit for bit.
 """
 
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,7 +130,10 @@ def load(
 
     folders = {"folder": str(Path(folder).resolve()), "lens_folder": str(Path(lens_folder).resolve())}
     name = name or Path(folders["folder"]).name
-    files = obtain(name, checked_model(name, folders), path(RESOURCES, name), REPOSITORY / HASHES)
+    with tempfile.TemporaryDirectory() as scratch:
+        # Hashes are kept in a checkout alone: an installed package is not written to.
+        memory = (REPOSITORY if (REPOSITORY / "Snakefile").exists() else Path(scratch)) / HASHES
+        files = obtain(name, checked_model(name, folders), path(RESOURCES, name), memory)
     checks = fit_checks.check(files, None)
     return Model(loaded.load(files, device), checks)
 

@@ -6,6 +6,8 @@ heavy, so that the Snakefile can read it.
 
 from pathlib import Path
 
+from replication.base.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parent.parent
 REPOSITORY = PACKAGE.parent
 SCHEMA = PACKAGE / "base" / "config.schema.json"
@@ -138,6 +140,20 @@ def control_figures(chosen: dict[str, list[str]], suffixes: tuple[str, ...] = FO
 def local_folder(name: str) -> Path:
     """A folder that the configuration names; a relative one starts at the repository, `~` is the user's home."""
     return REPOSITORY / Path(name).expanduser()
+
+
+def in_checkout(name: str) -> Path:
+    """A file beside the package.
+
+    Raises:
+        UserError: There is none: the package was installed without its repository.
+    """
+    if not (REPOSITORY / name).exists():
+        raise UserError(
+            f"this needs {name}, which is in the repository and not in the installed package ({PACKAGE}): clone the "
+            "repository and type make env there"
+        )
+    return REPOSITORY / name
 
 
 def path(pattern: str, model: str = "", experiment: str = "") -> Path:

@@ -6,14 +6,14 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from replication.base.paths import REPOSITORY
+from replication.base.paths import in_checkout
 
 
 def tested_versions() -> dict[str, str]:
     """Name and tested version of every package that a run needs, under the names of pyproject.toml."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads(in_checkout("pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"], *project["optional-dependencies"]["second-opinion"]]
-    lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+    lock = in_checkout("requirements.lock").read_text(encoding="utf-8")
     locked = dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", lock, re.MULTILINE))
     return {each.name: _version(each, locked) for each in sorted(map(Requirement, lines), key=lambda each: each.name)}
 

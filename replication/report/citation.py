@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from replication.base.paths import REPOSITORY
+from replication.base.paths import in_checkout
 from replication.base.strict_yaml import read_yaml
 
 _ARXIV = "10.48550/arXiv."
@@ -43,7 +43,7 @@ class Reference:
 
 def references() -> list[Reference]:
     """This package, then what it replicates and builds on, in the order of CITATION.cff."""
-    cff = read_yaml(REPOSITORY / "CITATION.cff")
+    cff = read_yaml(in_checkout("CITATION.cff"))
     return [_reference(cff), *(_reference(entry) for entry in cff["references"])]
 
 

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from replication.base.files import write_text, written_whole
-from replication.base.paths import INDEX, INDEX_PAGE, REPOSITORY, SCHEMA, path
+from replication.base.paths import INDEX, INDEX_PAGE, SCHEMA, in_checkout, path
 from replication.verification.differences import ERROR, STATUS, compare
 from replication.verification.runs import read_run
 
@@ -97,8 +97,9 @@ def write_schema() -> None:
     from replication.base.config import schema
     from replication.workflow.options import options
 
+    page = in_checkout("docs") / "configuration.md"
     write_text(SCHEMA, schema())
-    write_text(REPOSITORY / "docs" / "configuration.md", options())
+    write_text(page, options())
 
 
 def add_to(app: typer.Typer) -> None:

@@ -4,6 +4,8 @@ Tests run as root, whom permissions do not stop: folders are made read-only, and
 process of the test's own sees.
 """
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from run_snakemake import SNAKEMAKE, snakemake
 from replication.base.paths import REPOSITORY
 
 TARGET = "resources/miniature/verified.json"
+MINIATURE = REPOSITORY / "replication/miniature"
 TABLE = "results/miniature/anger/losses.csv"
 
 
@@ -117,3 +120,33 @@ def test_a_repository_with_braces_in_its_name_is_refused_in_one_sentence(tmp_pat
 def test_a_folder_with_braces_in_its_name_to_run_in(tmp_path: Path):
     (tmp_path / "{braces}").mkdir()
     snakemake(tmp_path / "{braces}", TARGET)
+
+
+def test_installed_without_its_repository_every_command_works_or_says_what_it_needs(tmp_path: Path):
+    """A copy of the package alone, as pip puts it into site-packages; nothing is written beside it."""
+    site, work = tmp_path / "site", tmp_path / "work"
+    shutil.copytree(REPOSITORY / "replication", site / "replication", ignore=shutil.ignore_patterns("__pycache__"))
+    work.mkdir()
+    there = sorted(site.rglob("*"))
+
+    def python(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        environment = os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-P", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=work, env=environment, check=False)
+
+    needs = {"environment": "pyproject.toml", "cite": "CITATION.cff", "schema": "docs", "step verdict": "Snakefile"}
+    for command, file in needs.items():
+        ended = python("-m", "replication", *command.split(), *(["m", "e"] if "step" in command else []))
+        assert ended.returncode == 1
+        assert ended.stderr == (
+            f"error: this needs {file}, which is in the repository and not in the installed package "
+            f"({site / 'replication'}): clone the repository and type make env there\n"
+        )
+    pins = str(REPOSITORY / "replication/pins/miniature")
+    assert python("-m", "replication", "diff", pins, pins).returncode == 0
+    loaded = f"replication.load({str(MINIATURE / 'model')!r}, {str(MINIATURE / 'lens')!r}, name='miniature')"
+    ended = python("-c", f"import replication; print({loaded}, replication.__file__)")
+    assert ended.returncode == 0, ended.stderr
+    assert str(site) in ended.stdout
+    assert sorted(site.rglob("*")) == there
+    assert list(work.iterdir()) == []
