@@ -43,6 +43,8 @@ except UserError as error:
 # The interpreter that runs Snakemake, and the package of this checkout, run the steps.
 shell.prefix(snakefile.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir)))
 
+snakefile.do_without_home()
+
 # Snakemake's own lock outlives a kill; what a dead run left is removed before this one looks at it.
 locks.remove_stale()
 

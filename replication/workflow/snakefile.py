@@ -1,7 +1,9 @@
 """What the Snakefile needs while it is parsed; works where Snakemake stands alone (pyyaml, jsonschema)."""
 
 import atexit
+import getpass
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -79,6 +81,19 @@ def complete(config: dict[str, Any]) -> None:
 def _schema() -> dict[str, Any]:
     schema: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
     return schema
+
+
+def do_without_home() -> None:
+    """Lets a user run who has no name on this machine or no home to write to, as in a container.
+
+    Snakemake prints the name; Matplotlib keeps its list of fonts at home.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # the former before Python 3.13
+        os.environ["USER"] = f"uid{os.getuid()}"
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        os.environ.setdefault("MPLCONFIGDIR", str(Path(".snakemake/matplotlib").absolute()))
 
 
 def shell_prefix(interpreters: Path, repository: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where the package and its outputs lie: odd names, read-only folders, full disks.
+"""Where the package and its outputs lie, and whose they are: odd names, read-only folders, full disks, no home.
 
 Tests run as root, whom permissions do not stop: folders are made read-only, and disks small, by mounts that only a
 process of the test's own sees.
@@ -19,6 +19,7 @@ from replication.base.paths import REPOSITORY
 TARGET = "resources/miniature/verified.json"
 MINIATURE = REPOSITORY / "replication/miniature"
 TABLE = "results/miniature/anger/losses.csv"
+FIGURE = "figures/miniature/anger/lens.png"
 
 
 def privately(script: str, **values: object) -> "subprocess.CompletedProcess[str]":
@@ -98,6 +99,19 @@ def test_a_repository_that_is_read_only_serves_another_folder(tmp_path: Path):
     )
     assert run.returncode == 0, run.stderr
     assert (tmp_path / TABLE).is_file()
+
+
+@pytest.mark.parametrize("target", [TARGET, pytest.param(FIGURE, marks=pytest.mark.slow)])
+def test_a_user_without_a_name_and_without_a_home(tmp_path: Path, target: str):
+    """As in a container that is run under a number: nobody knows the user, and no HOME can be made."""
+    run = privately(
+        "mount --bind /dev/null /etc/passwd && mount --bind /dev/null /etc/nsswitch.conf && "
+        f"HOME=/dev/null/home $SNAKEMAKE {target} --directory $PLACE",
+        PLACE=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / target).is_file()
+    assert "Matplotlib" not in run.stderr, "it complains that it cannot keep its list of fonts"
 
 
 @pytest.mark.slow
