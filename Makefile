@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CORES ?= 4
 SCRATCH ?= scratch
+QUESTIONS := replication/base/before_install.py
 
 .PHONY: help env demo test test-all kills portability validators coverage lock miniature rehearsal compare lint
 
@@ -28,11 +29,12 @@ help:
 env: $(VENV)/installed
 # All but torch is held by hash; torch by its version, as every index has builds of its own.
 $(VENV)/installed: pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; choose one with: make env PYTHON=python3.11") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else None'
-	@echo "Making the environment in $(VENV) (once; a few minutes)"
+	@$(PYTHON) $(QUESTIONS)
+	@echo "Making the environment in $(VENV), once:"
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(QUESTIONS) torch > $(VENV)/torch.txt
 	@$(PIP) --require-hashes --no-deps --requirement requirements.lock
-	@$(PIP) --no-build-isolation --editable '.[second-opinion,test,dev]'
+	@$(PIP) --no-build-isolation --editable '.[second-opinion,test,dev]' --requirement $(VENV)/torch.txt
 	@touch $@
 
 # Only torch's builds for a GPU ask for these; pip takes them with torch, from the same index.
