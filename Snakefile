@@ -20,7 +20,7 @@ sys.path.insert(0, str(workflow.basedir))
 from replication.base import paths
 from replication.base.errors import UserError
 from replication.figures.captions import caption_file
-from replication.workflow import cost, locks, snakefile
+from replication.workflow import announced, locks, snakefile
 from replication.workflow.snakefile import step
 
 
@@ -59,7 +59,7 @@ onerror:
 
 
 # Said once the jobs are known, before the first starts; in a dry run too.
-cost.announce(workflow, config)
+announced.announce(workflow, config)
 
 
 MODEL = config["model"]

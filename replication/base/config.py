@@ -6,14 +6,10 @@ Everything that reads config.yaml goes through `checked`; `config.schema.json` i
 
 import json
 import shlex
-import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
     StringConstraints,
@@ -21,37 +17,19 @@ from pydantic import (
 )
 
 from replication.base.config_errors import validated
+from replication.base.config_types import (
+    Commit,
+    FileName,
+    FilledText,
+    Folder,
+    Frozen,
+    Label,
+    Name,
+    Place,
+    Sha256,
+    Text,
+)
 from replication.base.errors import UserError
-
-
-def _valid_unicode(text: str) -> str:
-    """Refuses a lone surrogate, which YAML can escape but no file or command line can hold."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"{text!r} holds a lone surrogate, which is not valid unicode text") from None
-    return text
-
-
-def _showable(text: str) -> str:
-    """Refuses what nobody sees but which changes how everything around it reads: pages show labels as they are."""
-    for character in text:
-        # Joiners belong to emoji and to Persian.
-        if unicodedata.category(character) in ("Cc", "Cf") and character not in "\n\t\u200c\u200d":
-            raise ValueError(f"{character!r} cannot be shown; leave it out")
-    return text
-
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-# Names become folders and Snakemake wildcards.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-Text = Annotated[str, AfterValidator(_valid_unicode)]
-Label = Annotated[str, AfterValidator(_valid_unicode), AfterValidator(_showable)]
-FilledText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_valid_unicode)]
-Folder = Annotated[str, StringConstraints(min_length=1)]
-Place = Annotated[int, Field(ge=1)]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 PORTABLE, FAST = "portable", "fast"
 """The two kinds of arithmetic: `Configuration.numerics`."""
@@ -80,14 +58,6 @@ MOST_BYTES = 100_000
 """Largest experiment, as JSON in quotes: Linux takes 128 KiB in one argument, and a job's whole line is one."""
 
 
-class Frozen(BaseModel):
-    """Base of all parts: no unknown keys, no silent conversion, no change after validation."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, protected_namespaces=()
-    )
-
-
 class HubFiles(Frozen):
     """Files in one repository of the Hugging Face Hub, pinned by commit and hash."""
 
@@ -105,7 +75,7 @@ class HubFiles(Frozen):
     """SHA-256, 64 hexadecimal digits, of every file wanted; null where only the commit pins it."""
     bytes: Annotated[
         dict[FileName, Annotated[int, Field(ge=0)]], Field(strict=False, examples=[{"model.safetensors": 548105171}])
-    ] = {}
+    ] = {}  # noqa: RUF012  pydantic copies it
     """Sizes of files, from which a run says before it starts what it will fetch; they may be rounded, or left out."""
 
 

@@ -14,6 +14,7 @@ from replication.base.config import HubFiles, Model
 from replication.base.hashes import remember
 from replication.base.paths import REPOSITORY
 from replication.weights.obtain import to_fetch
+from replication.workflow.announced import _weights, available_memory
 from replication.workflow.cost import (
     GB,
     MB,
@@ -23,8 +24,6 @@ from replication.workflow.cost import (
     Job,
     Machine,
     Plan,
-    _weights,
-    available_memory,
     cores_that_fit,
     fault,
     memory,

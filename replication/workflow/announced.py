@@ -1,0 +1,120 @@
+"""Says what a run costs before it starts (`cost`), and ends one that does not fit on this machine.
+
+Snakemake counts the jobs in its log, in a dry run as well, where a handler adds the cost. Works where it stands alone.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from replication.base import paths
+from replication.base.errors import UserError
+from replication.weights.forms import weight_files
+from replication.workflow.cost import STEPS, Job, Machine, Plan, fault, said
+from replication.workflow.snakefile import complete
+
+
+def announce(workflow: Any, config: dict[str, Any]) -> None:
+    """Says the cost as soon as Snakemake has counted the jobs; a run that does not fit ends there.
+
+    Args:
+        workflow: Snakemake's workflow, of which this reads what it knows after the Snakefile.
+        config: The checked configuration.
+    """
+    logging.getLogger("snakemake.logging").addHandler(_Announcement(workflow, config))
+
+
+class _Announcement(logging.Handler):
+    """Waits for the table of jobs, the only message with `stats`; jobs' own processes never print one."""
+
+    def __init__(self, workflow: Any, config: dict[str, Any]):
+        super().__init__()
+        self._workflow, self._config = workflow, config
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Says the cost after the table of jobs."""
+        if not hasattr(record, "stats") or self._workflow.touch:
+            return
+        from snakemake.exceptions import CliException
+
+        plan, machine = _plan(self._workflow, self._config), _machine(self._workflow)
+        log = logging.getLogger(record.name)
+        if text := said(plan, machine):
+            log.info(f"{text}\n")
+        if wrong := fault(plan, machine):
+            if not self._workflow.dryrun:
+                raise CliException(wrong)  # printed as it is
+            log.warning(wrong)
+
+
+def _plan(workflow: Any, config: dict[str, Any]) -> Plan:
+    """What Snakemake is about to run; its targets, and what it does on the side, cost nothing."""
+    named = [
+        (job.rule.name, job.wildcards.get("model"))
+        for job in workflow.dag.needrun_jobs(exclude_finished=False)
+        if job.rule.name in STEPS
+    ]
+    models = {model: config["models"][model] for _, model in named}
+    fetch: dict[str, int | None] = {}
+    for rule, model in named:
+        if rule == "weights":
+            fetch |= _to_fetch(model, models[model])
+    weights = {model: _weights(model, entry) for model, entry in models.items()}
+    standard: dict[str, Any] = {}
+    complete(standard)
+    timed = all(config[key] == standard[key] for key in ("numerics", "device", "controls"))
+    here = workflow.local_exec and workflow.resource_settings.nodes is None
+    return Plan([Job(rule, model, *weights[model]) for rule, model in named], fetch, timed, here)
+
+
+def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
+    """Bytes of a model's files that are still to be downloaded."""
+    if not find_spec("torch"):  # Snakemake stands alone
+        sources: Sequence[dict[str, Any]] = [model[key] for key in ("weights", "lens") if model.get(key)]
+        return {file: source.get("bytes", {}).get(file) for source in sources for file in source["sha256"]}
+    from replication.base.config import checked_model
+    from replication.weights.obtain import to_fetch
+
+    return to_fetch(checked_model(name, model), paths.path(paths.RESOURCES, name), Path(paths.HASHES))
+
+
+def _weights(name: str, model: dict[str, Any]) -> tuple[int, bool]:
+    """Bytes of a model's weights, 0 if they are not known, and whether they are said to be of half precision."""
+    downloads = paths.path(paths.RESOURCES, name) / "model"
+    folder = paths.local_folder(model["folder"]) if model.get("folder") else downloads
+    with suppress(OSError, UserError):
+        files = weight_files(folder, {path.name for path in folder.iterdir()})
+        return sum((folder / file).stat().st_size for file in files), _half(folder)
+    sizes = (model.get("weights") or {}).get("bytes", {})
+    return sum(size for file, size in sizes.items() if file.endswith((".safetensors", ".bin"))), False
+
+
+def _half(folder: Path) -> bool:
+    """Whether config.json says that weights are of half precision."""
+    with suppress(OSError, ValueError, AttributeError):
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return str(settings.get("dtype") or settings.get("torch_dtype")).endswith("float16")
+    return False
+
+
+def _machine(workflow: Any) -> Machine:
+    disk = shutil.disk_usage(next(folder for folder in (Path("resources"), Path()) if folder.exists())).free
+    return Machine(workflow.resource_settings.cores or 1, available_memory(), disk)
+
+
+def available_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that new processes can have: of this machine's, and of its container's or job's limit (cgroup v2)."""
+    import psutil
+
+    least = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError, KeyError):
+        own = cgroups / Path("/proc/self/cgroup").read_text().strip().rpartition("0::/")[2]
+        held = dict(line.split() for line in (own / "memory.stat").read_text().splitlines())
+        # "max" where there is no limit: not a number. What is mapped from files can be dropped.
+        least = min(least, int((own / "memory.max").read_text()) - int(held["anon"]))
+    return least
