@@ -28,7 +28,7 @@ from loopback_hub import LoopbackHub
 from repository_copy import copied
 
 from replication.base.hashes import digest_of
-from replication.base.paths import CRATE, HASHES, PROVENANCE, REPOSITORY, path
+from replication.base.paths import CRATE, HASHES, PROVENANCE, REPOSITORY, STATES, path
 from replication.base.strict_yaml import read_yaml
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -52,7 +52,7 @@ SECONDS = {"start": 4.0, "download": 4.0, "measuring": 8.0, "judging": 8.0, "dra
 KINDS = ("plug", "interrupt", "snakemake alone")
 """SIGKILL to all processes; SIGINT to all, as Ctrl-C does; SIGKILL to Snakemake, whose jobs go on."""
 
-VARYING = {str(path(PROVENANCE, MODEL)), str(path(CRATE, MODEL)), HASHES}
+VARYING = {str(path(PROVENANCE, MODEL)), str(path(CRATE, MODEL)), str(path(STATES, MODEL)), HASHES}
 """Files that differ from run to run; that they parse is all that can be asked."""
 
 

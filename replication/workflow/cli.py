@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from replication.base.errors import UserError
-from replication.base.paths import in_checkout
 from replication.workflow import commands, steps_on_tables, steps_with_model
 
 app = typer.Typer(
@@ -31,7 +30,6 @@ _log: Path | None = None
 @steps.callback()
 def logged(log: Annotated[Path | None, typer.Option(help="File for errors; ours with traceback.")] = None) -> None:
     """Prepares the log that `main` writes errors to."""
-    in_checkout("Snakefile")
     global _log
     _log = log
     if log is not None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def on_cpu(function):
 def translators_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def left(*given: object) -> Loaded:
         loaded = load(*given)
-        return type(loaded)(loaded.files, loaded.gpt2, loaded.tokenizer, load(loaded.files).translators)
+        return replace(loaded, translators=load(loaded.files).translators)
 
     monkeypatch.setattr("replication.engine.loaded.load", left)
 
@@ -151,24 +152,29 @@ def table_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "cpu", lambda tensor: tensor)
 
 
-@pytest.mark.parametrize(
-    ("step", "leave"),
-    [
-        ("measure", translators_left),
-        ("measure", ids_left),
-        ("measure", vector_left),
-        ("measure", targets_left),
-        ("measure", table_left),
-        ("controls", directions_left),
-        ("controls", vector_left),
-        ("controls", batch_targets_left),
-        ("controls", table_left),
-        ("sweep_part", swept_left),
-        ("second_opinion", second_translators_left),
-        ("second_opinion", second_vector_left),
-        ("second_opinion", second_model_left),
-    ],
-)
+LEFT_BEHIND = [
+    ("measure", translators_left),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in [
+            ("measure", ids_left),
+            ("measure", vector_left),
+            ("measure", targets_left),
+            ("measure", table_left),
+            ("controls", directions_left),
+            ("controls", vector_left),
+            ("controls", batch_targets_left),
+            ("controls", table_left),
+            ("sweep_part", swept_left),
+            ("second_opinion", second_translators_left),
+            ("second_opinion", second_vector_left),
+            ("second_opinion", second_model_left),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(("step", "leave"), LEFT_BEHIND)
 def test_what_is_left_behind_is_found(work: Path, monkeypatch: pytest.MonkeyPatch, step: str, leave) -> None:
     run("measure", "cpu")
     leave(monkeypatch)

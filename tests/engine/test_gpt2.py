@@ -93,7 +93,6 @@ REFUSED = [
     ({"model_type": "gptj"}, "model_type is 'gptj'; only 'gpt2' is supported"),
     ({"add_cross_attention": True}, "add_cross_attention is True; cross-attention"),
     ({"pruned_heads": {"1": [0]}}, "pruned_heads is {'1': [0]}; pruned heads are not supported"),
-    ({"quantization_config": {"bits": 4}}, "quantization_config is {'bits': 4}; quantized weights are not supported"),
     ({"activation_function": "gelu_10"}, "activation_function: "),
     ({"n_head": 5}, "n_head: 5 heads do not divide n_embd, 24"),
     ({"n_layer": 10**9}, "n_layer: "),

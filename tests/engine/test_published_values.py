@@ -315,7 +315,9 @@ def test_every_set_agrees_with_the_second_calculation(models, name):
     assert len(found) < 400
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if "xl" in name else name for name in MODELS]
+)
 def test_every_quantity_on_a_card_leaves_nothing_on_the_cpu(models, name):
     loaded, sets = models(name)
     with stand_in():

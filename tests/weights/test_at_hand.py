@@ -77,44 +77,53 @@ def test_a_half_finished_download_is_no_change(entry, tmp_path):
     assert at_hand.mark("mine", entry) == json.loads(path(STATES, "mine").read_text())["mark"]
 
 
-def test_a_run_follows_the_files_and_not_their_times(tmp_path):
-    """Measured on a model, on another one behind the same link, and on files that are only touched."""
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder with two models, a lens, a link to the first model, and a configuration that names the link."""
     for seed, name in enumerate(("first", "second")):
         write_model(tmp_path / name, layers=2, seed=seed)
     write_lens(tmp_path / "lens", layers=2)
-    link, settings = tmp_path / "link", tmp_path / "mine.yaml"
-    link.symlink_to(tmp_path / "first")
-    experiment = {
-        "title": "e", "prompt": "I hate you", "steering": {"layer": 1, "coefficient": 1, "added": "a"}
-    }  # fmt: skip
-    settings.write_text(
-        json.dumps(
-            {
-                "model": "mine",
-                "models": {"mine": {"folder": str(link), "lens_folder": str(tmp_path / "lens")}},
-                "experiments": {"e": experiment},
-            }
-        )
-    )
-    losses = path(LOSSES, "mine", "e")
+    (tmp_path / "link").symlink_to(tmp_path / "first")
+    steering = {"layer": 1, "coefficient": 1, "added": "a"}
+    settings = {
+        "model": "mine",
+        "models": {"mine": {"folder": str(tmp_path / "link"), "lens_folder": str(tmp_path / "lens")}},
+        "experiments": {"e": {"title": "e", "prompt": "I hate you", "steering": steering}},
+    }
+    (tmp_path / "mine.yaml").write_text(json.dumps(settings))
+    return tmp_path
 
-    def run() -> str:
-        return snakemake(tmp_path, str(losses), "--configfile", str(settings)).stderr
 
-    run()
-    first = (tmp_path / losses).read_bytes()
-    assert "Nothing to be done" in run()
+def run(folder: Path, target: Path, *options: str) -> str:
+    done = snakemake(folder, str(target), *options, "--configfile", str(folder / "mine.yaml"))
+    return done.stdout + done.stderr
 
-    link.unlink()
-    link.symlink_to(tmp_path / "second")
-    text = run()
-    assert "Params have changed since last execution" in text
-    assert (tmp_path / losses).read_bytes() != first
-    assert "Nothing to be done" in run()
 
-    second, verified = (tmp_path / losses).read_bytes(), (tmp_path / path(VERIFIED, "mine")).read_bytes()
-    (tmp_path / "second/config.json").touch()
-    run()
-    assert (tmp_path / path(VERIFIED, "mine")).read_bytes() == verified
-    assert (tmp_path / losses).read_bytes() == second
-    assert "Nothing to be done" in run()
+def turn_the_link(folder: Path) -> None:
+    (folder / "link").unlink()
+    (folder / "link").symlink_to(folder / "second")
+
+
+def test_what_was_verified_behind_a_link_is_verified_again_when_it_points_elsewhere(mine):
+    verified = path(VERIFIED, "mine")
+    run(mine, verified)
+    assert "Nothing to be done" in run(mine, verified, "-n")
+    turn_the_link(mine)
+    assert "Params have changed since last execution" in run(mine, verified, "-n")
+
+
+@pytest.mark.slow
+def test_a_run_follows_the_files_and_not_their_times(mine):
+    """Measured on a model, on another one behind the same link, and on the same files touched."""
+    losses, verified = path(LOSSES, "mine", "e"), path(VERIFIED, "mine")
+    run(mine, losses)
+    first = (mine / losses).read_bytes()
+    turn_the_link(mine)
+    run(mine, losses)
+    second, stamp = (mine / losses).read_bytes(), (mine / verified).read_bytes()
+    assert second != first
+    assert "Nothing to be done" in run(mine, losses)
+    (mine / "second/config.json").touch()
+    run(mine, losses)
+    assert ((mine / losses).read_bytes(), (mine / verified).read_bytes()) == (second, stamp)
+    assert "Nothing to be done" in run(mine, losses)

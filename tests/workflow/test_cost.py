@@ -281,6 +281,7 @@ def test_where_nothing_is_to_be_done_nothing_is_said(tables):
         assert "cost" not in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_a_run_says_it_once_and_its_jobs_own_processes_do_not(tmp_path):
     run = snakemake(tmp_path, "resources/miniature/verified.json")
     assert (run.stdout + run.stderr).count("What these jobs cost:") == 1
@@ -303,6 +304,7 @@ def refused(folder: Path, model: dict, cores: int) -> str:
     return sentence
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_fit_on_the_disk_does_not_start(tmp_path):
     source = {"repo": "owner/model", "revision": COMMIT, "sha256": {"model.safetensors": None}}
     large = source | {"bytes": {"model.safetensors": 10**18}}

@@ -11,7 +11,7 @@ def test_three_kills_on_the_way_to_one_table(tmp_path: Path):
     place = kills.prepared(tmp_path, (f"results/{kills.MODEL}/anger/losses.csv",))
     with place.hub:
         whole = kills.undisturbed(place)
-        assert len(whole) == 16, "five tables, nine verified files, their stamp and the memory of hashes"
+        assert len(whole) == 17, "five tables, nine verified files, their stamp and states, and the memory of hashes"
         ways = [("start", "plug"), ("download", "snakemake alone"), ("measuring", "interrupt")]
         kills.one_round(place, whole, ways, random.Random(1))
     assert place.said["asked for --unlock"] <= 1

@@ -28,7 +28,7 @@ def killed(folder: Path) -> None:
 
 def test_after_a_kill_the_same_command_works_again(tmp_path):
     killed(tmp_path)
-    assert sorted(file.name for file in (tmp_path / locks.LOCKS).glob("*.lock")) == ["0.input.lock", "0.output.lock"]
+    assert sorted(file.name for file in (tmp_path / locks.LOCKS).glob("*.lock")) == ["0.output.lock"]
     assert not (tmp_path / TARGET).exists()
     again = snakemake(tmp_path, TARGET)
     assert "The last run was killed; its lock is removed." in again.stderr
@@ -36,6 +36,7 @@ def test_after_a_kill_the_same_command_works_again(tmp_path):
     assert not (tmp_path / locks.LOCKS).exists()
 
 
+@pytest.mark.slow
 def test_where_nobody_noted_an_owner_snakemake_names_the_one_command(tmp_path):
     """As when the plug is pulled between the lock and the note."""
     folder = tmp_path / locks.LOCKS
