@@ -8,7 +8,8 @@ import pandas as pd
 from replication.base import tables
 from replication.base.numbers import fixed, signed
 from replication.base.visible import visible
-from replication.figures.positions import Record, tokens
+from replication.base.window import MOST_KEYS, keys_note
+from replication.figures.positions import Record, in_window, tokens
 
 
 def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Record) -> str:
@@ -23,6 +24,7 @@ def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Reco
     Returns:
         Plain text in one line. Token text in it is visible, but not escaped for any markup.
     """
+    losses, effect, record = in_window(kind, losses, effect, record)
     words: dict[str, Callable[[], str]] = {
         "post_raw": lambda: _post(losses, record, "raw"),
         "post_centred": lambda: _post(losses, record, "centred"),
@@ -32,7 +34,8 @@ def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Reco
         "kl": lambda: _kl(effect, record),
         "lenses": lambda: _lenses(losses),
     }
-    return f"{record['experiment']['title']}, {record['model']}. {words[kind]()}"
+    shown = f" Shown are {record['window']}." if "window" in record else ""
+    return f"{record['experiment']['title']}, {record['model']}. {words[kind]()}{shown}"
 
 
 def control_alt_text(kind: str, result: dict[str, Any], record: Record) -> str:
@@ -105,14 +108,16 @@ def _output(losses: pd.DataFrame, record: Record) -> str:
 def _layers(losses: pd.DataFrame, record: Record) -> str:
     change = _changes(losses)
     sentences = []
-    for position in record["key_positions"]:
+    for position in record["key_positions"][:MOST_KEYS]:
         rows = change[change["position"] == position]
         most = rows.loc[rows["change"].abs().idxmax()]
         sentences.append(
             f"At {_quoted(most['target_token'])} steering changes the tuned lens' loss most {_row(most['layer'])}: "
             f"from {fixed(most['unsteered'], 2)} to {fixed(most['steered'], 2)} nats."
         )
-    shown = "for each key token" if sentences else "as the mean over the positions without the vector"
+    shown = "as the mean over the positions without the vector"
+    if sentences:
+        shown = f"for {keys_note(record) or 'each key token'}"
     return " ".join(
         [f"Lines of the loss by layer, {shown}, without and with steering, tuned lens and logit lens.", *sentences]
     )
@@ -151,8 +156,9 @@ def _at_output(losses: pd.DataFrame, record: Record) -> str:
     rows = change[change["layer"] == tables.OUTPUT].set_index("position")
     most = rows.loc[rows["change"].abs().idxmax()]
     sentence = f"At the output the loss changes most at {_from_to(most)}"
-    keys = [_from_to(rows.loc[position]) for position in record["key_positions"]]
-    return f"{sentence}; key tokens: {', '.join(keys)}." if keys else f"{sentence}."
+    keys = [_from_to(rows.loc[position]) for position in record["key_positions"][:MOST_KEYS]]
+    named = "key tokens" if len(keys) == len(record["key_positions"]) else f"the first {len(keys)} key tokens"
+    return f"{sentence}; {named}: {', '.join(keys)}." if keys else f"{sentence}."
 
 
 def _changes(losses: pd.DataFrame) -> pd.DataFrame:

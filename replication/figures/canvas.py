@@ -110,6 +110,7 @@ def titles(figure: Figure, record: Record, what: str, read_out: str) -> None:
     model = drawable_text(record["model"])
     first = f"{number}{drawable_text(experiment['title'])}: {what}"
     second = f"{model} · {vector_text(record)} added before block {steered_layer(record)} · {read_out}"
+    second += f" · {record['window']}" if "window" in record else ""
     figure.text(0.12 / width, 1 - 0.17 / height, first, size=9, weight="bold", va="center")
     figure.text(0.12 / width, 1 - 0.36 / height, second, size=6.5, color=GREY, va="center")
 

@@ -14,5 +14,5 @@ def caption_file(name: str) -> str:
 
 
 def caption(name: str) -> str:
-    """The text of a caption, in one line."""
-    return " ".join(Path(caption_file(name)).read_text(encoding="utf-8").split())
+    """The text of a caption, in one line; what follows it is on long prompts, of which our report can say more."""
+    return " ".join(Path(caption_file(name)).read_text(encoding="utf-8").partition("\n\n")[0].split())

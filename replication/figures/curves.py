@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 
 from replication.base import tables
 from replication.base.numbers import signed
+from replication.base.window import MOST_KEYS, keys_note
 from replication.figures.canvas import (
     STEERED,
     UNSTEERED,
@@ -39,13 +40,14 @@ def output(losses: pd.DataFrame, record: Record) -> Drawing:
     names = [token_label(token, 13) for token in tokens(record)[1]]
     positions = np.arange(len(names))
     level = len(names) <= _LEVEL
+    crowded = len(record["key_positions"]) > MOST_KEYS
     width, height = max(7.0, 0.7 + 0.21 * len(names)), 3.4 if level else 3.9
     with style():
         figure = Drawing((width, height))
         bottom = 0.5 if level else 1.0
         axes = figure.add_axes((0.5 / width, bottom / height, 1 - 0.62 / width, 1 - (bottom + 0.85) / height))
         titles(figure, record, "loss by token", "the model's own output")
-        axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, 1.12 * max(before.max(), after.max())))
+        axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, (1.25 if crowded else 1.12) * max(before.max(), after.max())))
         axes.set(ylabel="loss at the output (nats)", xlabel="token predicted (_ is a space; key tokens bold)")
         axes.grid(visible=True, axis="y")
         axes.vlines(positions, before, after, color="0.55", linewidth=1.2, zorder=2)
@@ -67,7 +69,8 @@ def output(losses: pd.DataFrame, record: Record) -> Drawing:
         for position in record["key_positions"]:
             place = position, max(before[position], after[position])
             text = with_minus(signed(after[position] - before[position], 2))
-            axes.annotate(text, place, (0, 6), textcoords="offset points", ha="center", weight="bold")
+            turned = 90 if crowded else 0
+            axes.annotate(text, place, (0, 6), textcoords="offset points", ha="center", weight="bold", rotation=turned)
         axes.set_xticks(positions, names, rotation=0 if level else 90)
         for position in record["key_positions"]:
             axes.get_xticklabels()[position].set_fontweight("bold")
@@ -78,7 +81,7 @@ def output(losses: pd.DataFrame, record: Record) -> Drawing:
 def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Drawing:
     """Loss by layer of each key token, both conditions, tuned lens and logit lens.
 
-    Without key tokens one panel shows the mean over the positions the vector was not added to.
+    Of many key tokens the first. Without any one panel shows the mean over the positions the vector was not added to.
 
     Args:
         losses: Columns of `tables.LOSSES`; losses in nats.
@@ -96,7 +99,7 @@ def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Dr
     width, height = max(6.8, 0.2 + across * 2.6), 0.95 + 2.1 * down
     with style():
         figure = Drawing((width, height))
-        titles(figure, record, "loss by layer", "raw residuals")
+        titles(figure, record, "loss by layer", " · ".join(filter(None, ("raw residuals", keys_note(record)))))
         axes_grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         figure.subplots_adjust(0.5 / width, 0.42 / height, 1 - 0.12 / width, 1 - 0.9 / height, wspace=0.08, hspace=0.25)
         for i, axes in enumerate(axes_grid.flat):
@@ -117,7 +120,7 @@ def _panels(record: Record) -> dict[str, list[int]]:
     if record["key_positions"]:
         return {
             f"{token_label(targets[position], 20)} (position {position})": [position]
-            for position in record["key_positions"]
+            for position in record["key_positions"][:MOST_KEYS]
         }
     positions = range(len(targets))
     elsewhere = [position for position in positions if position not in changed]

@@ -10,6 +10,7 @@ from replication.base.errors import UserError
 from replication.base.files import read_json
 from replication.base.paths import path
 from replication.figures.alt_text import alt_text
+from replication.figures.positions import in_window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +43,7 @@ def drawing(
     # The report wants only the words above, not matplotlib.
     from replication.figures import curves, lens_fit, overview, post
 
+    losses, effect, record = in_window(kind, losses, effect, record)
     figures = {
         "post_raw": lambda: post.post(losses, record, "raw"),
         "post_centred": lambda: post.post(losses, record, "centred"),

@@ -1,0 +1,43 @@
+"""Which positions of a long prompt are drawn and printed: neighbours, as many as can be read; the tables hold all."""
+
+from typing import Any
+
+WIDEST = 60
+"""Most positions that a figure or a printed table shows; a prompt of so many tokens is shown whole."""
+
+_AFTER = 4
+"""Positions shown after the last key token."""
+
+MOST_KEYS = 12
+"""Most key tokens that get a panel, a sentence or rows of their own."""
+
+BY_POSITION = ("post_raw", "post_centred", "lens", "output", "kl")
+"""Kinds of figures that have a column per position."""
+
+
+def window(record: dict[str, Any]) -> range:
+    """The positions that are shown: from 0 on, or as far behind as the first key tokens stand."""
+    positions, keys = len(record["prompt"]["ids"]), record["key_positions"]
+    last = max((key for key in keys if key - keys[0] < WIDEST - _AFTER), default=0)
+    stop = min(positions, WIDEST if last < WIDEST else last + 1 + _AFTER)
+    return range(max(0, stop - WIDEST), stop)
+
+
+def window_note(record: dict[str, Any]) -> str:
+    """In words what is shown of a prompt, and what not of what matters; empty where all of it is."""
+    shown, keys, vector = window(record), record["key_positions"], record["injection"]["positions"]
+    if len(shown) == len(record["prompt"]["ids"]):
+        return ""
+    note = f"positions {shown[0]} to {shown[-1]} of 0 to {len(record['prompt']['ids']) - 1}"
+    inside = sum(key in shown for key in keys)
+    if inside < len(keys):
+        note += f", the first {inside} of {len(keys)} key tokens"
+    if not {vector[0], vector[-1]} <= set(shown):
+        note += f"; the vector was added at {vector[0]} to {vector[-1]}"
+    return note
+
+
+def keys_note(record: dict[str, Any]) -> str:
+    """In words which key tokens get something of their own; empty where all do."""
+    keys = len(record["key_positions"])
+    return f"the first {MOST_KEYS} of {keys} key tokens" if keys > MOST_KEYS else ""
