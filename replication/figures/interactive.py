@@ -1,13 +1,14 @@
 """One experiment -> one self-contained page: heat maps to hover over, and a table of both conditions' predictions."""
 
+import base64
 import importlib.resources
 import json
+import zlib
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from replication.base import paths, tables
 from replication.base.files import read_json, write_text
@@ -18,6 +19,9 @@ from replication.figures.positions import changed_positions, tokens
 
 CELL_TEXT = 6
 """Characters of a token that fit into a cell."""
+
+TOPS = 350_000
+"""Most probable tokens on a page, of all cells together: of the ten of a cell as many as that allows, and one at least."""
 
 
 def draw(model: str, experiment: str) -> None:
@@ -43,32 +47,51 @@ def page(name: str, losses: pd.DataFrame, effect: pd.DataFrame, top10: pd.DataFr
         loader=PackageLoader("replication.figures", "interactive_page"), undefined=StrictUndefined, autoescape=True
     )
     plotly = importlib.resources.files("plotly").joinpath("package_data", "plotly.min.js")
+    data = {"experiment": name, **page_data(losses, effect, top10, record)}
     return environment.get_template("page.html.jinja").render(
-        data=script_json({"experiment": name, **page_data(losses, effect, top10, record)}),
+        data=packed(json.dumps(data, allow_nan=False, separators=(",", ":"))),
+        left_out=_left_out(_tops(losses)),
         experiment=record["experiment"],
         steering=record["experiment"]["steering"],
         layer=steered_layer(record),
         model=record["model"],
         visible=visible,
-        plotly=Markup(plotly.read_text(encoding="utf-8")),
+        plotly=packed(plotly.read_text(encoding="utf-8")),
     )
 
 
-def script_json(value: Any) -> Markup:
-    """JSON that nothing in it can end the script element around it."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+def _tops(losses: pd.DataFrame) -> int:
+    """How many of a cell's ten most probable tokens the page has."""
+    return min(10, max(1, TOPS // len(losses)))
+
+
+def _left_out(tops: int) -> str:
+    """What a long prompt's page has not, and where it is."""
+    if tops == 10:
+        return ""
+    return (
+        f"The prompt is long: of the ten most probable tokens of a cell this page has {tops}, and numbers have five "
+        "digits; top10.csv and losses.csv have all."
+    )
+
+
+def packed(text: str) -> str:
+    """Base64 of zlib's deflate: smaller, and nothing in it can end the script element around it."""
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
 
 
 def page_data(
     losses: pd.DataFrame, effect: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]
 ) -> dict[str, Any]:
-    """What the page's script draws: token texts made visible, numbers with six digits.
+    """What the page's script draws: token texts made visible, numbers with six digits, of many cells five.
 
     Returns:
         `cells[protocol][condition]` has the statistics as [layer][position]; `top` there lists, per cell, ten
-        [token, probability], the token as its place in `tokens`.
+        [token, probability], of many cells fewer, the token as its place in `tokens`.
     """
+    digits = 6
+    if (tops := _tops(losses)) < 10:
+        digits, top10 = 5, top10[top10["place"] <= tops]
     layers = tables.layer_names(record["shape"]["layers"])
     shape = len(layers), len(record["prompt"]["ids"])
     names = sorted(set(top10["token"]))
@@ -89,13 +112,14 @@ def page_data(
                     _ordered(top10, layers, protocol, condition),
                     place,
                     shape,
+                    digits,
                 )
                 for condition in tables.CONDITIONS
             }
             for protocol in tables.PROTOCOLS
         },
         "kl_to_unsteered": {
-            protocol: _numbers(_ordered(effect, layers, protocol)["kl_to_unsteered"], shape)
+            protocol: _numbers(_ordered(effect, layers, protocol)["kl_to_unsteered"], shape, digits)
             for protocol in tables.PROTOCOLS
         },
     }
@@ -112,26 +136,26 @@ def _ordered(table: pd.DataFrame, layers: list[str], protocol: str, condition: s
 
 
 def _cells(
-    losses: pd.DataFrame, top: pd.DataFrame, place: dict[str, int], shape: tuple[int, int]
+    losses: pd.DataFrame, top: pd.DataFrame, place: dict[str, int], shape: tuple[int, int], digits: int
 ) -> dict[str, list[Any]]:
     """The statistics of one protocol and condition, each as [layer][position]."""
-    pairs = [[place[token], _short(p)] for token, p in zip(top["token"], top["probability"], strict=True)]
+    pairs = [[place[token], _short(p, digits)] for token, p in zip(top["token"], top["probability"], strict=True)]
     k = len(pairs) // (shape[0] * shape[1])
     cells = [pairs[start : start + k] for start in range(0, len(pairs), k)]
     return {
-        "loss": _numbers(losses["loss"], shape),
+        "loss": _numbers(losses["loss"], shape, digits),
         "rank": losses["rank"].to_numpy().reshape(shape).tolist(),
-        "entropy": _numbers(losses["entropy"], shape),
-        "kl": _numbers(losses["kl_to_output"], shape),
+        "entropy": _numbers(losses["entropy"], shape, digits),
+        "kl": _numbers(losses["kl_to_output"], shape, digits),
         "top": [cells[start : start + shape[1]] for start in range(0, len(cells), shape[1])],
     }
 
 
-def _numbers(column: "pd.Series[float]", shape: tuple[int, int]) -> list[Any]:
-    rows: list[Any] = np.array([_short(value) for value in column]).reshape(shape).tolist()
+def _numbers(column: "pd.Series[float]", shape: tuple[int, int], digits: int) -> list[Any]:
+    rows: list[Any] = np.array([_short(value, digits) for value in column]).reshape(shape).tolist()
     return rows
 
 
-def _short(value: float) -> float:
-    """Six digits are more than a reader wants, and half the size."""
-    return float(f"{value:.6g}")
+def _short(value: float, digits: int) -> float:
+    """All digits are more than a reader wants, and twice the size."""
+    return float(f"{value:.{digits}g}")

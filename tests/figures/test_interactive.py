@@ -1,7 +1,9 @@
 """The interactive page: its data against the tables, its markup as text, and its behaviour in a real Chromium."""
 
+import base64
 import json
 import math
+import zlib
 from pathlib import Path
 
 import axe
@@ -47,11 +49,9 @@ def test_data_holds_the_top_ten_of_every_cell_best_first(made, data):
 def test_token_text_cannot_leave_its_place(text, data):
     elements = Elements(text)
     assert [tag for tag, *_ in elements.found if tag in ("img", "script", "link", "iframe")] == ["script"] * 3
-    assert json.loads(elements.scripts[0]) == {"experiment": NAME, **json.loads(json.dumps(data))}
+    unpacked = zlib.decompress(base64.b64decode(elements.scripts[0], validate=True))
+    assert json.loads(unpacked) == {"experiment": NAME, **json.loads(json.dumps(data))}
     assert "\u202e" not in text
-    escaped = interactive.script_json({"token": "<!--<script>&"})
-    assert not {"<", ">", "&"} & set(escaped)
-    assert json.loads(escaped) == {"token": "<!--<script>&"}
 
 
 def test_page_names_nothing_to_fetch_and_refuses_to(text):

@@ -1,9 +1,9 @@
 // What a reader does: the choices stand in the address after #, so that a link opens at a cell, and back goes back.
 
-const initial = {
-  protocol: choice.protocol.value, statistic: choice.statistic.value, layer: String(data.layers.length - 1),
+const initial = () => ({
+  protocol: "raw", statistic: "loss", layer: String(data.layers.length - 1),
   position: String(data.keys.length ? data.keys[0] : data.targets.length - 1),
-};
+});
 
 function address() {
   const names = Object.entries(choice).map(([id, list]) => [id, id === "layer" ? data.layers[list.value] : list.value]);
@@ -21,9 +21,10 @@ function choicesIn(hash) {
 
 // Shows what the address says: when the page opens, on back and forward, and when an address is typed.
 function showAddress() {
-  const named = location.hash.length > 1 ? choicesIn(location.hash) : initial;
-  for (const [id, value] of Object.entries(named ?? initial)) choice[id].value = value;
+  const named = location.hash.length > 1 ? choicesIn(location.hash) : initial();
+  for (const [id, value] of Object.entries(named ?? initial())) choice[id].value = value;
   report(named ? "" : "The address after # names no cell of this page; the default cell is shown.");
+  reveal(chosen()[1]);
   return redraw();
 }
 
@@ -41,14 +42,14 @@ function redraw() {
   return draw();
 }
 
-// The chosen cell alone has moved: the maps keep their colours.
+// The chosen cell alone has moved: the maps keep their colours, and their columns where it is among them.
 function move(layer, position) {
   choice.layer.value = layer;
   choice.position.value = position;
   describe(layer, position);
   const losses = conditions.map((condition) => numbers(condition, layer, position).loss).join(" → ");
   report(`${element("cell").textContent}: loss ${losses} nats`);
-  return Plotly.relayout(maps, { shapes: frames() });
+  return reveal(position) ? draw() : Plotly.relayout(maps, { shapes: frames() });
 }
 
 const arrows = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
@@ -87,25 +88,45 @@ function fill(select, names) {
   select.replaceChildren(...names.map((name, value) => new Option(name, value)));
 }
 
-fill(choice.layer, data.layers);
-fill(choice.position, data.targets.map((token, position) => `${position}: ${token}`));
 for (const list of [choice.layer, choice.position]) {
   list.addEventListener("change", () => { move(...chosen()); remember(); });
 }
 for (const list of [choice.protocol, choice.statistic]) {
   list.addEventListener("change", () => { report(""); redraw(); remember(); });
 }
-element("scroll").addEventListener("keydown", step);
+scroll.addEventListener("keydown", step);
 // A walk with a key held down is one entry for back.
-element("scroll").addEventListener("keyup", (event) => { if (arrows[event.key]) remember(); });
+scroll.addEventListener("keyup", (event) => { if (arrows[event.key]) remember(); });
 element("copy").addEventListener("click", copyLink);
-addEventListener("hashchange", showAddress);
-for (const query of [wide, dark]) query.addEventListener("change", draw);
-addEventListener("resize", () => { if (beside() !== arranged) draw(); });
 
-showAddress().then(() => {
+// After scrolling: the maps show what their track has come to.
+function follow() {
+  if (leftmost() === first) return;
+  first = leftmost();
+  draw();
+}
+
+async function open() {
+  data = JSON.parse(await unpacked("data"));
+  const plotly = document.createElement("script");
+  plotly.textContent = await unpacked("plotly");
+  document.head.append(plotly);
+  fill(choice.layer, data.layers);
+  fill(choice.position, data.targets.map((token, position) => `${position}: ${token}`));
+  await showAddress();
+  addEventListener("hashchange", showAddress);
+  addEventListener("resize", draw);
+  dark.addEventListener("change", draw);
+  let waiting;
+  scroll.addEventListener("scroll", () => {
+    clearTimeout(waiting);
+    // Drawing takes longer than a frame: the maps follow when the reader pauses.
+    waiting = setTimeout(follow, 100);
+  });
   maps.on("plotly_hover", ({ points: [cell] }) => describe(cell.y, cell.x));
   maps.on("plotly_unhover", () => describe(...chosen()));
   maps.on("plotly_click", ({ points: [cell] }) => { move(cell.y, cell.x); remember(); });
   document.body.dataset.ready = "true";
-});
+}
+
+open();

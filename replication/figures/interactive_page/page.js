@@ -1,7 +1,7 @@
 "use strict";
 // Draws the maps from the JSON above, as the four lists say, and fills the tables with one cell.
 
-const data = JSON.parse(document.getElementById("data").textContent);
+let data;
 const conditions = ["unsteered", "steered"];
 const panels = ["unsteered", "steered", "steered − unsteered"];
 const element = (id) => document.getElementById(id);
@@ -9,14 +9,26 @@ const choice = Object.fromEntries(["protocol", "statistic", "layer", "position"]
 const maps = element("maps");
 const wide = matchMedia("(min-width: 60rem)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
-// Pixels that a map's columns need: narrower, the tokens in the cells would overlap.
-const columns = () => (wide.matches ? 30 : 24) * data.targets.length;
+const scroll = element("scroll");
+// Pixels that a map's column needs: narrower, the tokens in the cells would overlap.
+const columnWidth = () => (wide.matches ? 30 : 24);
 // Where three maps find no room beside each other, they stand one above another.
-const beside = () => wide.matches && 70 + 3 * columns() <= element("scroll").clientWidth;
+const beside = () => wide.matches && 70 + 3 * columnWidth() * data.targets.length <= scroll.clientWidth;
+// Positions that find room, from `first` on. Others come by scrolling: the maps stay, and their track moves under them.
+let first = 0;
+const shown = () => Math.min(data.targets.length, Math.max(1, Math.floor((scroll.clientWidth - 70) / columnWidth())));
+const positions = () => data.targets.map((_, position) => position).slice(first, first + shown());
+const leftmost = () => Math.round(scroll.scrollLeft / columnWidth());
+
+// What stands in an element: base64 of zlib's deflate, a third of the text's size.
+async function unpacked(id) {
+  const bytes = Uint8Array.from(atob(element(id).textContent), (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+}
 
 // Plotly reads a small HTML in every text: token text must not look like it.
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-const grid = (f) => data.layers.map((_, layer) => data.targets.map((_, position) => f(layer, position)));
+const grid = (f) => data.layers.map((_, layer) => positions().map((position) => f(layer, position)));
 const values = (condition, statistic) => data.cells[choice.protocol.value][condition][statistic];
 
 // Ranks span five orders of magnitude: their colours are logarithmic.
@@ -58,27 +70,30 @@ function topText(condition) {
   return grid((layer, position) => plain(data.cell_tokens[top[layer][position][0][0]]));
 }
 
-function traces() {
-  const statistic = choice.statistic.value;
-  const z = conditions.map((condition) => values(condition, statistic).map((row) => row.map(coloured)));
-  const change = grid((layer, position) => z[1][layer][position] - z[0][layer][position]);
+// What the colours of the three maps stand for, at every position.
+function colours() {
+  const [before, after] = conditions.map((condition) =>
+    values(condition, choice.statistic.value).map((row) => row.map(coloured)));
+  return [before, after, after.map((row, layer) => row.map((value, position) => value - before[layer][position]))];
+}
+
+function traces(all) {
   const hover = grid(hoverText);
-  return [z[0], z[1], change].map((map, i) => ({
-    type: "heatmap", z: map, customdata: hover, coloraxis: i < 2 ? "coloraxis" : "coloraxis2",
+  return all.map((map, i) => ({
+    type: "heatmap", x: positions(), z: grid((layer, position) => map[layer][position]), customdata: hover, coloraxis: i < 2 ? "coloraxis" : "coloraxis2",
     xaxis: "x" + (i ? i + 1 : ""), yaxis: "y" + (i ? i + 1 : ""), name: panels[i],
     hovertemplate: "%{customdata}<extra></extra>",
     ...(i < 2 ? { text: topText(conditions[i]), texttemplate: "%{text}", textfont: { size: 9 } } : {}),
   }));
 }
 
-function span(list) {
-  const all = list.flat(2);
-  return [Math.min(...all), Math.max(...all)];
-}
+// Of so many values that they are too many for one call of Math.max.
+const span = (list) => list.flat(2).reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)],
+  [Infinity, -Infinity]);
 
-function scales(drawn) {
-  const [low, high] = span([drawn[0].z, drawn[1].z]);
-  const most = Math.max(...span([drawn[2].z]).map(Math.abs)) || 1;
+function scales([before, after, change]) {
+  const [low, high] = span([before, after]);
+  const most = Math.max(...span(change).map(Math.abs)) || 1;
   const rank = choice.statistic.value === "rank";
   const powers = [-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5];
   const ticks = (names) => (rank ? { tickvals: powers, ticktext: powers.map(names) } : {});
@@ -113,19 +128,22 @@ function frames() {
   ];
 }
 
-function layout(drawn) {
+function layout(all) {
   const height = 15 * data.layers.length;
   // Stacked, each map has its tokens below it and its name above.
-  const [below, above] = [85, 25];
+  const some = shown() < data.targets.length;
+  const [below, above] = [some ? 115 : 85, 25];
   const slot = below + height + above;
-  const labels = data.targets.map((token, position) =>
-    data.keys.includes(position) ? `<b>${plain(token)}</b>` : plain(token));
+  const labels = positions().map((position) => {
+    const token = (some ? `${position} ` : "") + plain(data.targets[position]);
+    return data.keys.includes(position) ? `<b>${token}</b>` : token;
+  });
   const colour = getComputedStyle(document.body).color;
   const result = {
     height: (beside() ? height : 3 * slot) + 190, margin: { l: 55, r: 10, t: 30, b: 160 },
     hoverlabel: { align: "left", font: { family: "ui-monospace, monospace", size: 12 } },
     font: { color: colour }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    annotations: [], shapes: frames(), ...scales(drawn),
+    annotations: [], shapes: frames(), ...scales(all),
   };
   panels.forEach((name, i) => {
     const suffix = i ? i + 1 : "";
@@ -133,7 +151,7 @@ function layout(drawn) {
     const stacked = [(2 - i) / 3 + below / (3 * slot), (3 - i) / 3 - above / (3 * slot)];
     result["xaxis" + suffix] = {
       domain: beside() ? third : [0, 1], anchor: "y" + suffix, tickangle: -90, ticks: "", showgrid: false, zeroline: false,
-      tickvals: data.targets.map((_, position) => position), ticktext: labels, fixedrange: true,
+      tickvals: positions(), ticktext: labels, fixedrange: true, range: [first - 0.5, first + shown() - 0.5],
     };
     result["yaxis" + suffix] = {
       domain: beside() ? [0, 1] : stacked, anchor: "x" + suffix, ticks: "", showgrid: false, zeroline: false, fixedrange: true,
@@ -177,11 +195,20 @@ function describe(layer, position) {
 
 const chosen = () => [Number(choice.layer.value), Number(choice.position.value)];
 
-let arranged;
+// Brings a position into view; says whether the maps must be drawn for it.
+function reveal(position) {
+  if (position >= first && position < first + shown()) return false;
+  first = Math.max(0, position - Math.floor(shown() / 2));
+  return true;
+}
 
 function draw() {
-  maps.style.minWidth = `${70 + columns()}px`;
-  arranged = beside();
-  const drawn = traces();
-  return Plotly.react(maps, drawn, layout(drawn), { responsive: true, displaylogo: false, displayModeBar: false });
+  const more = data.targets.length - shown();
+  first = Math.min(first, more);
+  maps.style.width = `${scroll.clientWidth}px`;
+  element("track").style.width = `${scroll.clientWidth + columnWidth() * more}px`;
+  // Where the reader scrolls, nothing is to be set: it would stop the movement.
+  if (leftmost() !== first) scroll.scrollLeft = columnWidth() * first;
+  const all = colours();
+  return Plotly.react(maps, traces(all), layout(all), { responsive: true, displaylogo: false, displayModeBar: false });
 }
