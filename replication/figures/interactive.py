@@ -21,7 +21,7 @@ CELL_TEXT = 6
 """Characters of a token that fit into a cell."""
 
 TOPS = 350_000
-"""Most probable tokens on a page, of all cells together: of the ten of a cell as many as that allows, and one at least."""
+"""Most probable tokens on a page, of all cells together: of a cell's ten as many as that allows, and one at least."""
 
 
 def draw(model: str, experiment: str) -> None:

@@ -16,10 +16,11 @@ from replication.base.files import read_json
 from replication.base.numbers import fixed, signed
 from replication.base.paths import CLAIMS, PROVENANCE, PUBLISHED, REPOSITORY, VERIFICATION, VERIFIED, path
 from replication.base.versions import tested_versions
+from replication.base.window import MOST_KEYS, WIDEST
 from replication.report.beyond_post import beyond
 from replication.report.citation import bibtex, references
 from replication.report.experiment import experiment
-from replication.report.markdown import anchor, cell, code, plain
+from replication.report.markdown import abridged, anchor, cell, code, plain
 from replication.report.numbering import Numbering
 from replication.verification import published_table
 from replication.verification.cells import DIFFERS
@@ -43,6 +44,7 @@ def sections(template: str, **contents: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "abridged": abridged,
         "code": code,
         "cell": cell,
         "plain": plain,
@@ -50,7 +52,7 @@ def sections(template: str, **contents: Any) -> str:
         "signed": partial(signed, digits=4),
         "fixed": partial(fixed, digits=4),
     }
-    text = environment.get_template(template).render(number=Numbering(), **contents)
+    text = environment.get_template(template).render(number=Numbering(), widest=WIDEST, most_keys=MOST_KEYS, **contents)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 

@@ -11,6 +11,7 @@ from replication.base.numbers import signed
 from replication.base.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
 from replication.base.steered_layer import steered_layer
 from replication.base.tables import CONDITIONS, OUTPUT
+from replication.base.window import BY_POSITION, MOST_KEYS, WIDEST, keys_note, window, window_note
 from replication.figures.alt_text import alt_text
 from replication.report.beyond_post import disagreements
 from replication.report.links import described_figure, link, named_links
@@ -45,6 +46,7 @@ def experiment(model: str, name: str) -> dict[str, Any]:
     record = read.record
     settings = Experiment(**record["experiment"])
     output = read.summary[(read.summary["protocol"] == "raw") & (read.summary["layer"] == OUTPUT)]
+    shown = window(record)
     return {
         "name": name,
         "place": str(settings.number or name),
@@ -54,11 +56,13 @@ def experiment(model: str, name: str) -> dict[str, Any]:
         "x_vector": x_vector_table(record),
         "figures": [_figure(model, name, kind, drawn_from, read) for kind, drawn_from in paths.REPORTED.items()],
         "files": _files(model, name),
-        "output": output.to_dict("records"),
-        "key": output[output["key"]].to_dict("records"),
+        "shown": window_note(record),
+        "keys_shown": keys_note(record),
+        "output": output[output["position"].isin(shown)].to_dict("records"),
+        "key": output[output["key"]].head(MOST_KEYS).to_dict("records"),
         "predictions": predictions(read.losses, read.top10, record),
         "layers": chosen_layers(record),
-        "by_layer": _by_layer(read.summary, record),
+        "by_layer": _by_layer(read.summary[read.summary["position"].isin(shown)], record),
         "protocols": _protocols(read.losses),
         "lenses": _lenses(read.losses, read.logit_lens, record),
         "fit": _fit(read.losses, record),
@@ -73,13 +77,17 @@ def x_vector_table(record: dict[str, Any]) -> list[list[str]]:
     layer = str(record["injection"]["block"])
     added, subtracted = (signed(sign * steering["coefficient"], 6, "g") for sign in (1, -1))
     rows = [
-        ["0 (Prompt)", "+1", *record["original_prompt"]["tokens"]],
-        [layer, added, *record["added"]["tokens"]],
-        [layer, subtracted, *record["subtracted"]["tokens"]],
+        ["0 (Prompt)", "+1", *_first(record["original_prompt"]["tokens"])],
+        [layer, added, *_first(record["added"]["tokens"])],
+        [layer, subtracted, *_first(record["subtracted"]["tokens"])],
     ]
     width = max(map(len, rows))
     header = ["Layer", "Coeff", *(str(position) for position in range(width - 2))]
     return [header] + [[*row[:2], *map(cell, row[2:]), *[""] * (width - len(row))] for row in rows]
+
+
+def _first(tokens: list[str]) -> list[str]:
+    return tokens if len(tokens) <= WIDEST else [*tokens[:WIDEST], "…"]
 
 
 def predictions(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -93,7 +101,7 @@ def predictions(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any
     best = top10[(top10["protocol"] == "raw") & (top10["place"] <= BEST)].sort_values("place")
     groups = best.groupby(["layer", "position", "condition"])
     rows = []
-    for position in record["key_positions"] or [_most_changed(raw)]:
+    for position in record["key_positions"][:MOST_KEYS] or [_most_changed(raw)]:
         for layer in layers:
             for condition in CONDITIONS:
                 cells = groups.get_group((layer, position, condition))
@@ -113,7 +121,11 @@ def _most_changed(raw: pd.DataFrame) -> int:
 
 def _figure(model: str, name: str, kind: str, drawn_from: tuple[str, ...], read: Tables) -> dict[str, Any]:
     alt = alt_text(kind, read.losses, read.effect, read.record)
-    return {"kind": kind, **described_figure(model, name, kind, alt, drawn_from)}
+    described = described_figure(model, name, kind, alt, drawn_from)
+    part = window_note(read.record) if kind in BY_POSITION else keys_note(read.record) if kind == "layers" else ""
+    if part:
+        described["caption"] += f" Shown are {part}; the tables and the interactive page have all."
+    return {"kind": kind, **described}
 
 
 def _files(model: str, name: str) -> dict[str, Any]:

@@ -30,6 +30,10 @@ _SCALE = 0.65
 """CSS pixels of a picture's pixel: the text of all pictures has one size, unless one is wider than the page."""
 
 
+_LONG = 1600
+"""CSS pixels beyond which a picture as wide as the page could not be read: it scrolls at its own size."""
+
+
 class Heading(NamedTuple):
     """A line of the table of contents."""
 
@@ -183,6 +187,8 @@ def _arrange(token: Token, folder: Path) -> None:
             file = Path(os.path.normpath(folder / str(child.attrs["src"])))
             child.attrSet("src", _embedded(file))
             child.attrSet("width", str(_width(file)))
+            if _width(file) > _LONG:
+                child.attrSet("class", "long")
     if token.type == "th_open":
         token.attrSet("scope", "col")
     if str(token.attrs.pop("style", "")) == "text-align:right":

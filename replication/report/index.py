@@ -7,6 +7,7 @@ from replication.base import paths, tables
 from replication.base.files import read_json
 from replication.base.paths import path
 from replication.base.tables import OUTPUT
+from replication.base.window import MOST_KEYS
 from replication.report.compile import sections
 
 
@@ -52,7 +53,7 @@ def _experiment(model: str, name: str) -> dict[str, Any]:
         "layers": record["shape"]["layers"],
         "d_model": record["shape"]["d_model"],
         "steered_at": record["injection"]["block"],
-        "key": key.to_dict("records"),
+        "key": key.head(MOST_KEYS).to_dict("records"),
     }
 
 

@@ -4,6 +4,11 @@ import re
 import unicodedata
 
 
+def abridged(text: str, most: int = 600) -> str:
+    """A prompt as it is printed: of a long one the beginning and the end."""
+    return text if len(text) <= most else f"{text[: most // 2]} [...] {text[-(most // 2) :]}"
+
+
 def code(text: str) -> str:
     """Text as a code span, control characters and marks of direction made visible."""
     shown = "".join(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from replication.base.numbers import fixed, signed
 from replication.base.steered_layer import steered_layer
+from replication.base.window import window, window_note
 from replication.report import markdown
 from replication.verification.summary import chosen_layers
 
@@ -48,7 +49,7 @@ class TokenTable:
     """What a reader must know of the model's numbers."""
     layers: list[str]
     tokens: list[Token]
-    """In the order of the prompt."""
+    """In the order of the prompt; of a long one a window."""
 
 
 def token_table(
@@ -65,7 +66,8 @@ def token_table(
     """
     layers = chosen_layers(record)
     tokens = []
-    for position, part in summary[summary["protocol"] == protocol].groupby("position"):
+    printed = summary[(summary["protocol"] == protocol) & summary["position"].isin(window(record))]
+    for position, part in printed.groupby("position"):
         by_layer = part.set_index("layer").loc[layers]
         cells = {row: [_cell(value, row) for value in by_layer[column]] for row, column in ROWS.items()}
         first = by_layer.iloc[0]
@@ -87,10 +89,11 @@ def caption_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[
     added, subtracted = (
         token(steering[side]) if steering[side] else plain("nothing") for side in ("added", "subtracted")
     )
+    part = window_note(table.record)
     keys = plain(f"Key tokens are {marked}.") if any(each.key for each in table.tokens) else ""
     sentences = [
         plain(f"{experiment['title']}, model {table.model}: loss of every token of"),
-        token(experiment["prompt"]) + plain(":"),
+        token(markdown.abridged(experiment["prompt"])) + plain(":"),
         plain("cross-entropy in nats, -log p(token), through the tuned lens at the residual stream entering a few"),
         plain(f"layers ({table.protocol} protocol), and at the model's output. Steered:"),
         plain(f"{steering['coefficient']:g} times (")
@@ -102,6 +105,7 @@ def caption_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[
         plain("Position i predicts the token of position i + 1. Change: steered minus unsteered;"),
         plain("0 without decimals means that no bit changed."),
         keys,
+        plain(f"Shown are {part}; summary.csv has all." if part else ""),
         plain(table.note or ""),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
