@@ -31,7 +31,7 @@ def window_note(record: dict[str, Any]) -> str:
     note = f"positions {shown[0]} to {shown[-1]} of 0 to {len(record['prompt']['ids']) - 1}"
     inside = sum(key in shown for key in keys)
     if inside < len(keys):
-        note += f", the first {inside} of {len(keys)} key tokens"
+        note += f", {inside} of {len(keys)} key tokens"
     if not {vector[0], vector[-1]} <= set(shown):
         note += f"; the vector was added at {vector[0]} to {vector[-1]}"
     return note
