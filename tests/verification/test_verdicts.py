@@ -295,6 +295,13 @@ def test_the_same_numbers_are_not_recorded_again(run):
     assert path(PIN_PROVENANCE, "m").read_bytes() == before
 
 
+def test_the_same_bits_by_a_build_of_another_name_are_the_same_numbers(run):
+    """As +cpu and +cu130 of one commit of torch: nothing is recorded again, and nothing is refused."""
+    pinned()
+    edit_pin(numerics=numerics(build=numerics()["build"] | {"torch": "2.13.0+cu130"}))
+    assert "the same numbers were recorded before in" in pinned()
+
+
 OTHER_NUMERICS = {"mode": "fast", "build": {"torch": "2", "commit": "c", "mkl": "m", "onednn": "o"}}
 
 
