@@ -5,6 +5,7 @@ import io
 import json
 import re
 import sys
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -111,7 +112,8 @@ def test_the_interactive_page_is_whole(result):
     page = result.page()
     assert page.lstrip().startswith("<!doctype html>")
     assert page.rstrip().endswith("</html>")
-    assert '"experiment":"python"' in page
+    packed = re.search('id="data">([^<]+)<', page)
+    assert json.loads(zlib.decompress(base64.b64decode(packed[1])))["experiment"] == "python"
 
 
 def test_what_is_printed_names_model_vector_and_arithmetic(model, result):

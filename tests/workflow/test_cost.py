@@ -274,6 +274,7 @@ def test_drawing_again_fetches_nothing_and_holds_no_model(tables):
     assert "0.2 GB with 1 job at a time" in plan
 
 
+@pytest.mark.slow
 def test_where_nothing_is_to_be_done_nothing_is_said(tables):
     for arguments in ([], ["-n"]):
         result = snakemake(tables, "results/miniature/anger/losses.csv", *arguments)

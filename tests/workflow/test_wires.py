@@ -214,6 +214,7 @@ def test_a_job_of_one_experiment_waits_for_its_own(jobs: list[Job], step: str, r
     assert found == {e: {str(paths.path(pattern, "miniature", e)) for pattern in read} for e in EXPERIMENTS}
 
 
+@pytest.mark.slow
 def test_a_changed_pin_makes_verification_run_again(tmp_path: Path) -> None:
     """With stand-ins, all of one time, for what the jobs before it write."""
     repository, folder = copied(tmp_path / "repository"), tmp_path / "work"
