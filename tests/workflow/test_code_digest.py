@@ -51,6 +51,10 @@ CHANGES = [
 ]
 
 
+# Each takes seconds: every third in make test, all in make test-all.
+SPREAD = [change if i % 3 == 0 else pytest.param(*change, marks=pytest.mark.slow) for i, change in enumerate(CHANGES)]
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copied(tmp_path_factory.mktemp("copy"))
@@ -94,7 +98,7 @@ def test_a_copy_elsewhere_has_the_same_digests(digests):
     assert there == dict(zip(STEPS, here, strict=True))
 
 
-@pytest.mark.parametrize(("file", "old", "new", "expected"), CHANGES, ids=[f"{f}:{o[:20]}" for f, o, *_ in CHANGES])
+@pytest.mark.parametrize(("file", "old", "new", "expected"), SPREAD, ids=[f"{f}:{o[:20]}" for f, o, *_ in CHANGES])
 def test_a_change_moves_the_steps_that_it_reaches_and_no_other(copy, digests, file, old, new, expected):
     path = copy / "replication" / file
     text = path.read_text(encoding="utf-8")
