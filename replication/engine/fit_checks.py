@@ -8,11 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from replication.base.errors import UserError
-from replication.engine.gpt2 import shapes
+from replication.engine.gpt2 import GPT2, shapes
 from replication.engine.gpt2_config import Config, ignored_settings, read_config, read_object
 from replication.engine.lens_file import Translators, read_lens
 from replication.engine.tokenizer import BOS, Tokenizer
-from replication.engine.weight_files import HALVES, check_tensor, read_weights
+from replication.engine.weight_files import check_tensor, half_precisions, read_weights
 from replication.weights.model_files import Files
 
 NOT_CHECKED = "NOT checked"
@@ -32,16 +32,17 @@ def check(files: Files, base_name: str | None, revision: str | None = None) -> l
     Raises:
         UserError: The first thing that does not fit.
     """
-    config, tensors = read_weights(files.weights, read_config(files.folder))
+    said = read_config(files.folder)
+    config, tensors = read_weights(files.weights, said)
     tokenizer = Tokenizer(files.tokenizer)
     lines = [
         _check_weights(files.weights[0], config, tensors),
         _check_tokenizer(files.tokenizer[0], config, tokenizer),
         _check_lens_shape(files.lens_folder, config),
-        _check_lens_origin(files, base_name, tensors["wte.weight" if config.tie_word_embeddings else "lm_head.weight"]),
+        _check_lens_origin(files, base_name, GPT2(config, tensors).unembedding),
         _check_lens_revision(files.lens_folder, revision),
     ]
-    if read_config(files.folder).tie_word_embeddings and not config.tie_word_embeddings:
+    if config.tie_word_embeddings != said.tie_word_embeddings:
         lines.append("NOTE: config.json ties token embedding and unembedding, but both are stored and differ: not tied")
     ignored = {"config.json": ignored_settings(files.folder), files.tokenizer[0].name: tokenizer.ignored}
     return lines + [f"NOTE: ignored in {file}: {', '.join(names)}" for file, names in ignored.items() if names]
@@ -54,7 +55,7 @@ def _check_weights(path: Path, config: Config, tensors: dict[str, Tensor]) -> st
             stored_shape = tuple(tensors[name].shape)
             raise UserError(f"{path}: {name} has shape {stored_shape}; config.json asks for {shape}")
         check_tensor(path, name, tensors[name])
-    halves = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in HALVES})
+    halves = half_precisions(tensors.values())
     stored = f"stored as {', '.join(halves)}, computed with in float32" if halves else "float32"
     return f"{len(expected)} weight tensors: names, shapes and finite values, {stored}"
 

@@ -7,7 +7,7 @@ from replication.engine.gpt2 import GPT2
 from replication.engine.gpt2_config import read_config
 from replication.engine.lens_file import Translators, read_lens
 from replication.engine.tokenizer import Tokenizer
-from replication.engine.weight_files import HALVES, read_weights, widened
+from replication.engine.weight_files import half_precisions, read_weights, widened
 from replication.weights.model_files import Files
 
 
@@ -34,7 +34,6 @@ def load(files: Files, device: str = "cpu") -> Loaded:
     cuda.check(device)
     tokenizer = Tokenizer(files.tokenizer)
     config, stored = read_weights(files.weights, read_config(files.folder))
-    halves = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in stored.values() if tensor.dtype in HALVES})
     gpt2 = GPT2(config, {name: widened(tensor).to(device) for name, tensor in stored.items()})
     lens = [(weight.to(device), bias.to(device)) for weight, bias in read_lens(files.lens_folder)]
-    return Loaded(files, gpt2, tokenizer, lens, halves)
+    return Loaded(files, gpt2, tokenizer, lens, half_precisions(stored.values()))

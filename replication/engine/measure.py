@@ -64,7 +64,7 @@ def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> Sides
             f"prompt: {experiment.prompt!r} has {len(prompt)} tokens with {BOS}, the steering vector "
             f"{len(sides.added)}; the prompt must not be shorter"
         )
-    experiment.key_positions(texts(tokenizer, prompt))
+    experiment.key_positions(texts(tokenizer, prompt))  # raises where a key token is not there
     return sides
 
 

@@ -50,8 +50,8 @@ def prepare(wanted: str, threads: int) -> None:
         function(warm)
     warm.log_softmax(-1)
     torch.set_num_threads(threads)
-    if wanted == PORTABLE and mode() == FAST:
-        say(f"portable arithmetic cannot be had ({_obstacle()}): numbers agree with pins within rounding, not in bits")
+    if wanted == PORTABLE and (obstacle := _obstacle()):
+        say(f"portable arithmetic cannot be had ({obstacle}): numbers agree with pins within rounding, not in bits")
 
 
 def mode() -> str:
@@ -60,23 +60,23 @@ def mode() -> str:
     `FAST` also where portable could not be had: torch was imported before with other settings, or the processor is of
     neither kind.
     """
-    import torch
-
-    settings, capability = _settings(), torch.backends.cpu.get_cpu_capability()
-    settled = bool(settings) and all(os.environ.get(name) == value for name, value in settings.items())
-    if not settled or capability.upper() != settings["ATEN_CPU_CAPABILITY"].upper():
+    if _obstacle():
         return FAST
-    return PORTABLE if settings is SETTINGS else PORTABLE_ARM
+    return PORTABLE if _settings() is SETTINGS else PORTABLE_ARM
 
 
 def _obstacle() -> str:
-    """Why portable arithmetic cannot be had in this process."""
+    """Why this process has no portable arithmetic; empty where it has."""
+    import torch
+
     settings = _settings()
     if not settings:
         return f"not on {platform.machine()} under {platform.system()}"
     if any(os.environ.get(name) != value for name, value in settings.items()):
         return "torch was imported before"
-    return f"this processor has no {settings['ATEN_CPU_CAPABILITY'].upper()}"
+    capability = settings["ATEN_CPU_CAPABILITY"].upper()
+    has_it = torch.backends.cpu.get_cpu_capability().upper() == capability
+    return "" if has_it else f"this processor has no {capability}"
 
 
 def _settings() -> dict[str, str]:

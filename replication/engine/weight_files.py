@@ -53,7 +53,10 @@ def stored_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: The file is damaged, or holds anything but tensors.
     """
-    stored = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    if path.suffix == ".safetensors":
+        stored = _safetensors(path)
+    else:  # files of old versions of torch cannot be mapped
+        stored = tensors_of_pickle(path, mapped=zipfile.is_zipfile(path))
     return {name.removeprefix("transformer."): tensor for name, tensor in stored.items()}
 
 
@@ -63,10 +66,6 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise UserError(f"{path}: damaged: {one_line(error)}") from None
-
-
-def _pickled(path: Path) -> dict[str, Tensor]:
-    return tensors_of_pickle(path, mapped=zipfile.is_zipfile(path))
 
 
 def tensors_of_pickle(path: Path, mapped: bool = False) -> dict[str, Tensor]:
@@ -84,6 +83,11 @@ def tensors_of_pickle(path: Path, mapped: bool = False) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: does not hold a dictionary of tensors")
     return state
+
+
+def half_precisions(tensors: Iterable[Tensor]) -> list[str]:
+    """The half precisions among tensors, by name."""
+    return sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors if tensor.dtype in HALVES})
 
 
 def widened(tensor: Tensor) -> Tensor:

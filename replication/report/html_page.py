@@ -186,8 +186,9 @@ def _arrange(token: Token, folder: Path) -> None:
         if child.type == "image":
             file = Path(os.path.normpath(folder / str(child.attrs["src"])))
             child.attrSet("src", _embedded(file))
-            child.attrSet("width", str(_width(file)))
-            if _width(file) > _LONG:
+            width = _width(file)
+            child.attrSet("width", str(width))
+            if width > _LONG:
                 child.attrSet("class", "long")
     if token.type == "th_open":
         token.attrSet("scope", "col")

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from folder_setup import change_json, obtained
 from random_model import write_lens
 from safetensors.torch import load_file, save_file
 
-from replication.base.config import Experiment, Model, Steering
+from replication.base.config import Experiment, Steering
 from replication.base.errors import UserError
 from replication.engine import measure
 from replication.engine.fit_checks import check
 from replication.engine.loaded import Loaded
 from replication.weights import model_files as verified
-from replication.weights import obtain as weights
 
 
 @pytest.fixture
@@ -26,22 +26,12 @@ def folders(random_folders: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Pa
     return tuple(shutil.copytree(folder, tmp_path / folder.name) for folder in random_folders)  # type: ignore[return-value]
 
 
-def obtained(folders: tuple[Path, Path]) -> verified.Files:
-    model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
-    return weights.obtain("mine", model, folders[0].parent, folders[0].parent / "hashes.json")
-
-
 def sentence(folders: tuple[Path, Path], base_name: str | None = None) -> str:
     """What the step `weights` says about a damaged model."""
     with pytest.raises(UserError) as caught:
         check(obtained(folders), base_name)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def change_json(path: Path, **changes: object) -> None:
-    values = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
 
 
 def test_the_undamaged_model_passes_and_says_what_was_checked(folders):

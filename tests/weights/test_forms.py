@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from folder_setup import change_json, obtained
 from random_model import VOCABULARY, write_lens, write_model
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, GPT2LMHeadModel
@@ -43,8 +44,7 @@ def folders(originals: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
 
 
 def loaded(folders: tuple[Path, Path]) -> tuple[Loaded, list[str]]:
-    model = Model(folder=str(folders[0]), lens_folder=str(folders[1]))
-    files = obtain("mine", model, folders[0].parent, folders[0].parent / "hashes.json")
+    files = obtained(folders)
     return load(files), check(files, None)
 
 
@@ -53,10 +53,6 @@ def refusal(folders: tuple[Path, Path]) -> str:
         loaded(folders)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def change_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
