@@ -77,6 +77,21 @@ def draw_one(kind: str, model: str, experiment: str, formats: Sequence[str]) -> 
     _save(drawn[kind](table, record), kind, model, experiment, formats)
 
 
+def draw_beyond_chance(model: str, experiments: Sequence[str]) -> None:
+    """Draws the figure over all experiments in every format, for print too, from their tables."""
+    from replication.figures.beyond_chance import beyond_chance
+    from replication.figures.canvas import save
+
+    columns = tables.RANDOM_BY_LAYER
+    read = [
+        (read_json(path(paths.RECORD, model, name)), tables.read(path(paths.RANDOM_BY_LAYER, model, name), columns))
+        for name in experiments
+    ]
+    figure = beyond_chance(model, read)
+    for pattern in paths.BEYOND_CHANCE:
+        save(figure, path(pattern, model))
+
+
 def _tables(model: str, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Losses, effect and logit lens of an experiment."""
     return (
