@@ -54,7 +54,7 @@ class Result:
     """One experiment on one model, unsteered and steered: its tables, and what is drawn from them."""
 
     losses: pd.DataFrame
-    """A row per protocol, condition, layer and position; the columns are README.md's. Losses in nats."""
+    """A row per protocol, condition, layer and position; the columns are those of docs/results.md. Losses in nats."""
     top10: pd.DataFrame
     """The ten most probable tokens of every cell of `losses`."""
     effect: pd.DataFrame
