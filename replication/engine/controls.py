@@ -11,12 +11,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from replication.base.config import Experiment, MorePrompts
 from replication.base.errors import UserError
 from replication.base.tables import PROMPTS, RANDOM_BY_LAYER, RANDOM_VECTORS, STEERING, SWEEP, layer_names
 from replication.engine.batches import CHUNK, Predicted, Prompt, Request, predictions
-from replication.engine.lens import lens_predictions
+from replication.engine.lens import ROWS, log_probabilities, translated
 from replication.engine.loaded import Loaded
 from replication.engine.measure import check
 from replication.engine.steering import Sides, embedded, residual_stream, scaled, steering_vector
@@ -51,7 +52,7 @@ def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int
         for start in range(0, len(requests), CHUNK):
             chunk = list(predictions(loaded.gpt2, requests[start : start + CHUNK], keys))
             losses.extend(map(_losses, chunk))
-            changes.extend(_changes_by_layer(loaded, prompt, keys, chunk))
+            changes.extend(_changes_by_layer(loaded, prompt, keys, layer, chunk))
     names = [{"draw": draw} for draw in (STEERING, *range(draws))]
     at_output = _table(loaded, experiment, prompt, names, losses)[list(RANDOM_VECTORS)]
     layers = layer_names(loaded.gpt2.config.n_layer)
@@ -62,15 +63,21 @@ def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int
     return at_output, by_layer.assign(change=np.stack(changes).flatten())[list(RANDOM_BY_LAYER)]
 
 
-def _changes_by_layer(loaded: Loaded, prompt: Prompt, keys: list[int], chunk: Sequence[Predicted]) -> Array:
-    """Steered minus unsteered loss of a few runs through the tuned lens, (runs, layers + 1, keys), in nats."""
-    if not keys:
-        return np.empty((len(chunk), loaded.gpt2.config.n_layer + 1, 0), "float32")
-    # The unsteered run once, and the runs' rows together: a layer's translator is read once for all.
-    runs = torch.stack([chunk[0].streams[0], *(each.streams[1] for each in chunk)])
-    targets = torch.tensor([prompt.targets[position][0] for position in keys], device=runs.device)
-    losses = lens_predictions(loaded.gpt2, loaded.translators, runs, targets, 1).loss
-    return (losses[1:] - losses[:1]).cpu().numpy()
+def _changes_by_layer(loaded: Loaded, prompt: Prompt, keys: list[int], layer: int, chunk: Sequence[Predicted]) -> Array:
+    """Steered minus unsteered loss of a few runs through the tuned lens, (runs, layers + 1, keys), in nats.
+
+    The unsteered run is read once, a layer's rows of all runs are one product, and `ROWS` rows of several;
+    below the injection at `layer` nothing changes.
+    """
+    runs = torch.stack([chunk[0].streams[0], *(each.streams[1] for each in chunk)])[:, layer:]
+    by_layer = [translated(rows.flatten(0, 1), loaded.translators, layer + i) for i, rows in enumerate(runs.unbind(1))]
+    ids = torch.tensor([prompt.targets[position] for position in keys], dtype=torch.long, device=runs.device)
+    parts = zip(torch.cat(by_layer).split(ROWS), ids.repeat(runs.shape[0] * runs.shape[1], 1).split(ROWS), strict=True)
+    log_p = torch.cat([log_probabilities(loaded.gpt2, rows).gather(-1, each) for rows, each in parts])
+    # (layers, runs, keys), the layers' rows one after the other
+    losses = -log_p.view(runs.shape[1], runs.shape[0], len(keys)).transpose(0, 1)
+    changes: Array = pad(losses[1:] - losses[:1], (0, 0, layer, 0)).cpu().numpy()
+    return changes
 
 
 def _random(values: Tensor, draws: int, seed: int) -> Iterator[Tensor]:
