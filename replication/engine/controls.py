@@ -90,14 +90,14 @@ def _random(values: Tensor, draws: int, seed: int) -> Iterator[Tensor]:
         yield (directions / directions.norm(dim=-1, keepdim=True) * norms).to(values.dtype)
 
 
-def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], layers: range) -> pd.DataFrame:
+def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], layers: Sequence[int]) -> pd.DataFrame:
     """Loss at the output with the vector taken from and added at other layers, with other coefficients.
 
     Args:
         loaded: The model.
         experiment: The experiment.
         multiples: What its coefficient is multiplied with.
-        layers: Injection layers of this part of the sweep.
+        layers: Injection layers, those of a part of the whole sweep for instance.
 
     Returns:
         Columns of `tables.SWEEP`.
@@ -108,7 +108,7 @@ def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], la
     sides = _checked(loaded, experiment)
     with torch.inference_mode():
         both = embedded(loaded.gpt2, [sides.added, sides.subtracted])
-        added, subtracted = residual_stream(loaded.gpt2, both, 0, layers.stop - 1)
+        added, subtracted = residual_stream(loaded.gpt2, both, 0, max(layers))
     prompt = _next_tokens(loaded, experiment)
     cells = [(layer, experiment.steering.coefficient * multiple) for layer in layers for multiple in multiples]
     requests = [Request(prompt, layer, scaled(added[layer] - subtracted[layer], c)) for layer, c in cells]
