@@ -136,18 +136,18 @@ def figure_for_print(
     model: ModelName, experiment: ExperimentName, kind: Annotated[str, typer.Argument(help="Kind of figure.")]
 ) -> None:
     """Draws one figure of an experiment as PDF."""
-    from replication.figures.draw import draw_one
+    from replication.figures.draw import draw_one, figure_files
 
-    draw_one(kind, model, experiment, (PRINT,))
+    draw_one(kind, model, experiment, figure_files(kind, model, experiment, (PRINT,)))
 
 
 def control_figures(model: ModelName, names: Annotated[list[str], typer.Argument(help="EXPERIMENT/KIND")]) -> None:
     """Draws the controls' figures, each named by experiment and kind."""
-    from replication.figures.draw import draw_one
+    from replication.figures.draw import draw_one, figure_files
 
     for name in names:
         experiment, kind = name.split("/")
-        draw_one(kind, model, experiment, FORMATS)
+        draw_one(kind, model, experiment, figure_files(kind, model, experiment, FORMATS))
 
 
 def report(model: ModelName, experiments: ExperimentNames) -> None:
