@@ -104,9 +104,13 @@ def control_drawing(kind: str, table: pd.DataFrame, record: dict[str, Any], view
         view: What it shows, and how large.
 
     Raises:
-        UserError: The view is none that the kind can have.
+        UserError: The experiment lacks what the control is about, or the view is none that the kind can have.
     """
     from replication.figures import against_chance, sweep
+
+    needs = "other prompts" if kind == "prompts" else "key tokens"
+    if table.empty or (kind != "prompts" and not record["key_positions"]):
+        raise UserError(f"the figure {kind} needs {needs}, and this experiment has none")
 
     drawn = {
         "random_vectors": against_chance.random_vectors,
