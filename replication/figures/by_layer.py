@@ -24,6 +24,9 @@ _BOTH = "both, before the vector"
 _TALL, _BETWEEN, _NUMBERS = 1.5, 0.25, 0.2  # inches: of a panel, beside it, and below it for its numbers
 _NAME = 8  # points
 
+_STRETCH = 1.5
+"""How many times as long the scale may get to hold what is before the injection."""
+
 Lines = dict[tuple[str, str], Grid]
 """By lens and condition, a loss for each of `rows`; or (rows, positions) of them."""
 
@@ -141,12 +144,14 @@ def _labels(record: Record) -> list[str]:
 
 
 def _scale(record: Record, shown: list[Lines]) -> tuple[float, float]:
-    """Limits that hold the tuned lens from the injection on, and the output; of all layers where those are left out."""
+    """Limits that hold the tuned lens from the injection on, and the output; before it too where that costs little."""
+    both = [lines["tuned", condition] for lines in shown for condition in tables.CONDITIONS]
     start = _before(record) if _before(record) < len(rows(record)) else 0
-    values = np.concatenate([lines["tuned", each][start:] for lines in shown for each in tables.CONDITIONS])
-    low, high = float(values.min()), float(values.max())
-    margin = max(0.07 * (high - low), 0.05)
-    return max(0.0, low - margin), high + margin
+    (low, high), (least, most) = ((np.min(part), np.max(part)) for part in ([each[start:] for each in both], both))
+    if most - least <= _STRETCH * (high - low):
+        low, high = least, most
+    margin = max(0.07 * float(high - low), 0.05)
+    return max(0.0, float(low) - margin), float(high) + margin
 
 
 def _off_scale(record: Record, lines: Lines, scale: tuple[float, float]) -> str:

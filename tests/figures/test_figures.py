@@ -238,6 +238,17 @@ def test_layers_has_the_scale_of_the_tuned_lens_from_the_injection_on_and_says_w
     assert words == f"off the scale: tuned lens, to 9.2 at layer 0; {logit}"
 
 
+def test_layers_scale_holds_the_tuned_lens_before_the_injection_where_that_costs_at_most_half_as_much_again():
+    made = made_up()
+    for before, top in ((5.0, 5.0), (5.01, 4.0)):
+        losses = made.losses.assign(loss=made.losses["position"].map({2: 2.0}).fillna(9))
+        for layer, loss in (("0", before), ("4", 4.0)):
+            at = (losses["layer"] == layer) & (losses["position"] == 2)
+            losses.loc[at, "loss"] = loss
+        (axes,) = by_layer.layers(losses, made.logit_lens, made.record).axes
+        assert axes.get_ylim()[1] == pytest.approx(top + 0.07 * (top - 2))
+
+
 def test_layers_without_key_tokens_draws_the_mean_away_from_the_injection():
     made = made_up(key_positions=())
     (axes,) = by_layer.layers(made.losses, made.logit_lens, made.record).axes
