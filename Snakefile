@@ -346,6 +346,7 @@ use rule claims as report with:
     output:
         report=paths.REPORT,
         page=in_report(paths.REPORT_PAGE, "report", "Report", page="report"),
+        latex=[paths.KEY_TOKENS_TABLE, paths.VERDICTS_TABLE],
     log:
         "logs/{model}/report.log",
     params:

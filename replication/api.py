@@ -123,19 +123,34 @@ class Result:
 
         return loss_of(self.measurement.losses, _plain(token), str(layer), protocol)
 
-    def figure(self, kind: str) -> "Drawing":
+    def figure(
+        self,
+        kind: str,
+        *,
+        width: float | None = None,
+        title: bool = True,
+        layers: str | None = None,
+        tokens: str | None = None,
+    ) -> "Drawing":
         """One of the workflow's figures; a notebook shows it, and `savefig` writes it.
 
         Args:
             kind: "lens", "post_raw", "post_centred", "output", "layers", "kl" or "lenses".
+            width: Inches, such as 3.3 for a column of a paper; no text is smaller than 6 points. Left out, as wide as
+                is comfortable on a screen.
+            title: Whether it says on top what it shows, as a caption would.
+            layers: Those to show, such as "0,6,12-47,output".
+            tokens: Positions to show, such as "3-8".
 
         Raises:
-            UserError: There is no such kind.
+            UserError: There is no such kind, it cannot be read at that width, or it has no such layers or tokens.
         """
         from replication.figures import draw as figures
+        from replication.figures.view import View
 
         tables = self.measurement
-        return figures.drawing(kind, tables.losses, tables.effect, tables.logit_lens, self.record)
+        view = View(width, title, layers, tokens)
+        return figures.drawing(kind, tables.losses, tables.effect, tables.logit_lens, self.record, view)
 
     def page(self) -> str:
         """The interactive page as HTML: one file that needs no network, each cell with a link of its own."""

@@ -11,9 +11,9 @@ from replication.base import tables
 from replication.base.files import write_json
 from replication.base.paths import CONTROL_KINDS, CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
 from replication.base.tables import STEERING
-from replication.figures import against_chance as controls
-from replication.figures import curves, overview, post
+from replication.figures import by_layer, curves, overview, post
 from replication.figures import lens_fit as fit
+from replication.figures.draw import control_drawing
 
 BOS = "<|endoftext|>"
 VOCABULARY = (" wonderful", "ate", "\n", " $x$", "</script>", "\u202etxt", " null", "é", " extraordinary")
@@ -182,7 +182,7 @@ def figures_of(made: Tables) -> dict[str, Figure]:
         "post_raw": post.post(made.losses, made.record, "raw"),
         "lens": overview.lens(made.losses, made.record),
         "output": curves.output(made.losses, made.record),
-        "layers": curves.layers(made.losses, made.logit_lens, made.record),
+        "layers": by_layer.layers(made.losses, made.logit_lens, made.record),
         "kl": overview.kl(made.effect, made.record),
         "lenses": fit.lenses(made.losses, made.logit_lens, made.record),
     }
@@ -191,4 +191,4 @@ def figures_of(made: Tables) -> dict[str, Figure]:
 def controls_of(made: Tables) -> dict[str, Figure]:
     """Figures of its controls."""
     found = control_tables(made)
-    return {kind: getattr(controls, kind)(found[kind], made.record) for kind in CONTROL_KINDS}
+    return {kind: control_drawing(kind, found[kind], made.record) for kind in CONTROL_KINDS}

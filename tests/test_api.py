@@ -214,6 +214,17 @@ def test_a_notebook_shows_a_figure_with_its_words(result, kind):
     assert data["text/plain"].startswith("Love - Hate, miniature. ")
 
 
+def test_a_figure_takes_width_title_layers_and_tokens(result):
+    figure = result.figure("kl", width=3.3, title=False, layers="6-9", tokens="3-8")
+    axes = figure.axes[0]
+    assert figure.get_figwidth() == 3.3
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["6", "7", "8", "9"]
+    assert len(axes.get_xticks()) == 6
+    assert not [text for text in figure.texts if "Love - Hate" in text.get_text()]
+    with pytest.raises(replication.UserError, match=r"^tokens: '12' is not among 0 to 9"):
+        result.figure("kl", tokens="12")
+
+
 def test_every_kind_of_figure_of_the_workflow_is_there(result):
     with pytest.raises(replication.UserError) as error:
         result.figure("len")

@@ -52,6 +52,8 @@ FIGURES = "figures/{model}"
 INTERACTIVE = "figures/{model}/{experiment}.html"
 REPORT = "report/{model}/report.md"
 REPORT_PAGE = "report/{model}/report.html"
+KEY_TOKENS_TABLE = "results/{model}/key_tokens.tex"
+VERDICTS_TABLE = "results/{model}/verdicts.tex"
 INDEX = "report/index.md"
 INDEX_PAGE = "report/index.html"
 
@@ -124,7 +126,8 @@ OF_AN_EXPERIMENT = (LOSSES, TOP10, EFFECT, LOGIT_LENS, RECORD, SUMMARY, *TOKEN_T
 """Every file that a whole run leaves of an experiment, the controls' apart."""
 
 OF_A_MODEL = (
-    VERIFIED, SECOND_OPINION, PUBLISHED, CONTROLS, CLAIMS, VERIFICATION, REPORT, REPORT_PAGE, PROVENANCE,
+    VERIFIED, SECOND_OPINION, PUBLISHED, CONTROLS, CLAIMS, VERIFICATION, REPORT, REPORT_PAGE, KEY_TOKENS_TABLE,
+    VERDICTS_TABLE, PROVENANCE,
 )  # fmt: skip
 """Every file that it leaves of a model, but for the last."""
 

@@ -1,5 +1,6 @@
 """Which positions of a long prompt are drawn and printed: neighbours, as many as can be read; the tables hold all."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 WIDEST = 60
@@ -25,16 +26,33 @@ def window(record: dict[str, Any]) -> range:
 
 def window_note(record: dict[str, Any]) -> str:
     """In words what is shown of a prompt, and what not of what matters; empty where all of it is."""
-    shown, keys, vector = window(record), record["key_positions"], record["injection"]["positions"]
-    if len(shown) == len(record["prompt"]["ids"]):
-        return ""
-    note = f"positions {shown[0]} to {shown[-1]} of 0 to {len(record['prompt']['ids']) - 1}"
+    shown = window(record)
+    return "" if len(shown) == len(record["prompt"]["ids"]) else positions_note(record, shown)
+
+
+def positions_note(record: dict[str, Any], shown: Sequence[int]) -> str:
+    """In words which positions are shown, in ascending order, and what not of what matters."""
+    keys, vector = record["key_positions"], record["injection"]["positions"]
+    parts = [f"{first} to {last}" if first < last else str(first) for first, last in runs(shown)]
+    plural = "s" if len(shown) > 1 else ""
+    note = f"position{plural} {', '.join(parts)} of 0 to {len(record['prompt']['ids']) - 1}"
     inside = sum(key in shown for key in keys)
     if inside < len(keys):
         note += f", {inside} of {len(keys)} key tokens"
     if not {vector[0], vector[-1]} <= set(shown):
         note += f"; the vector was added at {vector[0]} to {vector[-1]}"
     return note
+
+
+def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as runs of neighbours, each (first, last)."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 def keys_note(record: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from replication.base import tables
 from replication.base.numbers import fixed, signed
 from replication.base.visible import visible
 from replication.base.window import MOST_KEYS, keys_note
-from replication.figures.positions import Record, in_window, tokens
+from replication.figures.positions import Record, in_view, tokens
 
 
 def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Record) -> str:
@@ -24,7 +24,7 @@ def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Reco
     Returns:
         Plain text in one line. Token text in it is visible, but not escaped for any markup.
     """
-    losses, effect, record = in_window(kind, losses, effect, record)
+    losses, effect, record = in_view(kind, losses, effect, record)
     words: dict[str, Callable[[], str]] = {
         "post_raw": lambda: _post(losses, record, "raw"),
         "post_centred": lambda: _post(losses, record, "centred"),

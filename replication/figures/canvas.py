@@ -1,9 +1,10 @@
-"""What all figures share: how notebooks show them, the style, drawable text, titles, the same bytes each time."""
+"""What all figures share: how notebooks show them, the style, drawable text, the same bytes each time."""
 
 import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from replication.base.files import written_whole
-from replication.base.steered_layer import steered_layer
 from replication.base.visible import shortened, visible
 from replication.figures.cell_texts import FONTS, glyphs, text_width
-from replication.figures.positions import Record
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 
@@ -26,6 +25,9 @@ UNSTEERED, STEERED = "#0072B2", "#D55E00"
 """Colours of the two conditions (Okabe and Ito's blue and vermilion: told apart by colour-blind readers)."""
 
 GREY = "0.35"
+
+OUTPUT = "the model's own output"
+"""What is read, in a title, where no lens is."""
 
 NOTEBOOK_RESOLUTION = 100
 """Dots per inch in a notebook, which keeps every picture it shows."""
@@ -78,64 +80,44 @@ def _image(figure: Figure, resolution: float) -> Image.Image:
     return Image.fromarray(pixels[..., :3].copy())
 
 
-def token_label(text: str, length: int = 7) -> str:
+def token_label(text: str, length: int) -> str:
     """A token in at most `length` characters that our font can draw."""
     return shortened(text, length, _drawable)
 
 
-def fitted_label(text: str, size: float, width: float) -> str:
-    """A token in as many characters, at most 8, as fit into `width` inches at `size` points."""
-    labels = (token_label(text, length) for length in range(8, 0, -1))
-    return next((label for label in labels if text_width(label, "normal") * size / 72 <= width), "")
+@cache
+def fitted_label(text: str, size: float, width: float, weight: str = "normal") -> str:
+    """A token in as many characters as fit into `width` inches at `size` points; empty where not one does."""
+    labels = (token_label(text, length) for length in range(len(visible(text, _drawable)), 0, -1))
+    return next((label for label in labels if inches(label, size, weight) <= width), "")
+
+
+def inches(text: str, size: float, weight: str = "normal") -> float:
+    """Width of a line of text of `size` points."""
+    return text_width(text, weight) * size / 72
+
+
+def wrapped(text: str, size: float, width: float, weight: str = "normal") -> list[str]:
+    """Text in lines that fit into `width` inches at `size` points; they end at a space, or inside what has none."""
+    room = 0.97 * width  # at a low resolution characters are set on whole pixels
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if inches(longer, size, weight) <= room:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:
+            if lines[-1] and inches(lines[-1] + character, size, weight) > room:
+                lines.append("")
+            lines[-1] += character
+    return lines
 
 
 def drawable_text(text: str) -> str:
     """Text of the user's, such as a title, with what our font cannot draw as escapes; spaces stay."""
     return " ".join(visible(word, _drawable) for word in text.split(" "))
-
-
-def vector_text(record: Record) -> str:
-    """The steering vector in words: 5 × (“Love” − “Hate”)."""
-    steering = record["experiment"]["steering"]
-    coefficient = with_minus(f"{steering['coefficient']:g}")
-    added, subtracted = (f"“{token_label(steering[side], 36)}”" for side in ("added", "subtracted"))
-    return f"{coefficient} × ({added} − {subtracted})"
-
-
-def titles(figure: Figure, record: Record, what: str, read_out: str) -> None:
-    """Two lines on top: which experiment and what is shown; then model, vector, coefficient, layer and read-out."""
-    width, height = figure.get_size_inches()
-    experiment = record["experiment"]
-    number = f"{experiment['number']}. " if experiment["number"] else ""
-    model = drawable_text(record["model"])
-    first = f"{number}{drawable_text(experiment['title'])}: {what}"
-    second = f"{model} · {vector_text(record)} added before block {steered_layer(record)} · {read_out}"
-    second += f" · {record['window']}" if "window" in record else ""
-    figure.text(0.12 / width, 1 - 0.17 / height, first, size=9, weight="bold", va="center")
-    figure.text(0.12 / width, 1 - 0.36 / height, second, size=6.5, color=GREY, va="center")
-
-
-def legend_line(figure: Figure, axes: Axes) -> None:
-    """One legend line under the titles."""
-    width, height = figure.get_size_inches()
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="center left",
-        ncols=len(handles),
-        fontsize=6.5,
-        bbox_to_anchor=(0.06 / width, 1 - 0.6 / height),
-        columnspacing=1.4,
-        handletextpad=0.5,
-        borderpad=0,
-    )
-
-
-def mark_block(axes: Axes, record: Record) -> None:
-    """A dotted line at the layer that the vector was added before."""
-    block = record["injection"]["block"]
-    axes.axvline(block, color="0.4", linewidth=0.8, linestyle=":", label="vector added", zorder=0)
 
 
 def with_minus(number: str) -> str:
@@ -145,3 +127,25 @@ def with_minus(number: str) -> str:
 
 def _drawable(character: str) -> bool:
     return all(ord(character) in glyphs(weight) for weight in FONTS)
+
+
+def panels(
+    figure: Figure, down: int, across: int, margins: tuple[float, float, float, float], gaps: tuple[float, float]
+) -> list[Axes]:
+    """Panels of one size in rows, all with the same scale across.
+
+    Args:
+        figure: The figure.
+        down: How many rows.
+        across: How many in a row.
+        margins: Inches left of them all, below, right and above.
+        gaps: Inches between neighbours, and between rows.
+    """
+    width, height = figure.get_size_inches()
+    left, below, right, above = margins
+    one = (width - left - right - gaps[0] * (across - 1)) / across
+    tall = (height - below - above - gaps[1] * (down - 1)) / down
+    found = figure.subplots(down, across, sharey=True, squeeze=False)
+    figure.subplots_adjust(left / width, below / height, 1 - right / width, 1 - above / height)
+    figure.subplots_adjust(wspace=gaps[0] / one, hspace=gaps[1] / tall)
+    return list(found.flat)

@@ -1,6 +1,7 @@
 """Everything that draws: one experiment's tables in, its figures out."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,7 +11,8 @@ from replication.base.errors import UserError
 from replication.base.files import read_json
 from replication.base.paths import path
 from replication.figures.alt_text import alt_text
-from replication.figures.positions import in_window
+from replication.figures.positions import in_view, with_chosen_layers
+from replication.figures.view import WHOLE, View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,11 +24,43 @@ def draw(model: str, experiment: str) -> None:
     """Draws every figure of one experiment, in every format of the default target, from its tables."""
     read, record = _tables(model, experiment), read_json(path(paths.RECORD, model, experiment))
     for kind in paths.KINDS:
-        _save(drawing(kind, *read, record), kind, model, experiment, paths.FORMATS)
+        _save(drawing(kind, *read, record), figure_files(kind, model, experiment, paths.FORMATS))
+
+
+def figure_files(kind: str, model: str, experiment: str, formats: Sequence[str]) -> list[Path]:
+    """Where the workflow's figures lie."""
+    return [path(paths.figure(kind, suffix), model, experiment) for suffix in formats]
+
+
+def draw_one(kind: str, model: str, experiment: str, files: Sequence[Path], view: View = WHOLE) -> None:
+    """Draws one figure of an experiment, a control's or another, from its tables.
+
+    Args:
+        kind: One of `paths.KINDS` or `paths.CONTROL_KINDS`.
+        model: Name of the model.
+        experiment: Name of the experiment.
+        files: To write; the format is that of a file's suffix.
+        view: What it shows, and how large.
+
+    Raises:
+        UserError: There is no such kind, a table is missing, or the view is none that the kind can have.
+    """
+    _refuse_unknown(kind, (*paths.KINDS, *paths.CONTROL_KINDS))
+    record = read_json(path(paths.RECORD, model, experiment))
+    if kind in paths.CONTROL_KINDS:
+        table = tables.read(path(paths.CONTROL_TABLES[kind], model, experiment), tables.CONTROLS[kind])
+        _save(control_drawing(kind, table, record, view), files)
+    else:
+        _save(drawing(kind, *_tables(model, experiment), record, view), files)
 
 
 def drawing(
-    kind: str, losses: pd.DataFrame, effect: pd.DataFrame, logit_lens: pd.DataFrame, record: dict[str, Any]
+    kind: str,
+    losses: pd.DataFrame,
+    effect: pd.DataFrame,
+    logit_lens: pd.DataFrame,
+    record: dict[str, Any],
+    view: View = WHOLE,
 ) -> "Drawing":
     """One figure of one experiment, with its words.
 
@@ -36,45 +70,59 @@ def drawing(
         effect: Columns of `tables.EFFECT`.
         logit_lens: Columns of `tables.LOGIT_LENS`.
         record: What went in.
+        view: What it shows, and how large.
 
     Raises:
-        UserError: There is no such kind.
+        UserError: There is no such kind, or the view is none that it can have.
     """
     # The report wants only the words above, not matplotlib.
-    from replication.figures import curves, lens_fit, overview, post
+    from replication.figures import by_layer, curves, lens_fit, overview, post
 
-    losses, effect, record = in_window(kind, losses, effect, record)
+    _refuse_unknown(kind, paths.KINDS)
+    losses, effect, record = in_view(kind, losses, effect, record, view)
     figures = {
-        "post_raw": lambda: post.post(losses, record, "raw"),
-        "post_centred": lambda: post.post(losses, record, "centred"),
-        "lens": lambda: overview.lens(losses, record),
-        "output": lambda: curves.output(losses, record),
-        "layers": lambda: curves.layers(losses, logit_lens, record),
-        "kl": lambda: overview.kl(effect, record),
-        "lenses": lambda: lens_fit.lenses(losses, logit_lens, record),
+        "post_raw": lambda: post.post(losses, record, "raw", view),
+        "post_centred": lambda: post.post(losses, record, "centred", view),
+        "lens": lambda: overview.lens(losses, record, view),
+        "output": lambda: curves.output(losses, record, view),
+        "layers": lambda: by_layer.layers(losses, logit_lens, record, view),
+        "kl": lambda: overview.kl(effect, record, view),
+        "lenses": lambda: lens_fit.lenses(losses, logit_lens, record, view),
     }
-    if kind not in figures:
-        raise UserError(f"no figure is called {kind!r}; the figures are {', '.join(figures)}")
     drawn = figures[kind]()
     drawn.alt_text = alt_text(kind, losses, effect, record)
     return drawn
 
 
-def draw_one(kind: str, model: str, experiment: str, formats: Sequence[str]) -> None:
-    """Draws one figure of an experiment, a control's or another, in some formats, from its tables."""
-    record = read_json(path(paths.RECORD, model, experiment))
-    if kind not in paths.CONTROL_KINDS:
-        _save(drawing(kind, *_tables(model, experiment), record), kind, model, experiment, formats)
-        return
-    from replication.figures import against_chance
+def control_drawing(kind: str, table: pd.DataFrame, record: dict[str, Any], view: View = WHOLE) -> "Figure":
+    """The figure of a control.
+
+    Args:
+        kind: One of `paths.CONTROL_KINDS`.
+        table: Its columns of `tables.CONTROLS`.
+        record: What went in.
+        view: What it shows, and how large.
+
+    Raises:
+        UserError: The experiment lacks what the control is about, or the view is none that the kind can have.
+    """
+    from replication.figures import against_chance, sweep
+
+    needs = "other prompts" if kind == "prompts" else "key tokens"
+    if table.empty or (kind != "prompts" and not record["key_positions"]):
+        raise UserError(f"the figure {kind} needs {needs}, and this experiment has none")
 
     drawn = {
         "random_vectors": against_chance.random_vectors,
         "prompts": against_chance.prompts,
-        "sweep": against_chance.sweep,
+        "sweep": sweep.sweep,
     }
-    table = tables.read(path(paths.CONTROL_TABLES[kind], model, experiment), tables.CONTROLS[kind])
-    _save(drawn[kind](table, record), kind, model, experiment, formats)
+    return drawn[kind](table, with_chosen_layers(kind, record, view), view)
+
+
+def _refuse_unknown(kind: str, kinds: Sequence[str]) -> None:
+    if kind not in kinds:
+        raise UserError(f"no figure is called {kind!r}; the figures are {', '.join(kinds)}")
 
 
 def draw_beyond_chance(model: str, experiments: Sequence[str]) -> None:
@@ -101,8 +149,8 @@ def _tables(model: str, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame, pd
     )
 
 
-def _save(figure: "Figure", kind: str, model: str, experiment: str, formats: Sequence[str]) -> None:
+def _save(figure: "Figure", files: Sequence[Path]) -> None:
     from replication.figures.canvas import save
 
-    for suffix in formats:
-        save(figure, path(paths.figure(kind, suffix), model, experiment))
+    for file in files:
+        save(figure, file)

@@ -14,26 +14,45 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from replication.base import tables
 from replication.base.numbers import fixed
-from replication.figures.canvas import token_label, with_minus
+from replication.base.window import runs
+from replication.figures.canvas import GREY, fitted_label, inches, with_minus, wrapped
 from replication.figures.cell_texts import CellTexts
-from replication.figures.positions import Record, changed_positions, tokens
+from replication.figures.positions import Record, changed_positions, rows, tokens
+from replication.figures.view import SMALLEST
+
+UPRIGHT = 0.66
+"""Inches of the longest token that stands upright beside cells."""
+
+FILLED = 0.96
+"""How much of a cell's width its text may take."""
+
+LEFT, RIGHT = 0.45, 0.1
+"""Inches beside heat maps whose rows are layers."""
+
+ROW = 0.116
+"""Height of a row whose text is the smallest, in inches."""
+
+BAR = 0.45
+"""Height of a colour bar with its numbers and words, in inches."""
+
+TICK = 6.5
+"""Size of a token beside cells, in points, as in style.mplstyle."""
 
 Grid = NDArray[Any]
-"""(layers + 1, positions): row i is layer i, the last row the output."""
+"""(rows, positions): rows are layers in ascending order, then the output."""
 
 
-def grid(table: pd.DataFrame, column: str, layers: int) -> Grid:
+def grid(table: pd.DataFrame, column: str, layers: Sequence[str]) -> Grid:
     """One column of a table that has one row per layer and position.
 
     Args:
         table: Rows of one condition and protocol.
         column: The column wanted.
-        layers: Number of the model's layers.
+        layers: Names of the rows wanted.
     """
     wide = table.pivot(index="layer", columns="position", values=column)
-    return np.asarray(wide.loc[tables.layer_names(layers)].sort_index(axis="columns"))
+    return np.asarray(wide.loc[list(layers)].sort_index(axis="columns"))
 
 
 def of_condition(losses: pd.DataFrame, protocol: str, condition: str) -> pd.DataFrame:
@@ -44,6 +63,11 @@ def of_condition(losses: pd.DataFrame, protocol: str, condition: str) -> pd.Data
 def cell_texts(values: Grid, text: Callable[[Any], str]) -> Grid:
     """`text` of every cell, as an array of strings."""
     return np.asarray(np.vectorize(text, otypes=[object])(values))
+
+
+def widest(texts: Grid) -> float:
+    """Inches of the narrowest cells that hold these texts whole, in the smallest size."""
+    return max(inches(text, SMALLEST) for text in texts.flat) / FILLED
 
 
 def draw_cells(
@@ -75,44 +99,44 @@ def _contrast(colours: Grid) -> Grid:
 
 def label_layers(axes: Axes, record: Record) -> None:
     """Names the rows by layer, the one whose residual the vector is added to in bold."""
-    axes.set_yticks(range(record["shape"]["layers"] + 1), tables.layer_names(record["shape"]["layers"]), size=5.5)
-    axes.get_yticklabels()[record["injection"]["block"]].set_fontweight("bold")
+    names = rows(record)
+    axes.set_yticks(range(len(names)), names, size=SMALLEST)
+    for label in axes.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() == str(record["injection"]["block"]) else "normal")
 
 
-def label_tokens(axes: Axes, record: Record) -> None:
+def upright_labels(texts: Sequence[str]) -> list[str]:
+    """Tokens as they stand upright beside cells, cut where they would be longer than `UPRIGHT`."""
+    return [fitted_label(text, TICK, UPRIGHT) for text in texts]
+
+
+def label_tokens(axes: Axes, record: Record, below: bool = True, above: bool = True) -> None:
     """Writes the token read at each position below, and the one to be predicted above, key tokens in bold."""
     context, targets = tokens(record)
-    axes.set_xticks(range(len(context)), [token_label(token, 13) for token in context], rotation=90)
-    above = axes.secondary_xaxis("top")
-    above.set_xticks(range(len(targets)), [token_label(token, 13) for token in targets], rotation=90)
-    above.tick_params(length=0)
-    above.spines[:].set_visible(False)
+    axes.set_xticks(range(len(context)), upright_labels(context) if below else [], rotation=90)
+    if not above:
+        return
+    top = axes.secondary_xaxis("top")
+    top.set_xticks(range(len(targets)), upright_labels(targets), rotation=90)
+    top.tick_params(length=0)
+    top.spines[:].set_visible(False)
     for position in record["key_positions"]:
-        above.get_xticklabels()[position].set_fontweight("bold")
+        top.get_xticklabels()[position].set_fontweight("bold")
 
 
 def mark_injection(axes: Axes, record: Record) -> None:
     """Frames the cells whose residual the vector was added to, on axes whose rows are layers."""
-    for first, last in runs(changed_positions(record)):
-        framed(axes, first, last, record["injection"]["block"])
+    names, block = rows(record), str(record["injection"]["block"])
+    for first, last in runs(changed_positions(record)) if block in names else []:
+        framed(axes, (first, last), (names.index(block), names.index(block)))
 
 
-def framed(axes: Axes, first: int, last: int, row: int) -> None:
-    """Frames the cells `first` to `last` of a row, so that it is seen on light and dark."""
+def framed(axes: Axes, columns: tuple[int, int], rows: tuple[int, int]) -> None:
+    """Frames the cells from the first to the last of some columns and rows, so that it is seen on light and dark."""
     for width, colour in ((2.6, "white"), (1.2, "black")):
-        corner = (first - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(corner, last - first + 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3))
-
-
-def runs(positions: Sequence[int]) -> list[tuple[int, int]]:
-    """Ascending positions as runs of neighbours, each (first, last)."""
-    found: list[tuple[int, int]] = []
-    for position in positions:
-        if found and found[-1][1] == position - 1:
-            found[-1] = (found[-1][0], position)
-        else:
-            found.append((position, position))
-    return found
+        corner = (columns[0] - 0.5, rows[0] - 0.5)
+        size = (columns[1] - columns[0] + 1, rows[1] - rows[0] + 1)
+        axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=width, zorder=3))
 
 
 def colour_bar(
@@ -141,3 +165,16 @@ def colour_bar(
     ticks = [low, *between, high]
     names = [fixed(low, 2), *(f"{tick:zg}" for tick in between), fixed(high, 2)]
     axes.set_xticks(ticks, [with_minus(name) for name in names])
+
+
+def note_lines(sentences: Sequence[str], width: float) -> list[str]:
+    """The lines of a note below a figure that is `width` inches wide."""
+    return [line for sentence in sentences for line in wrapped(sentence, SMALLEST, width - LEFT - RIGHT)]
+
+
+def write_note(figure: Figure, lines: list[str]) -> None:
+    """Writes a note at the bottom of a figure: 0.1 inches a line, and 0.04 below."""
+    width, height = figure.get_size_inches()
+    for place, line in enumerate(lines, start=1):
+        up = 0.04 + 0.1 * (len(lines) - place)
+        figure.text(LEFT / width, up / height, line, size=SMALLEST, color=GREY, va="bottom")

@@ -4,8 +4,10 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter
 
 from replication.base import tables
-from replication.figures.canvas import Drawing, legend_line, mark_block, style, titles
-from replication.figures.positions import Record
+from replication.figures.canvas import Drawing, panels, style
+from replication.figures.header import ADDED, block_shown, header, mark_block
+from replication.figures.positions import Record, layer_numbers
+from replication.figures.view import WHOLE, View
 
 _LINES = {
     "tuned lens, raw": ("#0072B2", "-", 1.6),
@@ -15,34 +17,42 @@ _LINES = {
 """Colour, dashes and width; told apart without colour as well."""
 
 
-def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record) -> Drawing:
+def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
     """KL of tuned lens (raw, centred) and logit lens to the output by layer, mean over positions, both conditions.
 
     Args:
         losses: Columns of `tables.LOSSES`; KL in nats.
         logit_lens: Columns of `tables.LOGIT_LENS`; KL in nats.
         record: What went in.
+        view: How large.
+
+    Raises:
+        UserError: It cannot be read at the width of `view`.
     """
-    depth = record["shape"]["layers"]
     lens_tables = [losses[losses["protocol"] == protocol] for protocol in tables.PROTOCOLS]
-    width, height = 6.8, 2.7
+    words = "tuned lens against logit lens", "KL(output ‖ lens), mean over positions"
+    labels = [*_LINES, *([ADDED] if block_shown(record) else [])]
+
+    def height_at(width: float) -> float:
+        return header(record, *words, view, width, labels).height + 1.95
+
+    width = view.inches(6.8, 2.6, height_at)
+    head, numbers = header(record, *words, view, width, labels), layer_numbers(record)
     with style():
-        figure = Drawing((width, height))
-        titles(figure, record, "tuned lens against logit lens", "KL(output ‖ lens), mean over positions")
-        panels = figure.subplots(1, 2, sharey=True)
-        figure.subplots_adjust(0.62 / width, 0.42 / height, 1 - 0.12 / width, 1 - 0.9 / height, wspace=0.06)
-        for axes, condition in zip(panels, tables.CONDITIONS, strict=True):
+        figure = Drawing((width, height_at(width)))
+        both = panels(figure, 1, 2, (0.62, 0.42, 0.12, head.height + 0.15), (0.18, 0))
+        for axes, condition in zip(both, tables.CONDITIONS, strict=True):
             for (name, (colour, dashes, line)), table in zip(_LINES.items(), [*lens_tables, logit_lens], strict=True):
                 means = table[table["condition"] == condition].groupby("layer")["kl_to_output"].mean()
-                values = means[tables.layer_names(depth)[:-1]].to_numpy()
-                axes.plot(values, color=colour, linestyle=dashes, linewidth=line, label=name)
+                values = means[list(map(str, numbers))].to_numpy()
+                axes.plot(numbers, values, color=colour, linestyle=dashes, linewidth=line, label=name)
             mark_block(axes, record)
             axes.set_title(condition)
             axes.set_yscale("log")
             axes.minorticks_off()
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.grid(visible=True, axis="y")
-        panels[0].set_ylabel("KL to the output (nats)")
-        figure.supxlabel("layer: residual entering the block", size=7, y=0.05 / height)
-        legend_line(figure, panels[0])
+        both[0].set_ylabel("KL to the output (nats)")
+        head.draw(figure, both[0])
+        figure.supxlabel("layer: residual entering the block", size=7, y=0.05 / height_at(width))
     return figure

@@ -1,19 +1,39 @@
-"""The positions of an experiment's prompt: the tokens there, where the vector was added, and which are drawn."""
+"""The positions of an experiment's prompt and the layers of its model: where the vector was added, which are drawn."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from replication.base.window import BY_POSITION, window, window_note
+from replication.base.errors import UserError
+from replication.base.tables import OUTPUT, layer_names
+from replication.base.window import BY_POSITION, positions_note, window
+from replication.figures.view import WHOLE, View, chosen
 
 Record = dict[str, Any]
-"""An experiment's record.json."""
+"""An experiment's record.json; of a part of it, with what `in_view` adds."""
+
+BY_LAYER = ("post_raw", "post_centred", "lens", "layers", "kl", "lenses", "sweep")
+"""Kinds of figures of which layers can be chosen."""
+
+BY_TOKEN = (*BY_POSITION, "layers")
+"""Kinds of which tokens can be chosen."""
 
 
 def tokens(record: Record) -> tuple[list[str], list[str]]:
     """Context tokens by position, `<|endoftext|>` first, and target tokens, `<|endoftext|>` last."""
     context = record["prompt"]["tokens"]
-    return context, [*context[1:], record["prompt"].get("next", record["bos"]["token"])]
+    return context, record["prompt"].get("targets", [*context[1:], record["bos"]["token"]])
+
+
+def rows(record: Record) -> list[str]:
+    """Names of the layers that are drawn, and of the output if it is."""
+    return list(record.get("rows", layer_names(record["shape"]["layers"])))
+
+
+def layer_numbers(record: Record) -> list[int]:
+    """The layers that are drawn, without the output."""
+    return [int(name) for name in rows(record) if name != OUTPUT]
 
 
 def changed_positions(record: Record) -> list[int]:
@@ -22,28 +42,66 @@ def changed_positions(record: Record) -> list[int]:
     return [position for position, norm in zip(record["injection"]["positions"], norms, strict=True) if norm > 0]
 
 
-def in_window(
-    kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Record
+def in_view(
+    kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Record, view: View = WHOLE
 ) -> tuple[pd.DataFrame, pd.DataFrame, Record]:
-    """What a kind of figure shows of tables and record: of a long prompt a window, counted from its first position.
+    """What a kind of figure shows of tables and record: chosen layers and tokens, or of a long prompt a window.
 
-    The record then says in `window` which positions those are, and in `prompt` what is `next` after them.
+    Positions are then counted from the first that is shown. The record says in `window` which they are, in `prompt`
+    what the `targets` are, and in `rows` which layers were chosen.
+
+    Raises:
+        UserError: The kind has no layers or tokens to choose, or not those.
     """
-    shown = window(record)
-    if kind not in BY_POSITION or len(shown) == len(record["prompt"]["ids"]):
+    record = with_chosen_layers(kind, record, view)
+    every = range(len(record["prompt"]["ids"]))
+    shown: Sequence[int] = window(record) if kind in BY_POSITION and "window" not in record else every
+    if view.tokens is not None:
+        shown = [int(name) for name in chosen(view.tokens, list(map(str, every)), "tokens")]
+        if kind == "layers":  # its panels are tokens
+            return losses, effect, record | {"key_positions": list(shown)}
+    if len(shown) == len(every):
         return losses, effect, record
-    start, stop = shown.start, shown.stop
-    prompt = {name: values[start:stop] for name, values in record["prompt"].items()}
-    part = {
-        "window": window_note(record),
-        "prompt": prompt | {"next": tokens(record)[1][stop - 1]},
-        "key_positions": [key - start for key in record["key_positions"] if key in shown],
-        "injection": record["injection"]
-        | {"positions": [position - start for position in record["injection"]["positions"] if position in shown]},
-        "norms": {"vector": record["norms"]["vector"][start:stop]},
+    return (*(_part(table, shown) for table in (losses, effect)), _record_of(record, shown))
+
+
+def with_chosen_layers(kind: str, record: Record, view: View) -> Record:
+    """The record, with the layers that were chosen in `rows`.
+
+    Raises:
+        UserError: The kind has no layers or tokens to choose, or not those layers.
+    """
+    if view.tokens is not None and kind not in BY_TOKEN:
+        raise UserError(f"tokens: the figure {kind} has none to choose")
+    if view.layers is None:
+        return record
+    if kind not in BY_LAYER:
+        raise UserError(f"layers: the figure {kind} has none to choose")
+    names = layer_names(record["shape"]["layers"])
+    shown = chosen(view.layers, names[:-1] if kind in ("lenses", "sweep") else names, "layers")
+    if kind == "layers" and shown == [OUTPUT]:
+        raise UserError("layers: lines need a layer beside the output")
+    return record | {"rows": shown}
+
+
+def _part(table: pd.DataFrame, shown: Sequence[int]) -> pd.DataFrame:
+    places = {position: place for place, position in enumerate(shown)}
+    return table[table["position"].isin(shown)].assign(position=lambda rows: rows["position"].map(places))
+
+
+def _record_of(record: Record, shown: Sequence[int]) -> Record:
+    places = {position: place for place, position in enumerate(shown)}
+    targets = tokens(record)[1]
+    added = [
+        (places[position], norm)
+        for position, norm in zip(record["injection"]["positions"], record["norms"]["vector"], strict=True)
+        if position in places
+    ]
+    return record | {
+        "window": positions_note(record, shown),
+        "prompt": {name: [values[position] for position in shown] for name, values in record["prompt"].items()}
+        | {"targets": [targets[position] for position in shown]},
+        "key_positions": [places[key] for key in record["key_positions"] if key in places],
+        "injection": record["injection"] | {"positions": [place for place, _ in added]},
+        "norms": {"vector": [norm for _, norm in added]},
     }
-    losses, effect = (
-        table[table["position"].isin(shown)].assign(position=lambda rows: rows["position"] - start)
-        for table in (losses, effect)
-    )
-    return losses, effect, record | part

@@ -1,54 +1,134 @@
 """The post's figure, as its authors' script drew it: montemac/activation_additions, lenses_demo.py, 09484cf4."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from replication.base import tables
-from replication.figures.canvas import Drawing, style, titles, token_label
-from replication.figures.grid import cell_texts, draw_cells, grid, of_condition
+from replication.base.window import runs
+from replication.figures.canvas import Drawing, fitted_label, style
+from replication.figures.grid import (
+    BAR,
+    FILLED,
+    LEFT,
+    RIGHT,
+    ROW,
+    TICK,
+    UPRIGHT,
+    cell_texts,
+    colour_bar,
+    draw_cells,
+    framed,
+    grid,
+    of_condition,
+    upright_labels,
+)
+from replication.figures.header import header
 from replication.figures.positions import Record, tokens
+from replication.figures.view import SMALLEST, WHOLE, View
 
 STRIDE = 2
 """Every second layer is drawn, and the output."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 0.75, 1.15, 0.85, 0.3, 0.5  # inches
-_ROW, _COLUMN, _LEAST_WIDTH = 0.175, 0.56, 8.0  # inches
+_LEAST_WIDTH = 8.0  # inches
+_LEAST_COLUMN = 0.25  # of one in which the beginning of a token can be read
+_LEAST_BAR = 2.0  # of a figure whose colour bar fits
+
+_BAR_LABEL = "cross entropy (nats)"
 
 
-def post(losses: pd.DataFrame, record: Record, protocol: str) -> Drawing:
-    """Unsteered above steered, blue low and red high, the most probable token in every cell.
+class _Look(NamedTuple):
+    """Sizes of the figure's parts, in inches and points."""
+
+    left: float
+    right: float
+    above: float
+    between: float
+    below: float
+    row: float
+    column: float
+    size: float
+    weight: str
+
+
+_POSTED = _Look(0.75, 1.15, 0.4, 0.5, 0.3, 0.175, 0.56, 7, "bold")
+_NARROW = _Look(LEFT, RIGHT, 0.22, 0.24, UPRIGHT + 0.1 + BAR, ROW, _LEAST_COLUMN, SMALLEST, "normal")
+"""Colour bar below instead of beside, tokens upright."""
+
+
+def post(losses: pd.DataFrame, record: Record, protocol: str, view: View = WHOLE) -> Drawing:
+    """Unsteered above steered, blue low and red high, the most probable token in every cell, key columns framed.
 
     Args:
         losses: Columns of `tables.LOSSES`; losses in nats.
         record: What went in.
         protocol: "raw", what the lens was trained for, or "centred", as posted.
-    """
-    layers = record["shape"]["layers"]
-    by_condition = [of_condition(losses, protocol, condition) for condition in tables.CONDITIONS]
-    loss = [grid(table, "loss", layers) for table in by_condition]
-    # The limits are those of all layers, of which half are drawn.
-    scale = Normalize(np.min(loss), np.max(loss))
-    rows = [*range(0, layers, STRIDE), layers]
-    names = ["input", *map(str, rows[1:-1]), tables.OUTPUT]
-    targets = [token_label(token) for token in tokens(record)[1]]
+        view: How large.
 
-    width = max(_LEAST_WIDTH, _LEFT + _RIGHT + _COLUMN * len(targets))
-    panel = _ROW * len(rows)
-    height = _TOP + 2 * panel + _BETWEEN + _BOTTOM
+    Raises:
+        UserError: It cannot be read at the width of `view`.
+    """
+    layers = tables.layer_names(record["shape"]["layers"])
+    by_condition = [of_condition(losses, protocol, condition) for condition in tables.CONDITIONS]
+    # The limits are those of all layers, of which half are drawn.
+    loss = [grid(table, "loss", layers) for table in by_condition]
+    scale = Normalize(np.min(loss), np.max(loss))
+    shown = record.get("rows", [*layers[:-1][::STRIDE], tables.OUTPUT])
+    targets = tokens(record)[1]
+    words = "tokens visualized with the Tuned Lens", f"tuned lens, {protocol} residuals"
+
+    def look_at(width: float) -> _Look:
+        return _POSTED if width >= _POSTED.left + _POSTED.right + _POSTED.column * len(targets) else _NARROW
+
+    def height_at(width: float) -> float:
+        look = look_at(width)
+        around = header(record, *words, view, width).height + look.above + look.between + look.below
+        return around + 2 * look.row * len(shown)
+
+    natural = max(_LEAST_WIDTH, _POSTED.left + _POSTED.right + _POSTED.column * len(targets))
+    least = max(LEFT + RIGHT + _LEAST_COLUMN * len(targets), _LEAST_BAR)
+    width = view.inches(natural, least, height_at)
+    look, height = look_at(width), height_at(width)
+    column, panel = (width - look.left - look.right) / len(targets), look.row * len(shown)
     with style():
         figure = Drawing((width, height))
         for i, (condition, table) in enumerate(zip(tables.CONDITIONS, by_condition, strict=True)):
-            bottom = _BOTTOM + (1 - i) * (panel + _BETWEEN)
-            axes = figure.add_axes((_LEFT / width, bottom / height, 1 - (_LEFT + _RIGHT) / width, panel / height))
-            top = cell_texts(grid(table, "top_token", layers)[rows], token_label)
-            draw_cells(axes, loss[i][rows], top, scale, "RdBu_r", 7, "bold")
-            axes.set_xticks(range(len(targets)), targets)
-            axes.set_yticks(range(len(rows)), names)
+            bottom = look.below + (1 - i) * (panel + look.between)
+            box = look.left / width, bottom / height, column * len(targets) / width, panel / height
+            axes = figure.add_axes(box, label=condition)
+            room = FILLED * column
+            tops = cell_texts(
+                grid(table, "top_token", shown),
+                lambda token, room=room: fitted_label(token, look.size, room, look.weight),  # type: ignore[misc]
+            )
+            draw_cells(axes, grid(table, "loss", shown), tops, scale, "RdBu_r", look.size, look.weight)
             axes.set_title(condition, pad=4)
-        bar = figure.add_axes((1 - 0.95 / width, _BOTTOM / height, 0.16 / width, (2 * panel + _BETWEEN) / height))
-        figure.colorbar(ScalarMappable(scale, "RdBu_r"), cax=bar, label="cross entropy (nats)")
-        bar.tick_params(length=2)
-        titles(figure, record, "tokens visualized with the Tuned Lens", f"tuned lens, {protocol} residuals")
+            axes.set_yticks(range(len(shown)), ["input" if name == "0" else name for name in shown])
+            if look is _POSTED:
+                axes.set_xticks(range(len(targets)), [fitted_label(text, TICK, room, "bold") for text in targets])
+            else:
+                axes.set_xticks(range(len(targets)), upright_labels(targets) if i else [], rotation=90)
+            _mark_keys(axes, record["key_positions"], len(shown))
+        if look is _POSTED:
+            tall = 2 * panel + look.between
+            bar = figure.add_axes((1 - 0.95 / width, look.below / height, 0.16 / width, tall / height))
+            figure.colorbar(ScalarMappable(scale, "RdBu_r"), cax=bar, label=_BAR_LABEL)
+            bar.tick_params(length=2)
+        else:
+            bar_length = min(2.2, width - LEFT - RIGHT)
+            box = LEFT / width, (BAR - 0.09) / height, bar_length / width, 0.09 / height
+            colour_bar(figure, box, scale, "RdBu_r", _BAR_LABEL)
+        header(record, *words, view, width).draw(figure)
     return figure
+
+
+def _mark_keys(axes: Axes, keys: list[int], shown: int) -> None:
+    """Frames the columns of the key tokens, and sets their names in bold where they stand."""
+    for first, last in runs(keys):
+        framed(axes, (first, last), (0, shown - 1))
+    for position, label in enumerate(axes.get_xticklabels()):
+        label.set_fontweight("bold" if position in keys else "normal")

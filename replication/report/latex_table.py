@@ -1,14 +1,22 @@
-r"""The loss of every token as a LaTeX table, for \input into a paper: booktabs, siunitx, multirow, longtable, caption.
+r"""The loss of every token as a LaTeX table, for \input into a paper of one or two columns.
 
-A space of a token is `\textvisiblespace`; a character that pdflatex's own fonts lack becomes an escape such as
-`\u4e2d`.
+Packages: booktabs, siunitx, multirow, caption. A space of a token is `\textvisiblespace`; a character that pdflatex's
+own fonts lack becomes an escape such as `\u4e2d`.
 """
 
-from replication.base.visible import visible
-from replication.report.token_tables import DIGITS, Token, TokenTable, caption_of
+from collections.abc import Iterable
 
-FLOATING = 12
-"""Most tokens of a table that floats on one page; a longer one breaks over pages."""
+from replication.base.visible import visible
+from replication.report.token_tables import DIGITS, Token, TokenTable, caption_of, notes_of
+
+MOST_ROWS = 36
+"""Most rows of a table on one page; a longer one goes on in further ones."""
+
+LONGEST = 16
+"""Most characters of a token in a cell; of a longer one the beginning is printed."""
+
+_RUN, _WORD = 16, 40
+"""Characters of typewriter, and of other text, without a space after which a line may break."""
 
 _SMALL = r"\footnotesize\setlength{\tabcolsep}{2pt}"
 _NAMES = 3  # columns before the numbers: position, token, row
@@ -52,95 +60,101 @@ _LETTERS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝà
 
 def latex_table(table: TokenTable) -> str:
     """The table in LaTeX, with caption and label `tab:<model>:<experiment>:<protocol>`."""
-    columns = "@{}rll" + _number_column(table.tokens) * len(table.layers) + "@{}"
+    numbers = [number for token in table.tokens for cells in token.cells.values() for number in cells]
+    columns = "@{}rll" + number_column(numbers) * len(table.layers) + "@{}"
     width = _NAMES + len(table.layers)
     head = [
-        r"\toprule",
         rf"& & & \multicolumn{{{len(table.layers)}}}{{c}}{{layer}} \\",
         rf"\cmidrule(l){{{_NAMES + 1}-{width}}}",
         "$i$ & token & & " + " & ".join(f"{{{layer}}}" for layer in table.layers) + r" \\",
-        r"\midrule",
     ]
-    rows = [line for token in table.tokens for line in [*_rows(token), r"\addlinespace"]][:-1]
-    layout = _breaking if len(table.tokens) > FLOATING else _floating
-    lines = [
-        "% Packages: booktabs, siunitx, multirow, longtable, caption",
-        *layout(_caption(table), columns, head, rows),
-    ]
+    caption = caption_of(table, latex_text)
+    notes = notes_of(table, latex_text, latex_token, "underlined")
+    label = f"{table.model}:{table.experiment}:{table.protocol}"
+    return floats(caption, label, columns, head, [_rows(token) for token in table.tokens], notes)
+
+
+def floats(caption: str, label: str, columns: str, head: list[str], groups: list[list[str]], notes: str) -> str:
+    """A table in as many floats as it takes, each as wide as the page.
+
+    Args:
+        caption: LaTeX.
+        label: Its label, without `tab:`.
+        columns: Argument of `tabular`.
+        head: Lines of the head.
+        groups: Lines of rows that belong together.
+        notes: LaTeX to set below; may be empty.
+    """
+    parts: list[list[list[str]]] = [[]]
+    for group in groups:
+        if parts[-1] and sum(map(len, parts[-1])) + len(group) > MOST_ROWS:
+            parts.append([])
+        parts[-1].append(group)
+    lines = ["% Packages: booktabs, siunitx, multirow, caption"]
+    for part in parts:
+        rows = [line for group in part for line in [*group, r"\addlinespace"]][:-1]
+        first, last = part is parts[0], part is parts[-1]
+        lines += [
+            r"\begin{table*}",
+            r"\centering",
+            rf"\caption{{{caption}}}\label{{tab:{label}}}" if first else r"\ContinuedFloat\caption[]{Continued.}",
+            _SMALL,
+            rf"\begin{{tabular}}{{{columns}}}",
+            *(r"\toprule", *head, r"\midrule", *rows, r"\bottomrule"),
+            r"\end{tabular}",
+            *(
+                [rf"\par\smallskip\begin{{minipage}}{{\textwidth}}\raggedright {notes}\end{{minipage}}"]
+                if last and notes
+                else []
+            ),
+            r"\end{table*}",
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _floating(caption: str, columns: str, head: list[str], rows: list[str]) -> list[str]:
-    return [
-        r"\begin{table}",
-        r"\centering",
-        caption,
-        _SMALL,
-        rf"\begin{{tabular}}{{{columns}}}",
-        *head,
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-
-
-def _breaking(caption: str, columns: str, head: list[str], rows: list[str]) -> list[str]:
-    return [
-        r"\begingroup",
-        _SMALL,
-        rf"\begin{{longtable}}{{{columns}}}",
-        caption + r" \\",
-        *head,
-        r"\endfirsthead",
-        r"\multicolumn{3}{@{}l}{\tablename~\thetable{}, continued} \\",
-        *head,
-        r"\endhead",
-        r"\bottomrule",
-        r"\endfoot",
-        *rows,
-        r"\end{longtable}",
-        r"\endgroup",
-    ]
-
-
-def _caption(table: TokenTable) -> str:
-    short = latex_text(f"{table.record['experiment']['title']}, {table.model}, {table.protocol}: loss of every token")
-    words = caption_of(table, latex_text, latex_token, "underlined")
-    return rf"\caption[{short}]{{{words}}}\label{{tab:{table.model}:{table.experiment}:{table.protocol}}}"
-
-
 def _rows(token: Token) -> list[str]:
-    """The three rows of a token; the star keeps a page break from parting them."""
-    shown = rf"\underline{{{latex_token(token.text)}}}" if token.key else latex_token(token.text)
+    """The three rows of a token."""
+    shown = rf"\underline{{{cell_token(token.text)}}}" if token.key else cell_token(token.text)
     names = [rf"\multirow{{{len(token.cells)}}}{{*}}{{{name}}}" for name in (str(token.position), shown)]
     lines = []
     for row, cells in token.cells.items():
-        lines.append(" & ".join([*names, row, *cells]) + r" \\*")
+        lines.append(" & ".join([*names, row, *cells]) + r" \\")
         names = ["", ""]
-    return [*lines[:-1], lines[-1].removesuffix("*")]
+    return lines
 
 
-def _number_column(tokens: list[Token]) -> str:
+def number_column(numbers: Iterable[str]) -> str:
     """A column that the longest of the numbers fits into, aligned at the decimal point."""
-    numbers = [number for token in tokens for cells in token.cells.values() for number in cells]
     digits = max(len(number.lstrip("+-").split(".")[0]) for number in numbers)
     return f"S[table-format=+{digits}.{DIGITS}, retain-explicit-plus]"
 
 
 def latex_token(text: str) -> str:
     """Token text in typewriter, every character of it visible."""
-    return rf"\texttt{{{_written(text, _TYPEWRITER)}}}"
+    return rf"\texttt{{{_written(text, _TYPEWRITER, _RUN)}}}"
+
+
+def cell_token(text: str) -> str:
+    """A token in a cell, cut where it has more than `LONGEST` characters."""
+    kept = len(text)
+    while sum(len(visible(character, _has_glyph)) for character in text[:kept]) > LONGEST:
+        kept -= 1
+    return latex_token(text[:kept]) + (r"\ldots" if kept < len(text) else "")
 
 
 def latex_text(text: str) -> str:
     """Text in the document's own font; runs of white space are one space."""
-    return _written(" ".join(text.split()), _PLAIN)
+    return _written(" ".join(text.split()), _PLAIN, _WORD)
 
 
-def _written(text: str, special: dict[str, str]) -> str:
-    shown = (character if character == " " else visible(character, _has_glyph) for character in text)
-    return "".join(special.get(unit, unit) for units in shown for unit in units)
+def _written(text: str, special: dict[str, str], run: int) -> str:
+    """Text with every character visible; TeX may break a line inside what has no space for `run` characters."""
+    written, length = "", 0
+    for character in text:
+        for unit in character if character == " " else visible(character, _has_glyph):
+            written += r"\allowbreak{}" * (length > 0 and length % run == 0) + special.get(unit, unit)
+            length = 0 if character == " " else length + 1
+    return written
 
 
 def _has_glyph(character: str) -> bool:

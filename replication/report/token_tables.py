@@ -75,11 +75,25 @@ def token_table(
     return TokenTable(record["model"], experiment, protocol, record, note, layers, tokens)
 
 
-def caption_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[str], str], marked: str) -> str:
-    """Units and conditions.
+def caption_of(table: TokenTable, plain: Callable[[str], str]) -> str:
+    """What the table shows, in at most three lines of a page.
 
     Args:
         table: What the caption is of.
+        plain: Writes text in the markup at hand.
+    """
+    title = markdown.abridged(table.record["experiment"]["title"], 60)
+    return plain(
+        f"{title}, model {table.model}: loss of every token in nats, unsteered and steered, through the tuned lens at "
+        f"the residual stream entering a layer ({table.protocol} protocol), and at the model's output."
+    )
+
+
+def notes_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[str], str], marked: str) -> str:
+    """Prompt, vector, units and conditions.
+
+    Args:
+        table: What the notes are on.
         plain: Writes text in the markup at hand.
         token: Writes token text in it.
         marked: How key tokens are set off, such as "bold".
@@ -90,21 +104,18 @@ def caption_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[
         token(steering[side]) if steering[side] else plain("nothing") for side in ("added", "subtracted")
     )
     part = window_note(table.record)
-    keys = plain(f"Key tokens are {marked}.") if any(each.key for each in table.tokens) else ""
     sentences = [
-        plain(f"{experiment['title']}, model {table.model}: loss of every token of"),
-        token(markdown.abridged(experiment["prompt"])) + plain(":"),
-        plain("cross-entropy in nats, -log p(token), through the tuned lens at the residual stream entering a few"),
-        plain(f"layers ({table.protocol} protocol), and at the model's output. Steered:"),
-        plain(f"{steering['coefficient']:g} times (")
+        plain("Prompt:"),
+        token(markdown.abridged(experiment["prompt"])) + plain("."),
+        plain(f"Steered: {steering['coefficient']:g} times (")
         + f"{added} {plain('minus')} {subtracted}"
         + plain("), each after"),
         token(table.record["bos"]["token"]) + plain(","),
         plain(f"added to the residual stream entering layer {steered_layer(table.record)}, positions"),
         plain(f"{positions[0]} to {positions[-1]}."),
-        plain("Position i predicts the token of position i + 1. Change: steered minus unsteered;"),
-        plain("0 without decimals means that no bit changed."),
-        keys,
+        plain("Loss: cross-entropy, -log p(token). Position i predicts the token of position i + 1."),
+        plain("Change: steered minus unsteered; 0 without decimals means that no bit changed."),
+        plain(f"Key tokens are {marked}.") if any(each.key for each in table.tokens) else "",
         plain(f"Shown are {part}; summary.csv has all." if part else ""),
         plain(table.note or ""),
     ]
@@ -123,7 +134,8 @@ def markdown_table(table: TokenTable) -> str:
         for row, cells in token.cells.items():
             lines.append("| " + " | ".join([*names, row, *cells]) + " |")
             names = ["", ""]
-    return "\n".join([*lines, "", caption_of(table, markdown.plain, markdown.code, "bold"), ""])
+    caption, notes = caption_of(table, markdown.plain), notes_of(table, markdown.plain, markdown.code, "bold")
+    return "\n".join([*lines, "", f"{caption} {notes}", ""])
 
 
 def _cell(value: float, row: str) -> str:

@@ -1,4 +1,4 @@
-"""Commands that are not steps of the workflow: `diff`, `environment`, `cite`, `index`, `schema`."""
+"""Commands that are not steps of the workflow: `diff`, `figure`, `environment`, `cite`, `index`, `schema`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,8 +6,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from replication.base.errors import UserError
 from replication.base.files import write_text, written_whole
-from replication.base.paths import INDEX, INDEX_PAGE, SCHEMA, in_checkout, path
+from replication.base.paths import (
+    CONTROL_KINDS,
+    FORMATS,
+    INDEX,
+    INDEX_PAGE,
+    KINDS,
+    PRINT,
+    RECORD,
+    SCHEMA,
+    in_checkout,
+    path,
+)
+from replication.base.strict_yaml import read_yaml
 from replication.verification.differences import ERROR, STATUS, compare
 from replication.verification.runs import read_run
 
@@ -67,6 +80,44 @@ def diff(
     raise typer.Exit(STATUS[comparison.verdict])
 
 
+def figure(
+    experiment: Annotated[str, typer.Argument(help="Name of an experiment that has been run.")],
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join((*KINDS, *CONTROL_KINDS))}.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.")],
+    model: Annotated[str, typer.Option(help="Model that was run; by default the configuration's.")] = "",
+    configfile: Annotated[Path | None, typer.Option(help="Configuration that names the model.")] = None,
+    width: Annotated[float | None, typer.Option(help="Inches; no text is smaller than 6 points.")] = None,
+    title: Annotated[bool, typer.Option(help="Lines on top that say what is shown.")] = True,
+    layers: Annotated[str | None, typer.Option(help="Layers to show, such as 0,6,12-47,output.")] = None,
+    tokens: Annotated[str | None, typer.Option(help="Positions to show, such as 3-8.")] = None,
+) -> None:
+    """Draws one figure from the tables of a run, as wide as a paper's column, of the layers and tokens you choose.
+
+    Example: python -m replication figure love_hate layers --model miniature --width 3.3 --no-title -o layers.pdf
+    """
+    from replication.figures.draw import draw_one
+    from replication.figures.view import View
+
+    suffixes = [f".{suffix}" for suffix in (*FORMATS, PRINT)]
+    if output.suffix not in suffixes:
+        raise UserError(f"{output}: a figure's name ends in {', '.join(suffixes)}")
+    model = model or _configured_model(configfile)
+    if not path(RECORD, model, experiment).exists():
+        there = sorted(str(file.parent) for file in Path().glob(str(path(RECORD, "*", "*")))) or ["none"]
+        raise UserError(
+            f"{path(RECORD, model, experiment).parent}: no run has left its tables there; those there are: "
+            + ", ".join(there)
+        )
+    draw_one(kind, model, experiment, [output], View(width, title, layers, tokens))
+
+
+def _configured_model(file: Path | None) -> str:
+    """The model that a run with this configuration file would take."""
+    own = read_yaml(file) if file else None
+    configuration = own if isinstance(own, dict) and "model" in own else read_yaml(in_checkout("config.yaml"))
+    return str(configuration["model"])
+
+
 def environment() -> None:
     """Prints versions, torch's build, processor, settings and hashes, to paste into an issue."""
     from replication.workflow.environment import environment as gathered
@@ -105,6 +156,7 @@ def write_schema() -> None:
 def add_to(app: typer.Typer) -> None:
     """Adds these commands to the command line."""
     app.command(cls=Judgement)(diff)
+    app.command()(figure)
     app.command()(environment)
     app.command()(cite)
     app.command()(index)

@@ -17,6 +17,7 @@ from replication.base.paths import (
     CONTROLS,
     DIFFERENCES,
     FORMATS,
+    KEY_TOKENS_TABLE,
     LOSSES,
     PINS,
     PRINT,
@@ -29,6 +30,7 @@ from replication.base.paths import (
     SWEEP_PART,
     TOP10,
     VERDICT,
+    VERDICTS_TABLE,
     VERIFICATION,
     VERIFIED,
     path,
@@ -136,30 +138,36 @@ def figure_for_print(
     model: ModelName, experiment: ExperimentName, kind: Annotated[str, typer.Argument(help="Kind of figure.")]
 ) -> None:
     """Draws one figure of an experiment as PDF."""
-    from replication.figures.draw import draw_one
+    from replication.figures.draw import draw_one, figure_files
 
-    draw_one(kind, model, experiment, (PRINT,))
+    draw_one(kind, model, experiment, figure_files(kind, model, experiment, (PRINT,)))
 
 
 def control_figures(model: ModelName, names: Annotated[list[str], typer.Argument(help="EXPERIMENT/KIND")]) -> None:
     """Draws the controls' figures, each named by experiment and kind; and one over all with random vectors."""
-    from replication.figures.draw import draw_beyond_chance, draw_one
+    from replication.figures.draw import draw_beyond_chance, draw_one, figure_files
 
     pairs = [name.split("/") for name in names]
     for experiment, kind in pairs:
-        draw_one(kind, model, experiment, FORMATS)
+        draw_one(kind, model, experiment, figure_files(kind, model, experiment, FORMATS))
     if compared := [experiment for experiment, kind in pairs if kind == "random_vectors"]:
         draw_beyond_chance(model, compared)
 
 
 def report(model: ModelName, experiments: ExperimentNames) -> None:
-    """Compiles the report from tables and verdicts, as Markdown and as one HTML page."""
+    """Compiles the report from tables and verdicts, as Markdown and one HTML page, and its first tables as LaTeX."""
     from replication.report.compile import markdown
+    from replication.report.experiment import experiment
     from replication.report.html_page import page
+    from replication.report.latex_summary import key_tokens_table, verdicts_table
 
     text = markdown(model, experiments)
     write_text(path(REPORT, model), text)
     write_text(path(REPORT_PAGE, model), page(text, path(REPORT, model).parent))
+    described = [experiment(model, name) for name in experiments]
+    judged = read_json(path(CLAIMS, model)), read_json(path(CONTROLS, model))
+    write_text(path(KEY_TOKENS_TABLE, model), key_tokens_table(model, described))
+    write_text(path(VERDICTS_TABLE, model), verdicts_table(model, described, *judged))
 
 
 def provenance(model: ModelName, experiments: ExperimentNames) -> None:

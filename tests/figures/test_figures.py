@@ -11,20 +11,22 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from drawn_tables import BOS, Tables, control_tables, controls_of, figures_of, made_up, written
+from drawn_tables import BOS, VOCABULARY, Tables, control_tables, controls_of, figures_of, made_up, written
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 from replication.base import paths, tables
-from replication.figures import against_chance as controls
-from replication.figures import beyond_chance, curves, overview, post
+from replication.figures import beyond_chance, by_layer, curves, overview, post
 from replication.figures import canvas as page
+from replication.figures import sweep as sweeps
 from replication.figures.alt_text import alt_text, control_alt_text, over_all_alt_text
 from replication.figures.cell_texts import CellTexts, text_width
-from replication.figures.draw import draw, draw_beyond_chance, draw_one
+from replication.figures.draw import draw, draw_beyond_chance, draw_one, figure_files
 from replication.figures.grid import draw_cells
 from replication.verification import chance as control_verdicts
 
@@ -90,12 +92,20 @@ def test_post_draws_every_second_layer_and_the_output(made, protocol):
         drawn = {"protocol": protocol, "condition": condition}
         assert axes.get_title(loc="left") == condition
         assert tick_texts(axes, "y") == ["input", "2", "4", "output"]
-        assert tick_texts(axes, "x") == ["_hate", "_you", "_wonde…", "<|endo…"]
+        assert tick_texts(axes, "x") == ["_hate", "_you", "_wonderful", "<|endoftext|>"]
         np.testing.assert_array_equal(values(axes), lens_table(made.losses, "loss", DRAWN, **drawn))
         tops = lens_table(made.losses, "top_token", DRAWN, **drawn)
-        expected = {" wonderful": "_wonde…", "ate": "ate", "\n": "\\n", " $x$": "_$x$", "</script>": "</scri…",
-                    "\u202etxt": "\\u202e…", " null": "_null", "é": "é", " extraordinary": "_extra…"}  # fmt: skip
+        expected = {top: top.replace(" ", "_") for top in VOCABULARY} | {"\n": "\\n", "\u202etxt": "\\u202etxt"}
         assert cells(axes)[0].texts.tolist() == [[expected[top] for top in row] for row in tops]
+
+
+def test_post_frames_the_columns_of_the_key_tokens_neighbours_together():
+    made = made_up((" hate", " you", " wonderful", " person", "!"), key_positions=(1, 2, 4))
+    for axes in panels(post.post(made.losses, made.record, "raw")):
+        # Four rows: three layers and the output.
+        frames = {patch.get_bbox().bounds for patch in axes.patches}
+        assert frames == {(0.5, -0.5, 2.0, 4.0), (3.5, -0.5, 1.0, 4.0)}
+        assert bold(axes) == ["_you", "_wonderful", "!"]
 
 
 def test_post_has_one_scale_whose_limits_are_those_of_all_layers_of_both_runs(made):
@@ -172,26 +182,79 @@ def test_output_draws_the_losses_of_the_last_row_and_the_change_of_key_tokens(ma
     assert [patch.get_bbox().intervalx.tolist() for patch in axes.patches] == [[0.5, 2.5]]
 
 
-def test_layers_draws_each_key_token_in_both_conditions_and_lenses():
+UNSTEERED, STEERED, NEUTRAL = "#0072b2", "#d55e00", "#737373"
+
+
+def layer_lines(axes: Axes) -> dict[tuple[str, str], dict[int, float]]:
+    """The lines of a panel by lens and colour, each a loss by layer; the points of the output apart."""
+    curves = [line for line in axes.lines if line.get_marker() == "None" and len(set(line.get_xdata())) > 1]
+    lens = {"-": "tuned", "--": "logit"}
+    kinds = [(lens[line.get_linestyle()], to_hex(line.get_color())) for line in curves]
+    assert len(set(kinds)) == len(kinds), "none is drawn twice"
+    return {kind: dict(line.get_xydata().tolist()) for kind, line in zip(kinds, curves, strict=True)}
+
+
+def test_layers_draws_each_key_token_in_both_conditions_and_lenses_and_what_is_before_the_vector_once():
     made = made_up(key_positions=(0, 2))
-    figure = curves.layers(made.losses, made.logit_lens, made.record)
+    figure = by_layer.layers(made.losses, made.logit_lens, made.record)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["_hate (position 0)", "_wonderful (position 2)"]
     for axes, position in zip(figure.axes, (0, 2), strict=True):
-        drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
-        for condition, tuned in zip(tables.CONDITIONS, losses_at(made, ALL[:-1]), strict=True):
-            logit = lens_table(made.logit_lens, "loss", ALL[:-1], condition=condition)
-            np.testing.assert_array_equal(drawn[f"{condition}, tuned lens"], tuned[:, position])
-            np.testing.assert_array_equal(drawn[f"{condition}, logit lens"], logit[:, position])
+        drawn = layer_lines(axes)
+        for condition, colour in zip(tables.CONDITIONS, (UNSTEERED, STEERED), strict=True):
+            tuned = lens_table(made.losses, "loss", ALL[:-1], protocol="raw", condition=condition)[:, position]
+            logit = lens_table(made.logit_lens, "loss", ALL[:-1], condition=condition)[:, position]
+            for lens, loss in (("tuned", tuned), ("logit", logit)):
+                # The vector is added before block 2.
+                assert drawn[lens, NEUTRAL] == dict(enumerate(loss[:2]))
+                assert drawn[lens, colour] == {layer: loss[layer] for layer in (1, 2, 3, 4)}
         outputs = [line.get_ydata()[0] for line in axes.lines if line.get_marker() in ("o", "D")]
         assert outputs == [row[0, position] for row in losses_at(made, ["output"])]
 
 
+def test_layers_where_the_vector_is_added_before_block_0_has_no_stretch_before_it():
+    made = made_up(layer=0)
+    (axes,) = by_layer.layers(made.losses, made.logit_lens, made.record).axes
+    assert {colour for _, colour in layer_lines(axes)} == {UNSTEERED, STEERED}
+    assert list(layer_lines(axes)["logit", STEERED]) == [0, 1, 2, 3, 4]
+
+
+def test_layers_has_the_scale_of_the_tuned_lens_from_the_injection_on_and_says_what_lies_outside():
+    made = made_up(key_positions=(0, 2))
+
+    def with_losses(table, values):
+        """The same losses at a layer in both conditions, which are 3 to 5 elsewhere."""
+        loss = 3 + table["loss"] % 2
+        for layer, position, value in values:
+            loss = loss.mask((table["layer"] == layer) & (table["position"] == position), value)
+        return table.assign(loss=loss.astype("float32"))
+
+    losses = with_losses(made.losses, [("0", 2, 9.25), ("2", 2, 6), ("4", 0, 2)])
+    logit_lens = with_losses(made.logit_lens, [("0", 0, 16), ("1", 2, 0.5), ("3", 2, 12.5)])
+    first, second = by_layer.layers(losses, logit_lens, made.record).axes
+    assert first.get_ylim() == second.get_ylim() == pytest.approx((2 - 0.07 * 4, 6 + 0.07 * 4))
+    assert [text.get_text() for text in first.texts] == ["off the scale: logit lens, to 16.0 at layer 0"]
+    words = " ".join(second.texts[0].get_text().split())
+    logit = "logit lens, to 12.5 at layer 3; logit lens, down to 0.5 at layer 1"
+    assert words == f"off the scale: tuned lens, to 9.2 at layer 0; {logit}"
+
+
+def test_layers_scale_holds_the_tuned_lens_before_the_injection_where_that_costs_at_most_half_as_much_again():
+    made = made_up()
+    for before, top in ((5.0, 5.0), (5.01, 4.0)):
+        losses = made.losses.assign(loss=made.losses["position"].map({2: 2.0}).fillna(9))
+        for layer, loss in (("0", before), ("4", 4.0)):
+            at = (losses["layer"] == layer) & (losses["position"] == 2)
+            losses.loc[at, "loss"] = loss
+        (axes,) = by_layer.layers(losses, made.logit_lens, made.record).axes
+        assert axes.get_ylim()[1] == pytest.approx(top + 0.07 * (top - 2))
+
+
 def test_layers_without_key_tokens_draws_the_mean_away_from_the_injection():
     made = made_up(key_positions=())
-    (axes,) = curves.layers(made.losses, made.logit_lens, made.record).axes
-    drawn = next(line for line in axes.lines if line.get_label() == "steered, tuned lens").get_ydata()
+    (axes,) = by_layer.layers(made.losses, made.logit_lens, made.record).axes
     _, steered = losses_at(made, ALL[:-1])
-    np.testing.assert_allclose(drawn, steered[:, [0, 3]].mean(axis=1), rtol=1e-6)
+    expected = steered[:, [0, 3]].mean(axis=1)[1:]
+    np.testing.assert_allclose(list(layer_lines(axes)["tuned", STEERED].values()), expected, rtol=1e-6)
 
 
 def contrast(one: str, other: tuple[float, ...]) -> float:
@@ -228,6 +291,24 @@ def test_cell_texts_fit_their_cells_at_any_size(layers, positions):
             assert texts.size / 72 <= box.height * height / texts.texts.shape[0]
 
 
+@pytest.mark.parametrize("letter", ["i", "w"])
+def test_text_in_a_cell_is_cut_by_its_width_there(letter):
+    made = made_up(tuple("abcdefghi"), key_positions=())
+    losses = made.losses.assign(top_token=letter * 40)
+    for figure in (post.post(losses, made.record, "raw"), overview.lens(losses, made.record)):
+        axes = panels(figure)[0]
+        (shown,), texts = set(cells(axes)[0].texts.flat), cells(axes)[0]
+        room = axes.get_position().width * figure.get_size_inches()[0] / 10 * 72
+
+        def wide(letters: int, texts: CellTexts = texts) -> float:
+            """Points, by matplotlib's own layout."""
+            font = FontProperties(family="DejaVu Sans", weight=texts.weight)
+            return TextPath((0, 0), letter * letters + "…", size=texts.size, prop=font).get_extents().width
+
+        assert shown == letter * (len(shown) - 1) + "…"
+        assert wide(len(shown) - 1) < room < wide(len(shown) + 1)
+
+
 def test_panels_of_long_prompts_stand_above_each_other():
     made = made_up(tuple("abcdefghijklmnopqrst"), key_positions=())
     boxes = [axes.get_position() for axes in panels(overview.lens(made.losses, made.record))]
@@ -257,7 +338,7 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path, monkeypatch):
     written(made_up(layers=3), "m", "e")
     draw("m", "e")
     for kind in paths.CONTROL_KINDS:
-        draw_one(kind, "m", "e", paths.FORMATS)
+        draw_one(kind, "m", "e", figure_files(kind, "m", "e", paths.FORMATS))
     draw_beyond_chance("m", ["e"])
     files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
     named = (*paths.FIGURE_FILES, *CONTROL_FILES, *paths.BEYOND_CHANCE)
@@ -286,9 +367,9 @@ def test_png_has_200_dpi_and_the_colours_of_the_table(made, tmp_path):
     for axes, drawn in zip(panels(figure), losses_at(made, DRAWN), strict=True):
         box = axes.get_position()
         for (row, position), loss in np.ndenumerate(drawn):
-            # near the corner of the cell, where no text is
+            # near the corner of the cell, where neither text nor frame is
             x = (box.x0 + box.width * (position + 0.08) / 4) * width
-            y = (1 - box.y0 - box.height * (row + 0.1) / 4) * height
+            y = (1 - box.y0 - box.height * (row + 0.2) / 4) * height
             expected = np.array(matplotlib.colormaps["RdBu_r"](scale(loss))[:3]) * 255
             assert np.abs(np.array(image.getpixel((int(x), int(y)))) - expected).max() <= 2
 
@@ -434,7 +515,7 @@ def test_sweep_is_centred_on_0_cut_at_the_largest_fall_and_frames_the_own_choice
 def test_small_changes_of_a_sweep_keep_their_digits(made):
     table = control_tables(made)["sweep"]
     small = table.assign(change=np.where(table["coefficient"] > 5, 0, table["change"] / 10))
-    figure = controls.sweep(small, made.record)
+    figure = sweeps.sweep(small, made.record)
     key, other = panels(figure)
     assert cells(key)[0].texts[2].tolist() == ["+0.38", "", "−0.38", ""]
     assert cells(other)[0].texts[2].tolist() == ["0.12", "", "0.12", ""]

@@ -15,11 +15,12 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import replication
 from replication.base import paths
 from replication.base.paths import REPOSITORY
+from replication.base.tables import layer_names
 from replication.base.window import BY_POSITION, MOST_KEYS, WIDEST, keys_note, window, window_note
 from replication.figures.captions import caption, caption_file
 from replication.figures.draw import drawing
 from replication.figures.grid import grid, of_condition
-from replication.figures.positions import in_window
+from replication.figures.positions import in_view
 
 WIDEST_PICTURE = 7200  # pixels
 
@@ -81,10 +82,10 @@ def test_the_columns_are_those_of_the_window(long, kind):
     axes = figure_of(long, kind).axes[0]
     if kind == "kl":
         raw = long.effect[long.effect["protocol"] == "raw"]
-        expected = grid(raw, "kl_to_unsteered", 3)[:, 685:745]
+        expected = grid(raw, "kl_to_unsteered", layer_names(3))[:, 685:745]
     else:
         protocol = "centred" if kind == "post_centred" else "raw"
-        expected = grid(of_condition(long.losses, protocol, "unsteered"), "loss", 3)[:, 685:745]
+        expected = grid(of_condition(long.losses, protocol, "unsteered"), "loss", layer_names(3))[:, 685:745]
     drawn = np.asarray(axes.images[0].get_array())
     np.testing.assert_array_equal(drawn, expected[[0, 2, 3]] if kind.startswith("post") else expected)
 
@@ -97,8 +98,8 @@ def test_the_tokens_are_those_of_the_window_and_the_last_target_is_what_follows(
     bold = [label.get_text() for label in above.get_xticklabels() if label.get_fontweight() == "bold"]
     assert bold == ["t701", "t703", "t741"]
     assert not axes.patches, "the vector was added left of it"
-    _, _, last = in_window("lens", long.losses, long.effect, prompt_of(1000, (998,)).record)
-    assert last["prompt"]["next"] == BOS
+    _, _, last = in_view("lens", long.losses, long.effect, prompt_of(1000, (998,)).record)
+    assert last["prompt"]["targets"][-1] == BOS
 
 
 def test_the_injection_is_framed_where_the_window_has_it():
@@ -110,7 +111,7 @@ def test_the_injection_is_framed_where_the_window_has_it():
 def test_a_prompt_of_60_tokens_is_drawn_whole(kind):
     made = prompt_of(60, (58,))
     whole = made.losses, made.effect, made.record
-    assert all(one is other for one, other in zip(in_window(kind, *whole), whole, strict=True))
+    assert all(one is other for one, other in zip(in_view(kind, *whole), whole, strict=True))
     figure = figure_of(made, kind)
     assert "positions" not in figure.texts[1].get_text().replace("mean over positions", "")
     assert "Shown" not in figure.alt_text

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from drawn_tables import made_up
 from lacking import lacking
 
 from replication.base.tables import CONDITIONS, PROTOCOLS
+from replication.base.window import keys_note
 from replication.engine.measure import Measurement
-from replication.report.latex_table import FLOATING, latex_table, latex_token
+from replication.report.latex_summary import key_tokens_table, verdicts_table
+from replication.report.latex_table import LONGEST, MOST_ROWS, cell_token, latex_table, latex_token
 from replication.report.token_tables import TokenTable, markdown_table, token_table
+from replication.verification.claims import claims
 from replication.verification.summary import chosen_layers, summary
 
-PACKAGES = ("booktabs", "siunitx", "longtable", "multirow", "caption")
+PACKAGES = ("booktabs", "siunitx", "multirow", "caption")
 EXPERIMENTS = ("love_hate", "intent_to_praise", "conspiracy", "anger")
 
 # Every printable ASCII character, alone and in company, then what pdflatex cannot set.
@@ -44,8 +48,10 @@ def read_latex_token(text: str) -> str:
     text = re.sub(r"^\\underline\{(.*)\}$", r"\1", text, flags=re.DOTALL)
     text = re.fullmatch(r"\\texttt\{(.*)\}", text, re.DOTALL)[1]
     meanings = {r"\textvisiblespace\allowbreak{}": " ", r"\textquotesingle{}": "'", r"\textasciigrave{}": "`"}
-    units = re.findall(r"\{\\char\d+\}|\\text\w+(?:\\allowbreak)?\{\}|\\[$&#%]|[-,]\{\}|[^\\{}$&#%_^~\"<>|'`, -]", text)
+    unit = r"\{\\char\d+\}|\\text\w+(?:\\allowbreak)?\{\}|\\[$&#%]|[-,]\{\}|[^\\{}$&#%_^~\"<>|'`, -]"
+    units = re.findall(rf"\\allowbreak\{{\}}|{unit}", text)
     assert "".join(units) == text, "every unit is known"
+    units = [unit for unit in units if unit != r"\allowbreak{}"]
     return "".join(
         chr(int(unit[6:-1])) if unit.startswith(r"{\char") else meanings.get(unit, unit.strip("\\").removesuffix("{}"))
         for unit in units
@@ -115,32 +121,125 @@ def test_a_text_reads_back_from_latex_and_what_pdflatex_cannot_set_as_its_escape
         assert read_latex_token(latex_token(text)) == seen
 
 
-def test_every_table_compiles_with_the_named_packages_alone(miniature_measured, tmp_path):
+def test_a_token_that_is_too_long_for_its_cell_is_cut_between_characters():
+    assert read_latex_token(cell_token("x" * LONGEST)) == "x" * LONGEST
+    for text, kept in (("x" * (LONGEST + 1), "x" * LONGEST), ("中" * 3, "中" * 2), (" " * 40, " " * LONGEST)):
+        assert cell_token(text) == rf"{latex_token(kept)}\ldots"
+
+
+@pytest.fixture(scope="module")
+def summaries(miniature_measured) -> list[str]:
+    """Key tokens and verdicts of the four experiments, with what the controls ask."""
+    return of_the_model(dict(miniature_measured))
+
+
+def of_the_model(measured: dict) -> list[str]:
+    experiments, judged = [], {}
+    for name, each in measured.items():
+        output = summary(each.losses, each.record)
+        output = output[(output["protocol"] == "raw") & (output["layer"] == "output") & output["key"]]
+        settings = SimpleNamespace(**{"number": None} | each.record["experiment"])
+        keys = output.to_dict("records")
+        experiments.append({"name": name, "settings": settings, "key": keys, "keys_shown": keys_note(each.record)})
+        judged[name] = claims(each.losses, each.top10, each.record)
+    controls = {name: dict(ASKED) for name in measured}
+    return [key_tokens_table("m", experiments), verdicts_table("m", experiments, judged, controls)]
+
+
+ASKED = {
+    "random_vectors": {"verdict": "does not hold", "statement": "The direction matters: by 95% of the random vectors."},
+    "prompts": {"verdict": "not decidable", "statement": "The direction carries over to other prompts."},
+    "sweep": {"cells": 432},
+}
+
+
+def test_the_key_tokens_read_back_are_those_of_the_losses(miniature_measured, summaries):
+    rows = [line.removesuffix(r" \\").split(" & ") for line in summaries[0].splitlines() if r"\texttt" in line]
+    read = [(read_latex_token(token), *map(float, numbers)) for _, token, *numbers in rows]
+    expected = []
+    for name in EXPERIMENTS:
+        measured = miniature_measured[name]
+        raw = measured.losses[(measured.losses["protocol"] == "raw") & (measured.losses["layer"] == "output")]
+        for position in measured.record["key_positions"]:
+            at = raw[raw["position"] == position].set_index("condition")
+            before, after = (float(at.loc[condition, "loss"]) for condition in CONDITIONS)
+            expected.append((at["target_token"].iloc[0], before, after, after - before))
+    assert [row[0] for row in read] == [row[0] for row in expected]
+    np.testing.assert_allclose([row[1:] for row in read], [row[1:] for row in expected], atol=0.0005 + 1e-6, rtol=0)
+    assert [title for title, *_ in rows] == [
+        "1. Love - Hate",
+        "2. Intent to praise",
+        "3. Conspiracy",
+        "",
+        "",
+        "5. Anger",
+    ]
+
+
+def test_every_statement_stands_once_with_the_verdict_on_each_experiment(miniature_measured, summaries):
+    rows = [line.removesuffix(r" \\") for line in summaries[1].splitlines() if r"\textbf" in line]
+    statements, verdicts = zip(*(row.split(" & ") for row in rows), strict=True)
+    assert len(set(statements)) == len(statements) == 5, "three of the post and two of the controls"
+    assert statements[0].startswith(rf"The token {latex_token(' wonderful')} surprises the unsteered model, and")
+    assert rf"its only context is {latex_token('<|endoftext|>')}, where" in statements[2]
+    judged = claims(*(getattr(miniature_measured["love_hate"], name) for name in ("losses", "top10", "record")))
+    assert list(verdicts[:3]) == [rf"1. Love - Hate: \textbf{{{claim['verdict']}}}" for claim in judged]
+    titles = ("1. Love - Hate", "2. Intent to praise", "3. Conspiracy", "5. Anger")
+    assert verdicts[3] == "; ".join(rf"{title}: \textbf{{does not hold}}" for title in titles)
+    assert verdicts[3].count("not") == 4
+    assert r"by 95\% of" in statements[3]
+
+
+@pytest.fixture(scope="module")
+def every_table(miniature_measured, summaries) -> list[str]:
     tables = [table_of(miniature_measured[name], name, protocol) for name in EXPERIMENTS for protocol in PROTOCOLS]
-    log = compiled(tmp_path, [latex_table(table) for table in tables])
-    assert "Overfull" not in log, "each fits the text width of the article class"
+    return [latex_table(table) for table in tables] + summaries
+
+
+@pytest.mark.parametrize("options", ["", "twocolumn"])
+def test_every_table_fits_a_page_of_one_column_and_of_two_with_a_caption_of_three_lines(every_table, options, tmp_path):
+    log = compiled(tmp_path, every_table, options)
+    assert "Overfull" not in log
+    assert "Float too large" not in log
+    lines = [int(number) for number in re.findall(r"caption of (\d+) lines", log)]
+    assert len(lines) == len(every_table)
+    assert max(lines) <= 3
 
 
 CHARACTERS = "".join([*ASCII, *STRANGE, *LATIN])
 LONG = [*HOSTILE, *(CHARACTERS[start : start + 8] for start in range(0, len(CHARACTERS), 8))]
 
 
-@pytest.mark.parametrize("tokens", [LONG, HOSTILE[:5]], ids=["long", "short"])
-def test_hostile_tokens_compile_short_and_long(tmp_path, tokens):
-    text = latex_table(table_with(tokens))
-    assert (r"\begin{longtable}" in text) == (len(tokens) + 1 > FLOATING)
-    log = compiled(tmp_path, [text])
-    assert "Missing character" not in log
-    assert "Font Warning" not in log
+@pytest.mark.parametrize("options", ["", "twocolumn"])
+def test_hostile_texts_compile_and_fit(tmp_path, options):
+    made = made_up(tuple(LONG), title="Title & <hostile> 100% _$#~^\\{}" * 9, key_positions=tuple(range(len(LONG))))
+    token_tables = [table_with(LONG), table_with(HOSTILE[:5])]
+    tables = [*map(latex_table, token_tables), *of_the_model(dict.fromkeys(("one", "another"), made))]
+    log = compiled(tmp_path, tables, options)
+    for word in ("Missing character", "Font Warning", "Overfull", "Float too large"):
+        assert word not in log
 
 
-def test_a_prompt_of_forty_tokens_fits_the_page(tmp_path):
-    log = compiled(tmp_path, [latex_table(table_with([" hate", " you", " because", " wonderful"] * 10))])
-    assert "Overfull" not in log
+def test_a_prompt_of_forty_tokens_is_a_table_in_parts_that_keep_a_tokens_rows_together(tmp_path):
+    text = latex_table(table_with([" hate", " you", " because", " wonderful"] * 10))
+    parts = text.split(r"\begin{table*}")[1:]
+    # 41 tokens with `<|endoftext|>`, three rows each, twelve tokens on a page.
+    assert [part.count(r"\multirow") / 2 for part in parts] == [12, 12, 12, 5]
+    assert MOST_ROWS == 36
+    assert [part.count(r"\ContinuedFloat") for part in parts] == [0, 1, 1, 1]
+    assert text.count(r"\label{") == 1
+    for options in ("", "twocolumn"):
+        (tmp_path / options).mkdir(exist_ok=True)
+        log = compiled(tmp_path / options, [text], options)
+        assert "Overfull" not in log
+        assert "Float too large" not in log
 
 
-def compiled(folder: Path, tables: list[str]) -> str:
-    """The log of pdflatex on a document of these tables, each a file of its own, and nothing but their packages."""
+def compiled(folder: Path, tables: list[str], options: str = "") -> str:
+    """The log of pdflatex on an article of these tables, each a file of its own, and nothing but their packages.
+
+    Of every caption it has the number of lines that it takes across the page.
+    """
     absent = ["pdflatex"]
     if shutil.which("pdflatex"):
         files = [f"{name}.sty" for name in PACKAGES]
@@ -151,9 +250,17 @@ def compiled(folder: Path, tables: list[str]) -> str:
         lacking(", ".join(absent), "REPLICATION_REQUIRE_TEX", remedy)
     for number, table in enumerate(tables):
         (folder / f"{number}.tex").write_text(table, encoding="utf-8")
-    inputs = "\n".join(rf"\input{{{number}}}" for number in range(len(tables)))
+    inputs = "\n".join(rf"\input{{{number}}}\clearpage" for number in range(len(tables)))
+    captions = [re.search(r"\\caption\{(.*)\}\\label", table)[1] for table in tables]
+    # Set as a paragraph as wide as the page, with the words in front that the class puts there.
+    counted = "\n".join(
+        rf"\setbox0\vbox{{\hsize\textwidth\noindent Table 88: {caption}\par"
+        r"\typeout{caption of \the\prevgraf\space lines}}"
+        for caption in captions
+    )
     document = (
-        rf"\documentclass{{article}}\usepackage{{{','.join(PACKAGES)}}}\begin{{document}}{inputs}\end{{document}}"
+        rf"\documentclass[{options}]{{article}}\usepackage{{{','.join(PACKAGES)}}}"
+        rf"\begin{{document}}{inputs}{counted}\end{{document}}"
     )
     (folder / "document.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "document.tex"]

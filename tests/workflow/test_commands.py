@@ -1,17 +1,23 @@
-"""`environment` and `cite`: what they print is what is so."""
+"""`environment`, `cite` and `figure`: what they print and draw is what is so."""
 
+import contextlib
 import importlib.metadata
+import io
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
+from drawn_tables import made_up, written
 
 from replication.base.files import write_json
-from replication.base.paths import REPOSITORY, VERIFIED, path
+from replication.base.paths import CONTROL_KINDS, KINDS, REPOSITORY, VERIFIED, path
+from replication.figures.draw import draw_one, figure_files
 from replication.report.citation import references
+from replication.workflow.cli import main
 from replication.workflow.environment import SETTINGS
 
 
@@ -62,3 +68,71 @@ def test_cite_prints_an_entry_for_every_reference(tmp_path: Path) -> None:
     text = printed("cite", folder=tmp_path)
     assert re.findall(r"^@misc\{(.*),$", text, re.MULTILINE) == [reference.key for reference in references()]
     assert text.count("@misc") >= 4
+
+
+def figure(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Exit status and what is said of the command `figure`, run in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["replication", "figure", *arguments])
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), pytest.raises(SystemExit) as end:
+            main()
+    return int(end.value.code or 0), said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which an experiment e has been run on the model m."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        written(made_up(layers=3), "m", "e")
+    (folder / "mine.yaml").write_text("model: m\n")
+    return folder
+
+
+ALL_KINDS = (*KINDS, *CONTROL_KINDS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [*((kind, "png") for kind in ALL_KINDS), ("output", "svg"), ("output", "pdf")]
+)
+def test_figure_draws_from_a_run_what_its_steps_draw(finished: Path, kind: str, suffix: str) -> None:
+    status, said = figure(finished, "e", kind, "--model", "m", "-o", f"drawn.{suffix}")
+    assert (status, said) == (0, "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(finished)
+        draw_one(kind, "m", "e", figure_files(kind, "m", "e", [suffix]))
+        assert Path(f"drawn.{suffix}").read_bytes() == Path(f"figures/m/e/{kind}.{suffix}").read_bytes()
+
+
+def test_figure_takes_width_title_layers_and_tokens(finished: Path) -> None:
+    options = ["--width", "3.3", "--no-title", "--layers", "1-2,output", "--tokens", "0-2"]
+    assert figure(finished, "e", "lens", "--configfile", "mine.yaml", *options, "-o", "below/small.svg") == (0, "")
+    text = (finished / "below/small.svg").read_text(encoding="utf-8")
+    assert 'width="237.6pt"' in text  # 3.3 inches of 72 points
+    assert "Love - Hate" not in text
+    assert "_person" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["x", "lens", "--model", "m"], "results/m/x: no run has left its tables there; those there are: results/m/e"),
+        (["e", "lens"], "results/gpt2-xl/e: no run has left its tables there; those there are: results/m/e"),
+        (["e", "len", "--model", "m"], f"no figure is called 'len'; the figures are {', '.join(ALL_KINDS)}"),
+        (["e", "output", "--model", "m", "--tokens", "7"], "tokens: '7' is not among 0 to 3, as in 0,2-4"),
+        (["e", "output", "--model", "m", "--layers", "1"], "layers: the figure output has none to choose"),
+        (["e", "output", "--model", "m", "--width", "2"],
+         "this figure cannot be read at a width of 2 inches: 2.7 is the smallest width that works"),
+    ],
+)  # fmt: skip
+def test_figure_says_in_one_sentence_what_is_wrong(finished: Path, arguments: list[str], sentence: str) -> None:
+    assert figure(finished, *arguments, "-o", "none.png") == (1, f"error: {sentence}\n")
+    assert not (finished / "none.png").exists()
+
+
+def test_figure_is_of_a_format_that_it_can_draw(finished: Path) -> None:
+    status, said = figure(finished, "e", "lens", "--model", "m", "-o", "lens.jpg")
+    assert (status, said) == (1, "error: lens.jpg: a figure's name ends in .png, .svg, .pdf\n")

@@ -1,0 +1,127 @@
+"""What stands above the panels of a figure: title, model and vector, legend, each in as many lines as it needs."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from replication.base.steered_layer import steered_layer
+from replication.figures.canvas import GREY, drawable_text, inches, token_label, with_minus, wrapped
+from replication.figures.positions import Record, layer_numbers
+from replication.figures.view import View
+
+_TITLE, _SMALL = 9, 6.5  # points
+_MARGIN = 0.12  # inches
+
+_HANDLE, _SPACE = 2.5, 1.4  # of a legend: a line with the space behind it, and between columns, as parts of its size
+
+
+class Header(NamedTuple):
+    """What stands above the panels."""
+
+    title: list[str]
+    """Lines in bold: which experiment, and what is shown."""
+    below: list[str]
+    """Lines: model, vector, coefficient, layer and read-out."""
+    columns: int
+    """Of the legend; 0 for none."""
+    legend_rows: int
+
+    @property
+    def height(self) -> float:
+        """Inches that it takes."""
+        return self._titles + (0.3 + 0.15 * (self.legend_rows - 1) if self.columns else 0)
+
+    @property
+    def _titles(self) -> float:
+        return 0.45 + 0.16 * (len(self.title) - 1) + 0.125 * (len(self.below) - 1) if self.title else 0
+
+    def draw(self, figure: Figure, axes: Axes | None = None) -> None:
+        """Writes it on top of a figure, with the legend of the lines of `axes`."""
+        width, height = figure.get_size_inches()
+        down = 0.17
+        for line in self.title:
+            figure.text(_MARGIN / width, 1 - down / height, line, size=_TITLE, weight="bold", va="center")
+            down += 0.16
+        down += 0.03
+        for line in self.below:
+            figure.text(_MARGIN / width, 1 - down / height, line, size=_SMALL, color=GREY, va="center")
+            down += 0.125
+        if axes is not None:
+            handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+            figure.legend(
+                handles.values(),
+                handles.keys(),
+                loc="upper left",
+                ncols=self.columns,
+                fontsize=_SMALL,
+                bbox_to_anchor=(0.06 / width, 1 - (self._titles + 0.08) / height),
+                columnspacing=_SPACE,
+                handletextpad=0.5,
+                borderpad=0,
+                labelspacing=0.6,
+            )
+
+
+def header(record: Record, what: str, read_out: str, view: View, width: float, labels: Sequence[str] = ()) -> Header:
+    """What stands above the panels of a figure.
+
+    Args:
+        record: What went in.
+        what: What is shown.
+        read_out: By what it was read.
+        view: Whether there is a title.
+        width: Of the figure, in inches.
+        labels: Of the legend, if it has one.
+    """
+    if not view.title:
+        return fitted("", "", width, labels)
+    experiment = record["experiment"]
+    number = f"{experiment['number']}. " if experiment["number"] else ""
+    first = f"{number}{drawable_text(experiment['title'])}: {what}"
+    model = drawable_text(record["model"])
+    second = f"{model} · {vector_text(record)} added before block {steered_layer(record)} · {read_out}"
+    second += f" · {record['window']}" if "window" in record else ""
+    return fitted(first, second, width, labels)
+
+
+def fitted(title: str, below: str, width: float, labels: Sequence[str]) -> Header:
+    """Lines and a legend that fit into a width in inches; without a title there are no lines."""
+    columns = next((n for n in range(len(labels), 1, -1) if _legend_width(labels, n) <= width - _MARGIN), 1)
+    legend = (columns, -(-len(labels) // columns)) if labels else (0, 0)
+    across = width - 2 * _MARGIN
+    lines = (wrapped(title, _TITLE, across, "bold"), wrapped(below, _SMALL, across)) if title else ([], [])
+    return Header(*lines, *legend)
+
+
+def _legend_width(labels: Sequence[str], columns: int) -> float:
+    """Inches of a legend, which is filled column by column."""
+    parts = np.array_split(np.asarray(labels, dtype=object), columns)
+    texts = sum(max(inches(label, _SMALL) for label in part) for part in parts)
+    return texts + (_HANDLE * columns + _SPACE * (columns - 1)) * _SMALL / 72
+
+
+def vector_text(record: Record) -> str:
+    """The steering vector in words: 5 × (“Love” − “Hate”)."""
+    steering = record["experiment"]["steering"]
+    coefficient = with_minus(f"{steering['coefficient']:g}")
+    added, subtracted = (f"“{token_label(steering[side], 36)}”" for side in ("added", "subtracted"))
+    return f"{coefficient} × ({added} − {subtracted})"
+
+
+ADDED = "vector added"
+"""What the legend calls the mark of `mark_block`."""
+
+
+def block_shown(record: Record) -> bool:
+    """Whether the layer that the vector was added before lies among those drawn."""
+    numbers = layer_numbers(record)
+    return numbers[0] <= int(record["injection"]["block"]) <= numbers[-1]
+
+
+def mark_block(axes: Axes, record: Record) -> None:
+    """A dotted line at the layer that the vector was added before, if it is among those drawn."""
+    if block_shown(record):
+        axes.axvline(record["injection"]["block"], color="0.4", linewidth=0.8, linestyle=":", label=ADDED, zorder=0)
