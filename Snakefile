@@ -72,12 +72,13 @@ CONTROLS = snakefile.control_tables(config)
 CONTROL_TABLES = [paths.CONTROL_TABLES[name] for name in CONTROLS]
 CONTROL_OPTIONS = ["--control-settings", snakefile.as_json(config["controls"])]
 CONTROL_KINDS = {name: snakefile.control_kinds(config, name) for name in EXPERIMENTS}
+BEYOND_CHANCE = paths.BEYOND_CHANCE if any("random_vectors" in kinds for kinds in CONTROL_KINDS.values()) else ()
 SWEEP_JOBS = config["controls"]["sweep_jobs"]
 # A sweep in one piece shares a process with the other controls; one that is split, or not in the report, has its own.
 SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
 CONTROL_PAIRS = [(name, kind) for name in EXPERIMENTS for kind in CONTROL_KINDS[name]]
 PART = lambda w: ["--part", w.part, "--parts", w.parts]
-TABLES_TOGETHER = ["random_vectors", "prompts"] + ([] if SWEEP_ALONE else ["sweep"])
+TABLES_TOGETHER = ["random_vectors", "random_by_layer", "prompts"] + ([] if SWEEP_ALONE else ["sweep"])
 
 
 def of_every_experiment(*patterns):
@@ -116,7 +117,8 @@ rule all:
     input:
         # Every file, so that one which is lost is made again.
         expand((*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES), model=MODEL, experiment=EXPERIMENTS),
-        expand([*paths.control_figures(CONTROL_KINDS), *paths.OF_A_MODEL, *paths.LAST], model=MODEL),
+        expand([*paths.control_figures(CONTROL_KINDS), *BEYOND_CHANCE], model=MODEL),
+        expand([*paths.OF_A_MODEL, *paths.LAST], model=MODEL),
     localrule: True
 
 
@@ -135,7 +137,7 @@ rule sweep:
 rule pdf:
     input:
         expand(paths.figure("{kind}", paths.PRINT), model=MODEL, experiment=EXPERIMENTS, kind=paths.KINDS),
-        expand(paths.control_figures(CONTROL_KINDS, [paths.PRINT]), model=MODEL),
+        expand([*paths.control_figures(CONTROL_KINDS, [paths.PRINT]), *BEYOND_CHANCE], model=MODEL),
     localrule: True
 
 
@@ -297,7 +299,8 @@ if any(CONTROL_KINDS.values()):
             tables=of_every_experiment(*CONTROL_TABLES),
         output:
             figures=[figure_in_report(kind, name, "Beyond the post") for name, kind in CONTROL_PAIRS],
-            vector_graphics=paths.control_figures(CONTROL_KINDS, ["svg"]),
+            over_all=[in_report(f, "beyond_chance", "Beyond the post", figure="over all") for f in BEYOND_CHANCE[:1]],
+            vector_graphics=[*paths.control_figures(CONTROL_KINDS, ["svg"]), *BEYOND_CHANCE[1:]],
         log:
             "logs/{model}/control_figures.log",
         params:
@@ -335,7 +338,7 @@ use rule claims as report with:
     input:
         verified=paths.VERIFIED,
         of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
-        control_figures=paths.control_figures(CONTROL_KINDS),
+        control_figures=[*paths.control_figures(CONTROL_KINDS), *BEYOND_CHANCE],
         controls=paths.CONTROLS,
         claims=paths.CLAIMS,
         published=paths.PUBLISHED,
@@ -381,7 +384,7 @@ use rule claims as crate with:
     # Last of the default target, so that Snakemake's own records of all steps before it are there to be read.
     input:
         of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
-        control_figures=paths.control_figures(CONTROL_KINDS),
+        control_figures=[*paths.control_figures(CONTROL_KINDS), *BEYOND_CHANCE],
         of_model=paths.OF_A_MODEL,
     output:
         crate=paths.CRATE,

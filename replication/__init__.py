@@ -7,11 +7,11 @@ be imported before its arithmetic is settled, which `load` does.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from replication.api import Model, Result, load, steer
+    from replication.api import Model, Result, load, steer, sweep
     from replication.base.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Result", "UserError", "load", "steer"]
+__all__ = ["Model", "Result", "UserError", "load", "steer", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,3 +21,8 @@ def __getattr__(name: str) -> Any:
     from replication import api
 
     return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    """The public names, which nothing has imported yet."""
+    return sorted({*globals(), *__all__})

@@ -2,35 +2,45 @@
 
     import replication
 
-    model = replication.load("replication/miniature/model", "replication/miniature/lens", name="miniature")
+    model = replication.load("miniature")
     result = replication.steer(
         model, "I hate you because you're a wonderful person", added="Love", subtracted="Hate", layer=6, coefficient=5
     )
-    result.losses, result.figure("lens")
+    result.losses, result.loss(" wonderful", layer=12), result.figure("lens")
 
 The steps are the workflow's own functions, so that its tables are these, bit for bit.
 """
 
+import re
 import tempfile
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+import numpy as np
 import pandas as pd
 
-from replication.base.config import PORTABLE, checked_experiment, checked_model
+from replication.base.config import PORTABLE, Experiment, checked_model
+from replication.base.config_errors import validated
 from replication.base.errors import UserError
-from replication.base.paths import HASHES, REPOSITORY, RESOURCES, path
+from replication.base.paths import HASHES, REPOSITORY, RESOURCES, VERIFIED, in_checkout, local_folder, path
+from replication.base.strict_yaml import read_yaml
+from replication.base.tables import OUTPUT, layer_names
 from replication.engine import numerics
 from replication.engine.cuda import full_in_one_sentence
 
 if TYPE_CHECKING:
     from replication.engine.loaded import Loaded
+    from replication.engine.measure import Measurement
     from replication.figures.canvas import Drawing
+    from replication.weights.model_files import Files
 
-__all__ = ["Model", "Result", "UserError", "load", "steer"]
+__all__ = ["Model", "Result", "UserError", "load", "steer", "sweep"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,18 +61,38 @@ class Model:
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """One experiment on one model, unsteered and steered: its tables, and what is drawn from them."""
+    """One experiment on one model, unsteered and steered: its tables, and what is drawn from them.
 
-    losses: pd.DataFrame
-    """A row per protocol, condition, layer and position; the columns are README.md's. Losses in nats."""
-    top10: pd.DataFrame
-    """The ten most probable tokens of every cell of `losses`."""
-    effect: pd.DataFrame
-    """KL of the steered against the unsteered prediction of every cell, in nats."""
-    logit_lens: pd.DataFrame
-    """The cells without the lens' translators; raw and centred agree there."""
-    record: dict[str, Any]
-    """What went in: tokens, ids, padding, block, positions and norms of the vector; versions and the fingerprint."""
+    In every table `layer` is an ordered category of the numbers 0, 1, ... and, last, "output".
+    """
+
+    measurement: "Measurement"
+    """The tables as the workflow's steps have them, where layers are text."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What went in: tokens, ids, padding, block, positions and norms of the vector; versions, fingerprint."""
+        return self.measurement.record
+
+    @cached_property
+    def losses(self) -> pd.DataFrame:
+        """A row per protocol, condition, layer and position; the columns are those of docs/results.md. In nats."""
+        return _numbered(self.measurement.losses, self.record)
+
+    @cached_property
+    def top10(self) -> pd.DataFrame:
+        """The ten most probable tokens of every cell of `losses`."""
+        return _numbered(self.measurement.top10, self.record)
+
+    @cached_property
+    def effect(self) -> pd.DataFrame:
+        """KL of the steered against the unsteered prediction of every cell, in nats."""
+        return _numbered(self.measurement.effect, self.record)
+
+    @cached_property
+    def logit_lens(self) -> pd.DataFrame:
+        """The cells without the lens' translators; raw and centred agree there."""
+        return _numbered(self.measurement.logit_lens, self.record)
 
     @property
     def numerics(self) -> str:
@@ -74,7 +104,24 @@ class Result:
         """Loss of every token unsteered and steered, and its change, in nats, at a few layers."""
         from replication.verification.summary import summary
 
-        return summary(self.losses, self.record)
+        return _numbered(summary(self.measurement.losses, self.record), self.record)
+
+    def loss(
+        self, token: str | int, *, layer: int | str = OUTPUT, protocol: Literal["raw", "centred"] = "raw"
+    ) -> "pd.Series[float]":
+        """Loss of one token of the prompt at one layer: unsteered, steered and the change, in nats.
+
+        Args:
+            token: The token, leading space included, or its place in the prompt, where `<|endoftext|>` is 0.
+            layer: A block, whose input the lens reads, or "output".
+            protocol: "raw" residuals, as the lens was trained on, or "centred" ones, as posted.
+
+        Raises:
+            UserError: There is no such token or layer, or several tokens are equal.
+        """
+        from replication.verification.summary import loss_of
+
+        return loss_of(self.measurement.losses, _plain(token), str(layer), protocol)
 
     def figure(
         self,
@@ -101,34 +148,53 @@ class Result:
         from replication.figures import draw as figures
         from replication.figures.view import View
 
-        view = View(width, title, layers, tokens)
-        return figures.drawing(kind, self.losses, self.effect, self.logit_lens, self.record, view)
+        tables, view = self.measurement, View(width, title, layers, tokens)
+        return figures.drawing(kind, tables.losses, tables.effect, tables.logit_lens, self.record, view)
 
     def page(self) -> str:
         """The interactive page as HTML: one file that needs no network, each cell with a link of its own."""
         from replication.figures import interactive
 
-        return interactive.page("python", self.losses, self.effect, self.top10, self.record)
+        tables = self.measurement
+        return interactive.page("python", tables.losses, tables.effect, tables.top10, self.record)
 
     def __repr__(self) -> str:
         """Model, experiment, and by what arithmetic."""
         steering, block = self.record["experiment"]["steering"], self.record["injection"]["block"]
         vector = f"{steering['coefficient']:g} x ({steering['added']!r} - {steering['subtracted']!r})"
         where = f"{vector} added before block {block} of {self.record['model']}"
-        return f"<{where}: {len(self.losses)} losses, {self.numerics} arithmetic>"
+        return f"<{where}: {len(self.measurement.losses)} losses, {self.numerics} arithmetic>"
+
+
+def _numbered(table: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
+    """A table whose layers are an ordered category: 0, 1, ..., "output"."""
+    names = layer_names(record["shape"]["layers"])
+    layers = [OUTPUT if name == OUTPUT else int(name) for name in names]
+    numbered = pd.Categorical(table["layer"].map(dict(zip(names, layers, strict=True))), layers, ordered=True)
+    return table.assign(layer=numbered)
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy's as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 @full_in_one_sentence()
 def load(
-    folder: str | Path, lens_folder: str | Path, *, name: str | None = None, device: Literal["cpu", "cuda"] = "cpu"
+    folder: str | Path,
+    lens_folder: str | Path | None = None,
+    *,
+    name: str | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> Model:
-    """A GPT-2 and its tuned lens from local folders, hashed, and checked that they fit each other.
+    """A GPT-2 and its tuned lens, hashed, and checked that they fit each other.
 
     Settles the arithmetic of this process first: one thread, no TF32, and, unless torch has been imported already, the
     portable settings. Where torch has, they cannot be had any more, and results say "fast".
 
     Args:
-        folder: A GPT-2 as transformers saves it (docs/models.md).
+        folder: A GPT-2 as transformers saves it (docs/models.md). Or, with no `lens_folder`, the name of a model of
+            config.yaml: "miniature", or one that the workflow has fetched.
         lens_folder: config.json and params.pt, as tuned-lens saves them.
         name: What figures and tables call the model; the folder's name if left out.
         device: "cpu", or "cuda", where numbers are never portable.
@@ -141,19 +207,47 @@ def load(
         # huggingface_hub's progress bars would like ipywidgets; we show none.
         warnings.filterwarnings("ignore", message="IProgress not found")
         from replication.engine import fit_checks, loaded
-        from replication.weights.obtain import obtain
 
-    folders = {"folder": str(Path(folder).resolve()), "lens_folder": str(Path(lens_folder).resolve())}
-    name = name or Path(folders["folder"]).name
-    with tempfile.TemporaryDirectory() as scratch:
-        # Hashes are kept in a checkout alone: an installed package is not written to.
-        memory = (REPOSITORY if (REPOSITORY / "Snakefile").exists() else Path(scratch)) / HASHES
-        files = obtain(name, checked_model(name, folders), path(RESOURCES, name), memory)
+    files = _of_configured(str(folder), name) if lens_folder is None else _of_folders(folder, lens_folder, name)
     checks = fit_checks.check(files, None)
     return Model(loaded.load(files, device), checks)
 
 
-@full_in_one_sentence()
+def _of_folders(folder: str | Path, lens_folder: str | Path, name: str | None) -> "Files":
+    """The hashed files of two folders."""
+    from replication.weights.obtain import obtain
+
+    folders = {"folder": str(Path(folder).resolve()), "lens_folder": str(Path(lens_folder).resolve())}
+    name = name or Path(folders["folder"]).name
+    with _hash_memory() as memory:
+        return obtain(name, checked_model(name, folders), path(RESOURCES, name), memory)
+
+
+def _of_configured(model: str, name: str | None) -> "Files":
+    """The hashed files of a model of config.yaml: those of its folders, or those that the workflow has fetched."""
+    from replication.weights.model_files import verified
+
+    models = read_yaml(in_checkout("config.yaml"))["models"]
+    if model not in models:
+        raise UserError(f"{model!r} is no model of config.yaml ({', '.join(models)}); of a folder name the lens' too")
+    if "folder" in models[model]:
+        folder, lens_folder = (local_folder(models[model][key]) for key in ("folder", "lens_folder"))
+        return _of_folders(folder, lens_folder, name or model)
+    stamp = REPOSITORY / path(VERIFIED, model)
+    if not stamp.exists():
+        raise UserError(f"{model} has not been fetched: snakemake --cores 1 {path(VERIFIED, model)} does that")
+    with _hash_memory() as memory:
+        return replace(verified(stamp, memory), name=name or model)
+
+
+@contextmanager
+def _hash_memory() -> Iterator[Path]:
+    """Where hashes are kept: in a checkout alone, since an installed package is not written to."""
+    with tempfile.TemporaryDirectory() as scratch:
+        yield (REPOSITORY if (REPOSITORY / "Snakefile").exists() else Path(scratch)) / HASHES
+
+
+@overload
 def steer(
     model: Model,
     prompt: str,
@@ -162,28 +256,130 @@ def steer(
     subtracted: str,
     layer: int,
     coefficient: float,
-    key_tokens: Sequence[str] = (),
-) -> Result:
+    key_tokens: str | Sequence[str | int] = (),
+) -> Result: ...
+
+
+@overload
+def steer(
+    model: Model,
+    prompt: list[str] | tuple[str, ...],
+    *,
+    added: str,
+    subtracted: str,
+    layer: int,
+    coefficient: float,
+    key_tokens: str | Sequence[str | int] = (),
+) -> list[Result]: ...
+
+
+@full_in_one_sentence()
+def steer(
+    model: Model,
+    prompt: str | list[str] | tuple[str, ...],
+    *,
+    added: str,
+    subtracted: str,
+    layer: int,
+    coefficient: float,
+    key_tokens: str | Sequence[str | int] = (),
+) -> Result | list[Result]:
     """Reads a prompt through the tuned lens, without and with coefficient * (added - subtracted).
 
     Args:
         model: What `load` returned.
-        prompt: Text on which the effect is read; it must have at least as many tokens as the longer side.
+        prompt: Text on which the effect is read, or several; it must have at least as many tokens as the longer side.
         added: Text of the added side; may be empty.
         subtracted: Text of the subtracted side; may be empty, which then stands for spaces.
         layer: Block whose input is read and changed; 0 is the first.
         coefficient: Factor on the difference; may be 0 or negative.
-        key_tokens: Tokens of the prompt, leading space included, that figures single out.
+        key_tokens: Tokens of the prompt, leading space included, or their places, that figures single out.
+
+    Returns:
+        A result, or for several prompts a list of one each.
 
     Raises:
         UserError: One sentence: which argument, its value, and what would be right.
     """
     from replication.engine.measure import measure
 
+    loaded = _loaded(model)
+
+    def one(text: str) -> Result:
+        with _arguments_named():
+            experiment = _experiment(text, added, subtracted, layer, coefficient, key_tokens)
+            return Result(measure(loaded, experiment))
+
+    return [one(text) for text in prompt] if isinstance(prompt, list | tuple) else one(prompt)
+
+
+@full_in_one_sentence()
+def sweep(
+    model: Model,
+    prompt: str,
+    *,
+    added: str,
+    subtracted: str,
+    layers: Sequence[int],
+    coefficients: Sequence[float],
+    key_tokens: str | Sequence[str | int] = (),
+) -> pd.DataFrame:
+    """Loss at the model's output with the vector read at and added to several layers, with several coefficients.
+
+    The unsteered model runs once for many cells.
+
+    Args:
+        model: What `load` returned.
+        prompt: As for `steer`, and so are the sides and `key_tokens`.
+        added: Text of the added side.
+        subtracted: Text of the subtracted side.
+        layers: Blocks.
+        coefficients: Factors on the difference.
+        key_tokens: Tokens of the prompt that the column `key` marks.
+
+    Returns:
+        A row per layer, coefficient and position: the columns of sweep.csv (docs/results.md), losses in nats.
+
+    Raises:
+        UserError: One sentence: which argument, its value, and what would be right.
+    """
+    from replication.engine.controls import sweep as cells
+
+    loaded = _loaded(model)
+    if not len(layers) or not len(coefficients):
+        raise UserError("layers, coefficients: at least one of each is needed")
+    with _arguments_named():
+        # Each is checked as `steer` would; coefficients are multiples of 1.
+        for layer, coefficient in zip_longest(layers, coefficients, fillvalue=0):
+            _experiment(prompt, added, subtracted, layer, coefficient, key_tokens)
+        experiment = _experiment(prompt, added, subtracted, max(layers), 1, key_tokens)
+        return cells(loaded, experiment, list(map(float, coefficients)), list(map(int, layers)))
+
+
+def _loaded(model: Model) -> "Loaded":
+    if not isinstance(model, Model):
+        raise UserError(f"model: should be what replication.load returns, found {model!r}")
+    return model.loaded
+
+
+def _experiment(
+    prompt: str, added: str, subtracted: str, layer: int, coefficient: float, key_tokens: str | Sequence[str | int]
+) -> Experiment:
+    named = [key_tokens] if isinstance(key_tokens, str) else [_plain(token) for token in key_tokens]
+    sides = {"added": added, "subtracted": subtracted}
     settings = {
-        "title": f"{added.strip() or 'nothing'} - {subtracted.strip() or 'nothing'}",
+        "title": " - ".join(str(side).strip() or "nothing" for side in sides.values()),
         "prompt": prompt,
-        "steering": {"layer": layer, "coefficient": coefficient, "added": added, "subtracted": subtracted},
-        "key_tokens": list(key_tokens),
+        "steering": {"layer": _plain(layer), "coefficient": _plain(coefficient), **sides},
+        "key_tokens": named,
     }
-    return Result(**vars(measure(model.loaded, checked_experiment(None, settings))))
+    return validated(Experiment, settings, "", of_file=False)
+
+
+@contextmanager
+def _arguments_named() -> Iterator[None]:
+    """What is wrong with a vector names the argument, where a configuration has it below `steering`."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(re.sub(r"(^|; )steering\b[.:] ?", r"\1", str(error))) from None

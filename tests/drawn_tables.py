@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from replication.base import tables
 from replication.base.files import write_json
-from replication.base.paths import CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
+from replication.base.paths import CONTROL_KINDS, CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
 from replication.base.tables import STEERING
 from replication.figures import by_layer, curves, overview, post
 from replication.figures import lens_fit as fit
@@ -131,9 +131,10 @@ def written(made: Tables, model: str, experiment: str) -> None:
 
 
 def control_tables(made: Tables) -> dict[str, pd.DataFrame]:
-    """The controls' tables of an experiment: four draws, three prompts, and a sweep with a large rise.
+    """The controls' tables of an experiment: a few draws, three prompts, and a sweep with a large rise.
 
-    The steering vector changes the key tokens by -2 nats and the others by +1, draw i by i nats and by -i / 2.
+    The steering vector changes the key tokens by -2 nats and the others by +1, draw i by i nats and by -i / 2; by layer
+    there are 21 draws, which change the key tokens by i / 10 from the injection on; the vector by -1, at the output -2.
     """
     positions = range(len(made.record["prompt"]["ids"]))
     keys, own = made.record["key_positions"], made.record["experiment"]["steering"]["coefficient"]
@@ -154,7 +155,25 @@ def control_tables(made: Tables) -> dict[str, pd.DataFrame]:
     rows = [(kind, text, " a", " b", before, after, after - before) for kind, text, before, after in prompts]
     found = {"random_vectors": table(changes, ("draw",)), "prompts": pd.DataFrame(rows, columns=list(tables.PROMPTS))}
     found["sweep"] = table(swept, ("layer", "coefficient"))
+    found["random_by_layer"] = _by_layer(made)
     return {kind: values.astype(tables.CONTROLS[kind]) for kind, values in found.items()}
+
+
+def _by_layer(made: Tables) -> pd.DataFrame:
+    layers, block = tables.layer_names(made.record["shape"]["layers"]), made.record["injection"]["block"]
+
+    def change(draw: int, row: int) -> float:
+        if row < block:
+            return 0
+        return draw / 10 if draw != STEERING else -1 - (layers[row] == tables.OUTPUT)
+
+    rows = [
+        (draw, layer, position, position + 1, "token", change(draw, row))
+        for draw in (STEERING, *range(21))
+        for row, layer in enumerate(layers)
+        for position in made.record["key_positions"]
+    ]
+    return pd.DataFrame(rows, columns=list(tables.RANDOM_BY_LAYER))
 
 
 def figures_of(made: Tables) -> dict[str, Figure]:
@@ -171,4 +190,5 @@ def figures_of(made: Tables) -> dict[str, Figure]:
 
 def controls_of(made: Tables) -> dict[str, Figure]:
     """Figures of its controls."""
-    return {kind: control_drawing(kind, table, made.record) for kind, table in control_tables(made).items()}
+    found = control_tables(made)
+    return {kind: control_drawing(kind, found[kind], made.record) for kind in CONTROL_KINDS}

@@ -29,7 +29,7 @@ def written_run(model: str, made: dict[str, Tables], note: str | None = None) ->
             write_text(path(pattern, model, name), "a table")
     judged = {name: claims.claims(part.losses, part.top10, part.record) for name, part in made.items()}
     write_json(path(CLAIMS, model), judged)
-    judges = {kind: getattr(control_verdicts, kind) for kind in paths.CONTROL_KINDS}
+    judges = {kind: getattr(control_verdicts, kind) for kind in paths.CONTROL_TABLES}
     found = {
         name: {kind: judges[kind](table, part.record) for kind, table in control_tables(part).items()}
         for name, part in made.items()
@@ -49,8 +49,9 @@ def written_run(model: str, made: dict[str, Tables], note: str | None = None) ->
 
 def write_pictures(model: str, name: str) -> None:
     """Small pictures in the place of the figures, and an empty interactive page."""
-    for kind in (*paths.KINDS, *paths.CONTROL_KINDS):
-        picture = path(paths.figure(kind, "png"), model, name)
+    of_experiment = [paths.figure(kind, "png") for kind in (*paths.KINDS, *paths.CONTROL_KINDS)]
+    for pattern in (*of_experiment, paths.BEYOND_CHANCE[0]):
+        picture = path(pattern, model, name)
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), "white").save(picture)
         write_text(picture.with_suffix(".svg"), '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>')

@@ -4,10 +4,12 @@ import base64
 import io
 import json
 import re
+import subprocess
 import sys
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -17,11 +19,12 @@ from typer.testing import CliRunner
 
 import replication
 from replication.base import paths, tables
-from replication.base.files import read_json
+from replication.base.files import read_json, write_json
 from replication.base.paths import KINDS, REPOSITORY
 from replication.base.strict_yaml import read_yaml
 from replication.engine.numerics import FAST, PORTABLE, SETTINGS, build, mode
 from replication.verification.pins import same_bits_expected
+from replication.weights.model_files import stamp
 from replication.workflow.cli import app
 from replication.workflow.snakefile import as_json, model_arguments
 
@@ -70,7 +73,116 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_a_table_is_the_workflows_bit_for_bit(result, folder, name, pattern, columns):
     written = tables.read(folder / paths.path(pattern, "miniature", "love_hate"), columns)
-    pd.testing.assert_frame_equal(getattr(result, name), written, check_exact=True)
+    mine = getattr(result, name)
+    pd.testing.assert_frame_equal(mine.assign(layer=mine["layer"].astype(str)), written, check_exact=True)
+
+
+def test_layers_are_numbers_in_their_order_and_the_output_last(result):
+    losses = result.losses
+    (twelfth,) = losses[losses.layer == 12]["layer"].unique()
+    assert twelfth == 12
+    assert losses[losses.layer < 2]["layer"].unique().tolist() == [0, 1]
+    steered = losses[(losses.condition == "steered") & (losses.protocol == "raw")]
+    assert steered.pivot(index="layer", columns="position", values="loss").index.tolist() == [*range(48), "output"]
+
+
+def test_one_loss_is_asked_for_by_token_or_place(result):
+    table = result.losses[(result.losses.protocol == "raw") & (result.losses.layer == 12)]
+    unsteered, steered = (
+        float(table[(table.condition == name) & (table.target_token == " wonderful")]["loss"].item())
+        for name in ("unsteered", "steered")
+    )
+    for token in (" wonderful", 8, np.int64(8)):
+        assert result.loss(token, layer=12).to_dict() == {
+            "unsteered": unsteered, "steered": steered, "change": steered - unsteered,
+        }  # fmt: skip
+    at_output = result.losses[(result.losses.protocol == "centred") & (result.losses.layer == "output")]
+    expected = at_output[(at_output.condition == "steered") & (at_output.position == 7)]["loss"].item()
+    assert result.loss(8, protocol="centred")["steered"] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"token": " zebra"}, "token: ' zebra' is not there; the prompt splits into 1 'I', 2 ' hate', 3 ' you', "),
+        ({"token": " you"}, "token: ' you' stands at places [3, 5]; name one by its place; the prompt splits into "),
+        ({"token": 10}, "token: 10 is not there; "),
+        ({"token": 8, "layer": 48}, "layer: 48 is not there; layers are 0 to 47, and output"),
+    ],
+)
+def test_a_loss_that_is_not_there_is_a_sentence(result, arguments, sentence):
+    with pytest.raises(replication.UserError) as error:
+        result.loss(**arguments)
+    assert str(error.value).startswith(sentence)
+
+
+def test_several_prompts_give_a_result_each(model, result):
+    other = "I hate him because he's a wonderful person"
+    both = replication.steer(model, [PROMPT, other], key_tokens=" wonderful", **LOVE_HATE)
+    assert [each.record["experiment"]["prompt"] for each in both] == [PROMPT, other]
+    assert both[0].record == result.record
+
+
+def test_numbers_may_be_numpys(model, result):
+    numbers = {"layer": np.int64(6), "coefficient": np.float32(5)}
+    again = replication.steer(model, PROMPT, key_tokens=[" wonderful"], **(LOVE_HATE | numbers))
+    assert again.record == result.record
+
+
+def test_a_sweep_has_the_losses_of_its_cells(model, result):
+    sides = {"added": "Love", "subtracted": "Hate"}
+    layers, coefficients = np.array([6, 2]), [0, 5.0]
+    swept = replication.sweep(model, PROMPT, layers=layers, coefficients=coefficients, key_tokens=" wonderful", **sides)
+    assert list(swept.columns) == list(tables.SWEEP)
+    assert swept[["layer", "coefficient"]].drop_duplicates().to_numpy().tolist() == [[6, 0], [6, 5], [2, 0], [2, 5]]
+    for layer, steered in ((6, result), (2, replication.steer(model, PROMPT, layer=2, coefficient=5, **sides))):
+        rows = swept[(swept["layer"] == layer) & (swept["coefficient"] == 5)]
+        at_output = steered.losses[(steered.losses.layer == "output") & (steered.losses.protocol == "raw")]
+        for condition in ("unsteered", "steered"):
+            losses = at_output[at_output.condition == condition]["loss"].tolist()
+            assert rows[f"loss_{condition}"].tolist() == losses
+    assert swept[swept["key"]]["target_token"].unique().tolist() == [" wonderful"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"layers": [3, 48]}, "layer: 48 is too large; this model has layers 0 to 47"),
+        ({"layers": []}, "layers, coefficients: at least one of each is needed"),
+        ({"layers": [6, -1]}, "layer: should be greater than or equal to 0, found -1"),
+        ({"coefficients": ["5"]}, "coefficient: should be a valid number, found '5'"),
+    ],
+)
+def test_a_mistake_in_a_sweep_is_a_sentence(model, change, sentence):
+    arguments = {"added": "Love", "subtracted": "Hate", "layers": [6], "coefficients": [5]} | change
+    with pytest.raises(replication.UserError, match=re.escape(sentence)):
+        replication.sweep(model, PROMPT, **arguments)
+
+
+def test_what_is_public_is_listed_before_anything_is_imported():
+    names = subprocess.run(
+        [sys.executable, "-c", "import replication, sys; print(*dir(replication)); assert 'torch' not in sys.modules"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert {"load", "steer", "sweep", "Model", "Result", "UserError"} <= set(names)
+
+
+def test_a_model_of_the_configuration_is_loaded_by_its_name(model):
+    named = replication.load("miniature")
+    assert named.loaded.files == model.loaded.files
+    with pytest.raises(replication.UserError, match=r"^'gpt3' is no model of config.yaml \(gpt2-xl, "):
+        replication.load("gpt3")
+
+
+def test_a_model_that_was_fetched_is_loaded_by_its_name(monkeypatch, tmp_path, random_loaded):
+    """As the workflow leaves it; one that it has not fetched is said to be lacking."""
+    monkeypatch.setattr("replication.api.REPOSITORY", tmp_path)
+    with pytest.raises(
+        replication.UserError, match="gpt2 has not been fetched: snakemake --cores 1 resources/gpt2/verif"
+    ):
+        replication.load("gpt2")
+    write_json(tmp_path / paths.path(paths.VERIFIED, "gpt2"), stamp(random_loaded.files, None, []))
+    assert replication.load("gpt2").loaded.files.sha256 == random_loaded.files.sha256
 
 
 def test_the_record_is_the_workflows_but_for_the_experiments_names(result, folder):
@@ -140,11 +252,11 @@ def test_an_empty_side_stands_for_spaces_and_names_itself_so(model):
 
 
 MISTAKES = [
-    ({"layer": 48}, "steering.layer: 48 is too large; this model has layers 0 to 47"),
-    ({"coefficient": "5"}, "steering.coefficient: should be a valid number, found '5'"),
-    ({"added": "", "subtracted": ""}, "steering: needs a text in 'added' or in 'subtracted'; both are empty"),
+    ({"layer": 48}, "layer: 48 is too large; this model has layers 0 to 47"),
+    ({"coefficient": "5"}, "coefficient: should be a valid number, found '5'"),
+    ({"added": "", "subtracted": ""}, "needs a text in 'added' or in 'subtracted'; both are empty"),
+    ({"model": "miniature"}, "model: should be what replication.load returns, found 'miniature'"),
     ({"key_tokens": [" zebra"]}, f"key_tokens: ' zebra' does not occur in the prompt {PROMPT!r}"),
-    ({"key_tokens": " person"}, "key_tokens: "),
     ({"prompt": "I"}, "prompt: 'I' has 2 tokens with <|endoftext|>, the steering vector 3;"),
 ]
 
@@ -152,9 +264,9 @@ MISTAKES = [
 @pytest.mark.parametrize(("change", "sentence"), MISTAKES, ids=[sentence[:30] for _, sentence in MISTAKES])
 def test_a_mistake_is_one_sentence_that_names_the_argument(model, change, sentence):
     with pytest.raises(replication.UserError) as error:
-        replication.steer(model, **({"prompt": PROMPT} | LOVE_HATE | change))
+        replication.steer(**({"model": model, "prompt": PROMPT} | LOVE_HATE | change))
     assert str(error.value).startswith(sentence)
-    assert "\n" not in str(error.value)
+    assert not re.search("\n|YAML|quotes", str(error.value))
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -5,11 +5,20 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from markdown_it import MarkdownIt
-from printed import DOCUMENTS
+from printed import DOCUMENTS, of_kind
 
-from replication.base.paths import REPOSITORY
+import replication
+from replication.base.config import Controls, checked_experiment
+from replication.base.paths import PACKAGE, REPOSITORY
+from replication.base.tables import STEERING
+from replication.engine.controls import random_vectors, sweep
+from replication.verification.chance import key_change
+
+MINIATURE = PACKAGE / "miniature"
 
 CHECKLIST = REPOSITORY / "docs/checklist.md"
 PARSER = MarkdownIt().enable("table")
@@ -52,6 +61,31 @@ def dead(file: Path) -> list[str]:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_leads_to_a_file_and_an_anchor(document):
     assert dead(REPOSITORY / document) == []
+
+
+def test_the_first_page_is_short_and_says_first_what_is_not_measured():
+    lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 90
+    assert max(map(len, lines)) < 250
+    place = {word: next(i for i, line in enumerate(lines) if word in line) for word in ("Not measured yet", "![", "##")}
+    assert place["Not measured yet"] < place["!["] < place["##"]
+
+
+def test_the_vector_of_the_first_page_does_what_is_said_of_it():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"by ([+-]\d+\.\d+) nats, random vectors of its norms by ([+-]\d+\.\d+) to ([+-]\d+\.\d+)", text)
+    negated = re.search(r"negated one by ([+-]\d+\.\d+)", text)
+    (settings,) = yaml.safe_load(of_kind("yaml")["README.md"][0])["experiments"].values()
+    experiment = checked_experiment("kindness", settings)
+    miniature = replication.load(MINIATURE / "model", MINIATURE / "lens").loaded
+    changes = key_change(random_vectors(miniature, experiment, Controls().random_vectors, Controls().seed)[0], ["draw"])
+    layer, own = experiment.steering.layer, changes[STEERING]
+    swept = key_change(sweep(miniature, experiment, (-1, 0, 1), range(layer, layer + 1)), ["coefficient"])
+    band = np.quantile(changes.drop(STEERING).to_numpy("float64"), [0.05, 0.95])
+    found = [own, *band, swept[-experiment.steering.coefficient]]
+    assert [f"{value:+.2f}" for value in found] == [*said.groups(), *negated.groups()]
+    assert own < band[0]
+    assert own < 0 < swept[-experiment.steering.coefficient]
 
 
 def test_a_link_that_leads_nowhere_is_noticed(tmp_path):

@@ -212,7 +212,7 @@ _MULTIPLES = (-2, -1, -0.5, 0, 0.25, 0.5, 1, 2, 4)
 
 
 class Controls(Frozen):
-    """What is measured beside the post's experiments; read at the model's output."""
+    """What is measured beside the post's experiments: at the model's output, and with random vectors by layer too."""
 
     random_vectors: Annotated[int, Field(ge=0, examples=[100])] = 100
     """Number of random vectors with the steering vector's norms; 0 leaves this control out."""

@@ -25,11 +25,17 @@ RECORD = "results/{model}/{experiment}/record.json"
 SUMMARY = "results/{model}/{experiment}/summary.csv"
 
 RANDOM_VECTORS = "results/{model}/{experiment}/random_vectors.csv"
+RANDOM_BY_LAYER = "results/{model}/{experiment}/random_by_layer.csv"
 PROMPTS = "results/{model}/{experiment}/prompts.csv"
 SWEEP_PART = "results/{model}/{experiment}/sweep/{part}-of-{parts}.csv"
 SWEEP = "results/{model}/{experiment}/sweep.csv"
 
-CONTROL_TABLES = {"random_vectors": RANDOM_VECTORS, "prompts": PROMPTS, "sweep": SWEEP}
+CONTROL_TABLES = {
+    "random_vectors": RANDOM_VECTORS,
+    "random_by_layer": RANDOM_BY_LAYER,
+    "prompts": PROMPTS,
+    "sweep": SWEEP,
+}
 
 SECOND_OPINION = "results/{model}/second_opinion.csv"
 PUBLISHED = "results/{model}/published.csv"
@@ -60,7 +66,7 @@ PIN_RECORD = "replication/pins/{model}/{experiment}.json"
 KINDS = ("post_raw", "post_centred", "lens", "output", "layers", "kl", "lenses")
 """Kinds of figure; every experiment has each."""
 
-CONTROL_KINDS = tuple(CONTROL_TABLES)
+CONTROL_KINDS = ("random_vectors", "prompts", "sweep")
 """Kinds that an experiment has if it has what they need, and the configuration asks for them."""
 
 FORMATS = ("png", "svg")
@@ -94,6 +100,10 @@ TITLES = {
     "sweep": "other layers and coefficients",
 }
 """What each kind is called in a list."""
+
+
+BEYOND_CHANCE = tuple(f"{FIGURES}/beyond_chance.{suffix}" for suffix in (*FORMATS, PRINT))
+"""The figure over all experiments that have key tokens; there if the configuration asks for random vectors."""
 
 
 def figure(kind: str, suffix: str) -> str:

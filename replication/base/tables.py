@@ -45,6 +45,15 @@ STEERING = -1
 """In `RANDOM_VECTORS` the draw that is the steering vector itself; random ones are numbered from 0."""
 RANDOM_VECTORS = {"draw": "int64", **_LOSS_CHANGE}
 """Losses at the output, in nats, with the steering vector and with random directions of its norms."""
+RANDOM_BY_LAYER = {
+    "draw": "int64",
+    "layer": "str",
+    "position": "int64",
+    "target_id": "int64",
+    "target_token": "str",
+    "change": "float32",
+}
+"""Steered minus unsteered loss of the key tokens with the same vectors, in nats: tuned lens, raw, by layer."""
 SWEEP = {"layer": "int64", "coefficient": "float64", **_LOSS_CHANGE}
 """Losses at the output, in nats, by injection layer and coefficient."""
 PROMPTS = {
@@ -57,7 +66,7 @@ PROMPTS = {
     "change": "float32",
 }
 """log p(target) - log p(contrast) after a prompt, in nats; kind is post, paraphrase or neutral."""
-CONTROLS = {"random_vectors": RANDOM_VECTORS, "prompts": PROMPTS, "sweep": SWEEP}
+CONTROLS = {"random_vectors": RANDOM_VECTORS, "random_by_layer": RANDOM_BY_LAYER, "prompts": PROMPTS, "sweep": SWEEP}
 """The controls' tables, by the names of `paths.CONTROL_TABLES`."""
 PIN = {"protocol": "str", **CELL, "target_id": "int64", "target_token": "str", "loss": "float32"}
 

@@ -34,8 +34,19 @@ class Request(NamedTuple):
     """(positions, d_model), added at positions 0, 1, ...; not longer than the prompt."""
 
 
-def predictions(gpt2: GPT2, requests: Sequence[Request]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Log p of the targets tokens at the output, in nats, for each request without and with its vector.
+class Predicted(NamedTuple):
+    """What one request gives, without and with its vector."""
+
+    unsteered: Tensor
+    """(positions, targets): log p at the output, in nats."""
+    steered: Tensor
+    """(positions, targets)."""
+    streams: Tensor
+    """(2, layers + 1, watched positions, d_model), both runs: what enters every block and leaves the last."""
+
+
+def predictions(gpt2: GPT2, requests: Sequence[Request], watched: Sequence[int] = ()) -> Iterator[Predicted]:
+    """Log p of the targets tokens at the output for each request, without and with its vector.
 
     `CHUNK` requests at a time go through the blocks together, each steered copy from its injection on; a prompt that
     several share runs once. Memory is bounded by the chunk, however many requests there are.
@@ -43,31 +54,42 @@ def predictions(gpt2: GPT2, requests: Sequence[Request]) -> Iterator[tuple[Tenso
     Args:
         gpt2: The model.
         requests: In any order; the prompts of all want the same number of tokens per position.
+        watched: Positions whose residual streams are kept.
 
     Yields:
-        Unsteered and steered, each (positions, targets tokens), in the order of the requests.
+        One per request, in their order.
     """
     for start in range(0, len(requests), CHUNK):
         chunk = requests[start : start + CHUNK]
         prompts = list(dict.fromkeys(request.prompt for request in chunk))
         # A steered copy joins the batch at its layer, so behind the prompts copies stand in the order of layers.
         order = sorted(range(len(chunk)), key=lambda i: chunk[i].layer)
-        hidden = _outputs(gpt2, prompts, [chunk[i] for i in order])
+        hidden, rows = _outputs(gpt2, prompts, [chunk[i] for i in order], watched)
         log_p = _log_p(gpt2, hidden, [*prompts, *(chunk[i].prompt for i in order)])
         for i, request in enumerate(chunk):
-            positions = len(request.prompt.ids)
-            steered = log_p[len(prompts) + order.index(i), :positions]
-            yield log_p[prompts.index(request.prompt), :positions], steered
+            positions, own = len(request.prompt.ids), prompts.index(request.prompt)
+            copy = len(prompts) + order.index(i)
+            # Below its layer a copy is not there yet, and its prompt stands for it.
+            both = [torch.stack([row[own], row[copy if copy < len(row) else own]]) for row in rows]
+            yield Predicted(log_p[own, :positions], log_p[copy, :positions], torch.stack(both, dim=1))
 
 
-def _outputs(gpt2: GPT2, prompts: list[Prompt], requests: list[Request]) -> Tensor:
-    """What leaves the last block for prompts and requests, these by rising layer, (both, positions, d_model)."""
+def _outputs(
+    gpt2: GPT2, prompts: list[Prompt], requests: list[Request], watched: Sequence[int]
+) -> tuple[Tensor, list[Tensor]]:
+    """What leaves the last block for prompts and requests, these by rising layer, (both, positions, d_model).
+
+    And what enters every block and leaves the last at the `watched` positions, for those that are there by then.
+    """
     hidden = embedded(gpt2, [prompt.ids for prompt in prompts])
+    rows = []
     for layer in range(gpt2.config.n_layer):
         joining = [request for request in requests if request.layer == layer]
         copies = [injected(hidden[prompts.index(request.prompt)], request.values)[None] for request in joining]
-        hidden = through_block(gpt2, layer, torch.cat([hidden, *copies]))
-    return hidden
+        hidden = torch.cat([hidden, *copies])
+        rows.append(hidden[:, list(watched)])
+        hidden = through_block(gpt2, layer, hidden)
+    return hidden, [*rows, hidden[:, list(watched)]]
 
 
 def _log_p(gpt2: GPT2, hidden: Tensor, prompts: list[Prompt]) -> Tensor:

@@ -50,7 +50,7 @@ def centred(residuals: Tensor) -> Tensor:
 def log_probabilities(gpt2: GPT2, residuals: Tensor) -> Tensor:
     """Log-softmax of what final layer norm and unembedding read, (..., d_model) -> (..., vocabulary), in nats."""
     rows = _padded(gpt2.logits, residuals.reshape(-1, residuals.shape[-1]))
-    return rows.log_softmax(-1).reshape(*residuals.shape[:-1], -1)
+    return rows.log_softmax(-1).reshape(*residuals.shape[:-1], gpt2.config.vocab_size)
 
 
 def _padded(product: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:

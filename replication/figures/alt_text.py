@@ -50,6 +50,26 @@ def control_alt_text(kind: str, result: dict[str, Any], record: Record) -> str:
     return f"{record['experiment']['title']}, {record['model']}. {words[kind](result)}"
 
 
+def over_all_alt_text(model: str, records: dict[str, Record], controls: dict[str, dict[str, Any]]) -> str:
+    """What is seen in the figure over all experiments, with the numbers at the output.
+
+    Args:
+        model: Name of the model.
+        records: Of the experiments that have a panel, by name.
+        controls: The verdicts of the controls, by experiment.
+    """
+    sentences = []
+    for name, record in records.items():
+        key, found = controls[name]["random_vectors"]["key"], controls[name]["random_by_layer"]
+        low, high = map(_change, key["band"])
+        sentence = f"{record['experiment']['title']}: {_change(key['steering'])} nats, random vectors {low} to {high}"
+        if "outside_from" in found:
+            sentence += f", outside their band for good {_row(found['outside_from'])}"
+        sentences.append(f"{sentence}.")
+    drawn = "Lines of the change of the key tokens' loss by layer, and a grey band of random vectors; at the output"
+    return " ".join([f"{model}. {drawn}:", *sentences])
+
+
 def _random_vectors(result: dict[str, Any]) -> str:
     key, other = result["key"], result["other"]
     return (
@@ -63,18 +83,18 @@ def _random_vectors(result: dict[str, Any]) -> str:
 def _prompts(result: dict[str, Any]) -> str:
     return (
         f"Log-odds of {_quoted(result['target'])} against {_quoted(result['contrast'])} without and with the vector, a "
-        f"line per prompt. After the experiment's own prompt they change by {_change(result['post'])} nats, after "
+        f"line per prompt. After the experiment's own prompt they change by {_change(result['own'])} nats, after "
         f"{result['prompts']} others by {_change(result['least'])} to {_change(result['greatest'])}; "
         f"{len(result['against'])} change in the other direction."
     )
 
 
 def _sweep(result: dict[str, Any]) -> str:
-    post, best = result["post"], result["best"]
+    own, best = result["own"], result["best"]
     return (
         "Two heat maps by injection layer and coefficient: the change of the key tokens' loss, and the mean absolute "
-        f"change of the others'. The experiment's own choice, layer {post['layer']} and coefficient "
-        f"{post['coefficient']:g}, is framed: {_change(post['key'])} and {post['collateral']:.2f} nats. The lowest is "
+        f"change of the others'. The experiment's own choice, layer {own['layer']} and coefficient "
+        f"{own['coefficient']:g}, is framed: {_change(own['key'])} and {own['collateral']:.2f} nats. The lowest is "
         f"layer {best['layer']} with {best['coefficient']:g}: {_change(best['key'])} and {best['collateral']:.2f} nats."
     )
 

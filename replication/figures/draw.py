@@ -125,6 +125,21 @@ def _refuse_unknown(kind: str, kinds: Sequence[str]) -> None:
         raise UserError(f"no figure is called {kind!r}; the figures are {', '.join(kinds)}")
 
 
+def draw_beyond_chance(model: str, experiments: Sequence[str]) -> None:
+    """Draws the figure over all experiments in every format, for print too, from their tables."""
+    from replication.figures.beyond_chance import beyond_chance
+    from replication.figures.canvas import save
+
+    columns = tables.RANDOM_BY_LAYER
+    read = [
+        (read_json(path(paths.RECORD, model, name)), tables.read(path(paths.RANDOM_BY_LAYER, model, name), columns))
+        for name in experiments
+    ]
+    figure = beyond_chance(model, read)
+    for pattern in paths.BEYOND_CHANCE:
+        save(figure, path(pattern, model))
+
+
 def _tables(model: str, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Losses, effect and logit lens of an experiment."""
     return (

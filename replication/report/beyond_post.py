@@ -8,9 +8,11 @@ from replication.base import paths, tables
 from replication.base.files import read_json
 from replication.base.paths import CONTROL_TABLES, CONTROLS, path
 from replication.base.tables import OUTPUT
-from replication.figures.alt_text import control_alt_text
-from replication.report.links import described_figure
+from replication.figures.alt_text import control_alt_text, over_all_alt_text
+from replication.figures.captions import caption
+from replication.report.links import described_figure, link
 from replication.verification.chance import SHARE, shown
+from replication.verification.findings import findings
 
 DISAGREEMENTS = 5
 """How many of an experiment's cells with another top token are printed."""
@@ -25,8 +27,9 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         By kind of control a list with one entry per experiment that has it: name, title, place, result, figure, and the
-        rows of its prompts; the kinds that are `switched_on`; and as `unspecific` the titles of those whose vector
-        changes the other tokens, too, more than at least a `share` of the random vectors do.
+        rows of its prompts; the kinds that are `switched_on`; what was found, in sentences; the figure `over_all`
+        experiments, with `results` of all controls of those that have a panel in it; and as `unspecific` the titles of
+        those whose vector changes the other tokens, too, more than at least a `share` of the random vectors do.
     """
     controls = read_json(path(CONTROLS, model))
     contents: dict[str, Any] = {kind: [] for kind in paths.CONTROL_KINDS}
@@ -40,6 +43,9 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
                 entry["rows"] = tables.read(path(CONTROL_TABLES[kind], model, each["name"]), tables.PROMPTS)
                 entry["rows"] = entry["rows"].sort_values("change", ascending=False).to_dict("records")
             contents[kind].append(entry)
+    contents["findings"] = findings({each["name"]: each["settings"].title for each in experiments}, controls)
+    contents["results"] = {entry["name"]: controls[entry["name"]] for entry in contents["random_vectors"]}
+    contents["over_all"] = _over_all(model, experiments, contents["results"])
     contents["share"] = f"{SHARE:.0%}"
     contents["unspecific"] = [
         entry["title"] for entry in contents["random_vectors"] if entry["result"]["other"]["share_less"] >= SHARE
@@ -50,6 +56,16 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
 def _figure(model: str, each: dict[str, Any], kind: str, result: dict[str, Any]) -> dict[str, Any]:
     alt = control_alt_text(kind, result, each["record"])
     return described_figure(model, each["name"], kind, alt, paths.BEYOND[kind])
+
+
+def _over_all(model: str, experiments: list[dict[str, Any]], results: dict[str, Any]) -> dict[str, Any] | None:
+    """The figure over all experiments; None where no experiment has a panel in it."""
+    if not results:
+        return None
+    records = {each["name"]: each["record"] for each in experiments if each["name"] in results}
+    png, svg, pdf = (link(model, "", pattern) for pattern in paths.BEYOND_CHANCE)
+    words = {"alt": over_all_alt_text(model, records, results), "caption": caption("beyond_chance")}
+    return words | {"image": png, "vector_graphics": svg, "print": pdf}
 
 
 def disagreements(losses: pd.DataFrame) -> list[dict[str, Any]]:

@@ -51,6 +51,7 @@ def sections(template: str, **contents: Any) -> str:
         "anchor": anchor,
         "signed": partial(signed, digits=4),
         "fixed": partial(fixed, digits=4),
+        "short": partial(signed, digits=2),
     }
     text = environment.get_template(template).render(number=Numbering(), widest=WIDEST, most_keys=MOST_KEYS, **contents)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

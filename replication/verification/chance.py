@@ -1,20 +1,30 @@
-"""What the controls say: beyond chance or not, typical or not, and where in the sweep the post's own choice lies.
+"""What the controls say: more than chance or not, and from which layer on; other prompts; the sign; the sweep.
 
-Verdicts are results, not tests. No p-value is given: shares are of the draws or prompts that were made.
+Verdicts are results, not tests. No p-value is given: shares and percentiles are of the draws or prompts that were made.
 """
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from replication.base.tables import STEERING
+from replication.base.tables import OUTPUT, STEERING
 from replication.verification.claims import DOES_NOT_HOLD, HOLDS, NOT_DECIDABLE
 
 SHARE = 0.95
 """Share of random vectors that the steering vector must go beyond."""
 
-TYPICAL = 0.8
-"""Share of the other prompts that must change in the direction of the post's own."""
+CARRIED = 0.8
+"""Share of the other prompts that must change in the direction of the experiment's own."""
+
+BAND = (0.05, 0.95)
+"""Quantiles of the random draws, interpolated linearly, that the band reaches from and to."""
+
+FEWEST_DRAWS = 20
+"""With fewer, the 5th and the 95th percentile would be the least and the greatest draw."""
+
+RESAMPLES, CONFIDENCE = 10_000, 0.95
+"""Of the percentile bootstrap of a median: how often the prompts are drawn anew, and what the interval covers."""
 
 
 def key_change(table: pd.DataFrame, cells: list[str]) -> "pd.Series[float]":
@@ -36,8 +46,8 @@ def random_vectors(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any
 
     Returns:
         verdict; change of the key tokens' loss (sum, nats) and absolute change of the other tokens' (mean, nats), each
-        with steering, and mean, deviation, least and greatest of the random draws, the share of them that is less and
-        greater, and the effect in standard deviations of the draws.
+        with steering, and mean, deviation, median, `BAND`, least and greatest of the random draws, the share of them
+        that is less and greater, how far it is beyond their median, and the effect in their standard deviations.
     """
     key, other = key_change(table, ["draw"]), collateral(table, ["draw"])
     draws = [draw for draw in other.index if draw != STEERING]
@@ -56,7 +66,7 @@ _RANDOM = (
 )
 
 
-def _against(changes: "pd.Series[float]", draws: list[int]) -> dict[str, float | None]:
+def _against(changes: "pd.Series[float]", draws: list[int]) -> dict[str, Any]:
     """The steering vector's change, and the distribution of the random draws'."""
     random, steering = changes[draws].astype("float64"), float(changes[STEERING])
     if not draws:
@@ -66,6 +76,9 @@ def _against(changes: "pd.Series[float]", draws: list[int]) -> dict[str, float |
         "steering": steering,
         "mean": float(random.mean()),
         "deviation": deviation,
+        "median": float(random.median()),
+        "band": [float(random.quantile(share)) for share in BAND],
+        "beyond": steering - float(random.median()),
         "least": float(random.min()),
         "greatest": float(random.max()),
         "share_less": float((random < steering).mean()),
@@ -74,16 +87,62 @@ def _against(changes: "pd.Series[float]", draws: list[int]) -> dict[str, float |
     }
 
 
+def band(table: pd.DataFrame) -> pd.DataFrame:
+    """Change of the key tokens' loss by layer, summed, in nats: the steering vector's, and the band of the draws.
+
+    Args:
+        table: Columns of `tables.RANDOM_BY_LAYER`.
+
+    Returns:
+        Columns steering, low and high, by layer in the lens' order; low and high are NaN where there are no draws.
+    """
+    changes = table.astype({"change": "float64"}).groupby(["layer", "draw"], sort=False)["change"].sum().unstack("draw")
+    random = changes.drop(columns=STEERING)
+    low, high = (random.quantile(share, axis=1) for share in BAND)
+    return pd.DataFrame({"steering": changes[STEERING], "low": low, "high": high})
+
+
+def random_by_layer(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
+    """From which layer on the vector does more than chance, and from which on half of its effect is there.
+
+    Args:
+        table: Columns of `tables.RANDOM_BY_LAYER`.
+        record: The experiment's record.
+
+    Returns:
+        `outside_from`: the first layer from which on, up to the output, the vector's change lies outside the band on
+        the side where it ends; `half_from`: the first from which on at least half of the output's change holds. Or
+        `undecided`: why neither can be told.
+    """
+    draws = table["draw"].nunique() - 1
+    if not record["key_positions"]:
+        return {"undecided": "the experiment names no key tokens"}
+    if draws < FEWEST_DRAWS:
+        return {"undecided": f"{draws} random vectors are too few for a band; it takes {FEWEST_DRAWS}"}
+    by_layer = band(table)
+    change, final = by_layer["steering"], by_layer.loc[OUTPUT]
+    if final["low"] <= final["steering"] <= final["high"]:
+        return {"undecided": "at the output the vector does no more than random ones do"}
+    outside = change < by_layer["low"] if final["steering"] < final["low"] else change > by_layer["high"]
+    return {"outside_from": _for_good(outside), "half_from": _for_good(change / final["steering"] >= 0.5)}
+
+
+def _for_good(holds: "pd.Series[bool]") -> str:
+    """The first layer from which on something holds up to the output, where it does."""
+    return str(holds.index[np.flatnonzero(~holds.to_numpy())[-1] + 1] if not holds.all() else holds.index[0])
+
+
 def prompts(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
-    """How typical the post's prompt is: log-odds of target against contrast after other prompts.
+    """Whether the direction carries over: log-odds of target against contrast after other prompts.
 
     Args:
         table: Columns of `tables.PROMPTS`.
         record: The experiment's record.
 
     Returns:
-        verdict; change after the post's prompt; of the others how many, their median, least and greatest change in
-        nats, how many change in the same direction, and the prompts that do not.
+        verdict; change after the experiment's prompt and its place among all by size, 1 for the largest; of the others
+        how many, their median with its bootstrap interval, least and greatest change in nats, how many change in the
+        same direction, and the prompts that do not.
     """
     result: dict[str, Any] = {"statement": _PROMPTS, "verdict": NOT_DECIDABLE, "prompts": 0}
     others = table[table["kind"] != "post"]
@@ -91,56 +150,83 @@ def prompts(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
         return result
     own = float(table.loc[table["kind"] == "post", "change"].iloc[0])
     same = others["change"] * own > 0
-    result["verdict"] = HOLDS if own > 0 and same.mean() >= TYPICAL else DOES_NOT_HOLD
+    result["verdict"] = HOLDS if own > 0 and same.mean() >= CARRIED else DOES_NOT_HOLD
     return result | {
         "prompts": len(others),
         "target": str(others["target"].iloc[0]),
         "contrast": str(others["contrast"].iloc[0]),
-        "post": own,
+        "own": own,
+        "place": int((others["change"].abs() > abs(own)).sum()) + 1,
         "median": float(others["change"].median()),
+        "interval": _bootstrap_of_median(others["change"]),
         "least": float(others["change"].min()),
         "greatest": float(others["change"].max()),
         "same_direction": int(same.sum()),
-        "larger_than_post": int((others["change"].abs() > abs(own)).sum()),
         "against": others.loc[~same, "prompt"].tolist(),
     }
 
 
 _PROMPTS = (
-    "The post's prompt is typical: the vector makes the target token likelier against the contrast token there, and "
-    f"after at least {TYPICAL:.0%} of the other prompts."
+    "The direction carries over to other prompts: the vector makes the target token likelier against the contrast "
+    f"token after the experiment's own prompt, and after at least {CARRIED:.0%} of the others."
 )
 
 
+def _bootstrap_of_median(values: "pd.Series[float]") -> list[float]:
+    """Percentile bootstrap interval of a median (Efron and Tibshirani 1993, chapter 13)."""
+    drawn = np.random.default_rng(0).choice(values.to_numpy("float64"), (RESAMPLES, len(values)))
+    tail = (1 - CONFIDENCE) / 2
+    return [float(value) for value in np.quantile(np.median(drawn, axis=1), [tail, 1 - tail])]
+
+
 def sweep(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
-    """Where the post's layer and coefficient lie among all that were tried.
+    """Where the experiment's layer and coefficient lie among those of its sign, and what the other sign does.
 
     Args:
         table: Columns of `tables.SWEEP`.
         record: The experiment's record.
 
     Returns:
-        cells tried; for the post's choice and for the best cell: layer, coefficient, change of the key tokens' loss
-        (sum, nats) and collateral (mean absolute change of the other tokens' loss, nats); share of cells that lower
-        the key tokens' loss more than the post's.
+        cells tried; for the own choice and for the best cell: layer, coefficient, change of the key tokens' loss
+        (sum, nats) and collateral (mean absolute change of the other tokens' loss, nats); how many cells have the sign
+        of the own coefficient, and the share of them that lower the key tokens' loss more; under `sign` a verdict of
+        its own, with the change by the negated vector.
     """
     cells = ["layer", "coefficient"]
     key, other = key_change(table, cells), collateral(table, cells)
     if not len(key):
-        return {"cells": len(other), "tokens": 0}
-    own = (record["injection"]["block"], record["experiment"]["steering"]["coefficient"])
+        return {"cells": len(other), "tokens": 0, "sign": _sign(None, None)}
+    layer, coefficient = record["injection"]["block"], record["experiment"]["steering"]["coefficient"]
+    own = (layer, coefficient)
 
     def cell(at: tuple[int, float]) -> dict[str, float]:
         values = {"layer": int(at[0]), "coefficient": float(at[1])}
         return values | {"key": float(key[at]), "collateral": float(other[at])}
 
+    of_sign = key[np.sign(key.index.get_level_values("coefficient")) == np.sign(coefficient)]
+    negated = float(key[layer, -coefficient]) if coefficient and (layer, -coefficient) in key.index else None
     return {
         "cells": len(key),
         "tokens": len(record["key_positions"]),
-        "post": cell(own),
+        "own": cell(own),
         "best": cell(key.idxmin()),
-        "share_better": float((key < key[own]).mean()),
+        "cells_of_sign": len(of_sign),
+        "share_better": float((of_sign < key[own]).mean()),
+        "sign": _sign(float(key[own]), negated),
     }
+
+
+_SIGN = (
+    "The sign of the vector matters: with the coefficient negated, the key tokens' loss changes in the other direction."
+)
+
+
+def _sign(own: float | None, negated: float | None) -> dict[str, Any]:
+    """The verdict on the vector's sign, by the change of the key tokens' loss with it and with its negative."""
+    if own is None or negated is None:
+        return {"statement": _SIGN, "verdict": NOT_DECIDABLE}
+    verdict = HOLDS if own * negated < 0 else DOES_NOT_HOLD
+    return {"statement": _SIGN, "verdict": verdict, "own": own, "negated": negated}
 
 
 def shown(verdicts: dict[str, Any]) -> list[str]:
@@ -149,5 +235,5 @@ def shown(verdicts: dict[str, Any]) -> list[str]:
     Args:
         verdicts: The verdicts on one experiment, by kind of control.
     """
-    decisive = {"random_vectors": "key", "prompts": "post", "sweep": "post"}
-    return [kind for kind, result in verdicts.items() if decisive[kind] in result]
+    decisive = {"random_vectors": "key", "prompts": "own", "sweep": "own"}
+    return [kind for kind, value in decisive.items() if value in verdicts.get(kind, {})]

@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from replication.base.tables import LABELS, OUTPUT, SUMMARY
+from replication.base.errors import UserError
+from replication.base.tables import CONDITIONS, LABELS, OUTPUT, SUMMARY
 
 
 def chosen_layers(record: dict[str, Any]) -> list[str]:
@@ -12,6 +13,33 @@ def chosen_layers(record: dict[str, Any]) -> list[str]:
     layers, injected = record["shape"]["layers"], record["injection"]["block"]
     chosen = {quarter * layers // 4 for quarter in range(4)} | {injected, injected + 1}
     return [*(str(layer) for layer in sorted(chosen) if layer < layers), OUTPUT]
+
+
+def loss_of(losses: pd.DataFrame, token: str | int, layer: str, protocol: str) -> "pd.Series[float]":
+    """Loss of one token at one layer in nats: unsteered, steered, and the change.
+
+    Args:
+        losses: Columns of `tables.LOSSES`.
+        token: The token, leading space included, or its place in the prompt, where `<|endoftext|>` is 0.
+        layer: Name of a row of the lens.
+        protocol: "raw" or "centred".
+
+    Raises:
+        UserError: There is no such token, layer or protocol, or several tokens are equal.
+    """
+    prompt = losses.drop_duplicates("position").set_index("position")["target_token"].iloc[:-1]
+    places = [place + 1 for place, text in prompt.items() if token in (text, place + 1)]
+    if len(places) != 1:
+        split = ", ".join(f"{place + 1} {text!r}" for place, text in prompt.items())
+        found = f"stands at places {places}; name one by its place" if places else "is not there"
+        raise UserError(f"token: {token!r} {found}; the prompt splits into {split}")
+    here = losses[(losses["position"] == places[0] - 1) & (losses["protocol"] == protocol)]
+    cell = here[here["layer"] == layer].set_index("condition")
+    if not len(cell):
+        raise UserError(f"layer: {layer} is not there; layers are 0 to {here['layer'].nunique() - 2}, and {OUTPUT}")
+    unsteered, steered = (float(cell["loss"][name]) for name in CONDITIONS)
+    values = {"unsteered": unsteered, "steered": steered, "change": steered - unsteered}
+    return pd.Series(values, name=str(prompt[places[0] - 1]))
 
 
 def summary(losses: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:

@@ -172,7 +172,12 @@ def model_resources(config: dict[str, Any]) -> dict[str, Any]:
 
 def control_tables(config: dict[str, Any]) -> list[str]:
     """Which of the controls the configuration switches on, by the names of their tables."""
-    switches = {"random_vectors": "random_vectors", "prompts": "more_prompts", "sweep": "sweep"}
+    switches = {
+        "random_vectors": "random_vectors",
+        "random_by_layer": "random_vectors",
+        "prompts": "more_prompts",
+        "sweep": "sweep",
+    }
     return [name for name, switch in switches.items() if config["controls"][switch]]
 
 
@@ -185,7 +190,7 @@ def control_kinds(config: dict[str, Any], name: str) -> list[str]:
         "prompts": prompts.get("paraphrases") or prompts.get("neutral"),
         "sweep": experiment.get("key_tokens"),
     }
-    return [control for control in control_tables(config) if there[control]]
+    return [kind for kind in paths.CONTROL_KINDS if kind in control_tables(config) and there[kind]]
 
 
 def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:

@@ -64,7 +64,7 @@ def judge_controls(model: ModelName, experiments: ExperimentNames, table: Tables
     """Says by the controls' tables how far the post's cases go beyond chance, one prompt and one layer."""
     from replication.verification import chance
 
-    judges = {"random_vectors": chance.random_vectors, "prompts": chance.prompts, "sweep": chance.sweep}
+    judges = {name: getattr(chance, name) for name in tables.CONTROLS}
     verdicts: dict[str, Any] = {}
     for experiment in experiments:
         record = read_json(path(RECORD, model, experiment))
@@ -144,12 +144,14 @@ def figure_for_print(
 
 
 def control_figures(model: ModelName, names: Annotated[list[str], typer.Argument(help="EXPERIMENT/KIND")]) -> None:
-    """Draws the controls' figures, each named by experiment and kind."""
-    from replication.figures.draw import draw_one, figure_files
+    """Draws the controls' figures, each named by experiment and kind; and one over all with random vectors."""
+    from replication.figures.draw import draw_beyond_chance, draw_one, figure_files
 
-    for name in names:
-        experiment, kind = name.split("/")
+    pairs = [name.split("/") for name in names]
+    for experiment, kind in pairs:
         draw_one(kind, model, experiment, figure_files(kind, model, experiment, FORMATS))
+    if compared := [experiment for experiment, kind in pairs if kind == "random_vectors"]:
+        draw_beyond_chance(model, compared)
 
 
 def report(model: ModelName, experiments: ExperimentNames) -> None:

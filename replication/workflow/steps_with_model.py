@@ -104,14 +104,14 @@ def controls(
     loaded, configured, config = _loaded(model, experiment, settings, control_settings, numerics, device, threads)
     from replication.engine import controls as engine
 
-    layers = range(loaded.gpt2.config.n_layer)
-    makers = {
-        "random_vectors": lambda: engine.random_vectors(loaded, configured, config.random_vectors, config.seed),
-        "prompts": lambda: engine.more_prompts(loaded, configured, config.more_prompts),
-        "sweep": lambda: engine.sweep(loaded, configured, config.sweep_multiples, layers),
-    }
+    at_output, by_layer = engine.random_vectors(loaded, configured, config.random_vectors, config.seed)
+    made = {"random_vectors": at_output, "random_by_layer": by_layer}
+    made["prompts"] = engine.more_prompts(loaded, configured, config.more_prompts)
+    if "sweep" in table:
+        layers = range(loaded.gpt2.config.n_layer)
+        made["sweep"] = engine.sweep(loaded, configured, config.sweep_multiples, layers)
     for name in table:
-        tables.write(makers[name](), tables.CONTROLS[name], path(CONTROL_TABLES[name], model, experiment))
+        tables.write(made[name], tables.CONTROLS[name], path(CONTROL_TABLES[name], model, experiment))
 
 
 def sweep_part(

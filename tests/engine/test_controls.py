@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numpy_gpt2 import NumpyGPT2
+from numpy_gpt2 import NumpyGPT2, lens_log_p
 
 from replication.base.config import Experiment, Steering, checked
 from replication.base.errors import UserError
@@ -27,7 +27,8 @@ EXPERIMENT = Experiment.model_validate(
         "title": "test",
         "prompt": PROMPT,
         "steering": {"layer": 3, "coefficient": 1.5, "added": "Intent to praise", "subtracted": "Hate"},
-        "key_tokens": [" wonderful"],
+        # The first is predicted where the vector is added, and changes much.
+        "key_tokens": [" because", " wonderful"],
         "more_prompts": {
             "target": " wonderful",
             "contrast": " terrible",
@@ -69,20 +70,68 @@ def token_losses(model: NumpyGPT2, loaded: Loaded, layer: int, values: np.ndarra
 
 
 @pytest.fixture(scope="module")
-def random(random_loaded: Loaded) -> pd.DataFrame:
+def both_tables(random_loaded: Loaded) -> tuple[pd.DataFrame, pd.DataFrame]:
     return controls.random_vectors(random_loaded, EXPERIMENT, DRAWS, seed=7)
 
 
-def test_draws_are_random_directions_with_the_vectors_norms(model, random_loaded, random):
+@pytest.fixture(scope="module")
+def random(both_tables) -> pd.DataFrame:
+    return both_tables[0]
+
+
+@pytest.fixture(scope="module")
+def by_layer(both_tables) -> pd.DataFrame:
+    return both_tables[1]
+
+
+@pytest.fixture(scope="module")
+def vectors(model, random_loaded) -> dict[int, np.ndarray]:
+    """The steering vector and the random ones, by draw, from the definition."""
     real = 1.5 * vector(model, random_loaded, 3)
     norms = np.linalg.norm(real, axis=-1, keepdims=True)
     generator = np.random.default_rng(7)
-    for draw in range(DRAWS):
-        directions = generator.standard_normal(real.shape)
-        values = directions / np.linalg.norm(directions, axis=-1, keepdims=True) * norms
+    directions = [generator.standard_normal(real.shape) for _ in range(DRAWS)]
+    drawn = [each / np.linalg.norm(each, axis=-1, keepdims=True) * norms for each in directions]
+    return {STEERING: real} | dict(enumerate(drawn))
+
+
+def test_draws_are_random_directions_with_the_vectors_norms(model, random_loaded, random, vectors):
+    for draw, values in vectors.items():
         rows = random[random["draw"] == draw]
         assert np.abs(rows["loss_steered"] - token_losses(model, random_loaded, 3, values)).max() < TOLERANCE
     assert sorted(random["draw"].unique()) == list(range(STEERING, DRAWS))
+
+
+def test_changes_by_layer_are_those_of_the_lens_read_in_numpy(model, random_loaded, by_layer, vectors):
+    """Draws of the first and of the second chunk."""
+    ids = random_loaded.tokenizer.with_bos(PROMPT)
+    keys, targets = [3, 7], [ids[4], ids[8]]
+
+    def losses(values: np.ndarray) -> np.ndarray:
+        rows = np.pad(values, ((0, len(ids) - len(values)), (0, 0)))
+        stream = model.stream(ids, {3: lambda hidden: hidden + rows})
+        return -lens_log_p(model, stream, random_loaded.files.lens_folder, centre=False)[:, keys, targets]
+
+    for draw in (STEERING, 0, CHUNK - 2, CHUNK - 1, DRAWS - 1):
+        rows = by_layer[by_layer["draw"] == draw].pivot(index="layer", columns="position", values="change")
+        assert rows.columns.tolist() == keys
+        changes = rows.loc[[*map(str, range(model.layers)), OUTPUT]].to_numpy()
+        assert np.abs(changes - (losses(vectors[draw]) - losses(0 * vectors[draw]))).max() < TOLERANCE, draw
+        assert np.abs(changes[3:, 0]).min() > 10 * TOLERANCE
+
+
+def test_changes_by_layer_are_those_of_the_other_tables_bit_for_bit(random_loaded, random, by_layer):
+    output = by_layer.loc[by_layer["layer"] == OUTPUT, "change"].to_numpy()
+    assert (output == random.loc[random["key"], "change"].to_numpy()).all()
+    losses = measure(random_loaded, EXPERIMENT).losses
+    raw = losses[(losses["protocol"] == "raw") & losses["position"].isin([3, 7])]
+    unsteered, steered = (raw.loc[raw["condition"] == name, "loss"].to_numpy() for name in ("unsteered", "steered"))
+    assert (by_layer.loc[by_layer["draw"] == STEERING, "change"].to_numpy() == steered - unsteered).all()
+
+
+def test_without_key_tokens_there_is_nothing_by_layer(random_loaded):
+    experiment = EXPERIMENT.model_copy(update={"key_tokens": ()})
+    assert controls.random_vectors(random_loaded, experiment, 2, seed=7)[1].empty
 
 
 def test_the_steering_vector_and_the_unsteered_run_are_those_of_the_experiment(random_loaded, random):
@@ -92,7 +141,7 @@ def test_the_steering_vector_and_the_unsteered_run_are_those_of_the_experiment(r
     for condition in ("unsteered", "steered"):
         theirs = output.loc[output["condition"] == condition, "loss"].to_numpy()
         assert (real[f"loss_{condition}"].to_numpy() == theirs).all(), condition
-    assert real.loc[real["key"], "target_token"].tolist() == [" wonderful"]
+    assert real.loc[real["key"], "target_token"].tolist() == [" because", " wonderful"]
 
 
 def test_nothing_random_reaches_position_0(random):
@@ -102,8 +151,8 @@ def test_nothing_random_reaches_position_0(random):
 
 
 def test_another_seed_draws_others(random_loaded, random):
-    again = controls.random_vectors(random_loaded, EXPERIMENT, 2, seed=7)
-    other = controls.random_vectors(random_loaded, EXPERIMENT, 2, seed=8)
+    again, _ = controls.random_vectors(random_loaded, EXPERIMENT, 2, seed=7)
+    other, _ = controls.random_vectors(random_loaded, EXPERIMENT, 2, seed=8)
     few = random[random["draw"] < 2].reset_index(drop=True)
     pd.testing.assert_frame_equal(again, few, check_exact=True)
     assert (other["change"] != few["change"])[other["draw"] >= 0].mean() > 0.5

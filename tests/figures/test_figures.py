@@ -21,12 +21,12 @@ from matplotlib.textpath import TextPath
 from PIL import Image
 
 from replication.base import paths, tables
-from replication.figures import by_layer, curves, overview, post
+from replication.figures import beyond_chance, by_layer, curves, overview, post
 from replication.figures import canvas as page
 from replication.figures import sweep as sweeps
-from replication.figures.alt_text import alt_text, control_alt_text
+from replication.figures.alt_text import alt_text, control_alt_text, over_all_alt_text
 from replication.figures.cell_texts import CellTexts, text_width
-from replication.figures.draw import draw, draw_one, figure_files
+from replication.figures.draw import draw, draw_beyond_chance, draw_one, figure_files
 from replication.figures.grid import draw_cells
 from replication.verification import chance as control_verdicts
 
@@ -339,8 +339,10 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path, monkeypatch):
     draw("m", "e")
     for kind in paths.CONTROL_KINDS:
         draw_one(kind, "m", "e", figure_files(kind, "m", "e", paths.FORMATS))
+    draw_beyond_chance("m", ["e"])
     files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
-    assert files == sorted(pattern.format(model="m", experiment="e") for pattern in paths.FIGURE_FILES + CONTROL_FILES)
+    named = (*paths.FIGURE_FILES, *CONTROL_FILES, *paths.BEYOND_CHANCE)
+    assert files == sorted(pattern.format(model="m", experiment="e") for pattern in named)
 
 
 @pytest.mark.parametrize("suffix", paths.FORMATS)
@@ -439,6 +441,7 @@ def test_alt_text_of_controls_says_the_numbers_that_matter(made):
     found = {
         kind: control_alt_text(kind, getattr(control_verdicts, kind)(table, made.record), made.record)
         for kind, table in control_tables(made).items()
+        if kind in paths.CONTROL_KINDS
     }
     assert "by -2.00 nats, by random vectors 0.00 to +3.00" in found["random_vectors"]
     assert "by 1.00 nats in size, by random vectors 0.00 to 1.50" in found["random_vectors"]
@@ -446,6 +449,35 @@ def test_alt_text_of_controls_says_the_numbers_that_matter(made):
     assert f"own prompt they change by +2.00 nats, {others}" in found["prompts"]
     assert "layer 2 and coefficient 5, is framed: -3.75 and 1.25 nats" in found["sweep"]
     assert "The lowest is layer 4 with 5: -6.25 and 1.25 nats" in found["sweep"]
+
+
+def over_all(*experiments: Tables) -> Figure:
+    return beyond_chance.beyond_chance(
+        "m", [(part.record, control_tables(part)["random_by_layer"]) for part in experiments]
+    )
+
+
+def test_the_figure_over_all_shows_each_vector_beside_the_band_of_its_draws(made):
+    """Two key tokens each change by -1 from the injection before block 2 on, at the output by -2; draw i by i / 10."""
+    key, other = over_all(made, made_up(layers=5)).axes
+    keys, depth, block = len(made.record["key_positions"]), made.record["shape"]["layers"], 2
+    (line,) = (line for line in key.lines if line.get_label() == "the steering vector")
+    assert list(line.get_ydata()) == [0] * block + [-keys] * (depth - block)
+    (band,) = key.collections
+    drawn = band.get_paths()[0].vertices
+    at_last = sorted({round(float(y), 6) for x, y in drawn if x == depth - 1})
+    # The 5th and the 95th percentile of 0, 0.1 ... 2 are 0.1 and 1.9.
+    assert at_last == pytest.approx([0.1 * keys, 1.9 * keys])
+    assert [text.get_text() for text in key.texts] == [f"−{2 * keys:.2f}"]
+    assert key.get_xlabel() == "layer\noutside the band from layer 2\nhalf of the effect from layer 2"
+    assert key.get_ylim() == other.get_ylim()
+
+
+def test_alt_text_of_the_figure_over_all_says_each_change_and_band(made):
+    judged = {kind: getattr(control_verdicts, kind)(table, made.record) for kind, table in control_tables(made).items()}
+    text = over_all_alt_text("m", {"e": made.record}, {"e": judged})
+    assert text.startswith("m. Lines of the change")
+    assert "-2.00 nats, random vectors +0.15 to +2.85, outside their band for good at layer 2." in text
 
 
 def test_random_vectors_marks_the_steering_vector_among_the_draws(made):
@@ -490,9 +522,13 @@ def test_small_changes_of_a_sweep_keep_their_digits(made):
     assert "arrow" not in figure.texts[-1].get_text(), "nothing is cut"
 
 
-@pytest.mark.parametrize("kind", ["post_raw", "lens", "output", "layers", "kl", "lenses", *paths.CONTROL_KINDS])
+KINDS = ["post_raw", "lens", "output", "layers", "kl", "lenses", *paths.CONTROL_KINDS, "beyond_chance"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_figures_are_what_they_were(made, kind, file_regression):
-    file_regression.check(described((figures_of(made) | controls_of(made))[kind]), encoding="utf-8")
+    drawn = figures_of(made) | controls_of(made) | {"beyond_chance": over_all(made, made)}
+    file_regression.check(described(drawn[kind]), encoding="utf-8")
 
 
 def described(figure: Figure) -> str:

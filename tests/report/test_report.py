@@ -83,16 +83,32 @@ def test_changes_by_layer_are_those_of_the_table(text):
 
 def test_controls_stand_in_the_report_with_their_numbers(text):
     vector, others = rows(text, "random-vectors")
-    # Two key tokens: -4 against 0, 2, 4 and 6, whose mean is 3 and deviation the root of 20 / 3.
-    assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000 ± 2.5820",
-                          "0.0000 to +6.0000", "0%", "100%", "-2.7"]  # fmt: skip
+    # Two key tokens: -4 against 0, 2, 4 and 6, whose median and mean are 3 and deviation the root of 20 / 3.
+    assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000",
+                          "+0.3000 to +5.7000", "-7.0000", "0%", "100%", "-2.7"]  # fmt: skip
     assert others[2:4] == ["other tokens", "1.0000"]
     (prompts,) = [row for row in rows(text, "more-prompts") if row[0].startswith("Love")]
-    assert prompts[1:] == ["does not hold", " a,  b", "+2.0000", "+1.2500", "-0.5000 to +3.0000", "1 of 2", "1 of 2"]
+    assert prompts[1:] == ["does not hold", " a,  b", "+2.0000", "2 of 3", "+1.2500",
+                           "-0.5000 to +3.0000", "-0.5000 to +3.0000", "1 of 2"]  # fmt: skip
     (own,) = rows(text, "sweep")
-    assert own[1:] == ["2, 5", "-7.5000", "1.2500", "4, 5", "-12.5000", "1.2500", "10% of 20"]
+    assert own[1:] == ["2, 5", "-7.5000", "1.2500", "4, 5", "-12.5000", "1.2500", "20% of 10"]
+    assert rows(text, "sign") == [[own[0], "holds", "-7.5000", "+7.5000"]]
     assert "Not decidable for experiments without key tokens: Mine." in text
     assert [row[1:] for row in rows(text, "depths")] == [["2", "not scaled", "2", "2", "5"]] * 2
+
+
+def test_the_first_screen_says_what_was_found_and_how_much_is_more_than_chance(text):
+    before, _, _ = text.partition("This report replicates")
+    assert (
+        "- Steering lowers the key tokens' loss at the output in 1 of 1 experiments, in 1 of them by more than"
+        in before
+    )
+    assert "- Through the tuned lens it does more than chance from layer 2 (" in before
+    assert "- Negating the vector reverses its effect in 1 of 1." in before
+    assert "(../../figures/m/beyond_chance.png)" in before
+    (glance,) = rows(text, "at-a-glance")
+    assert glance[1:] == ["-4.00", "+0.30 to +5.70", "-7.00", "2", "2", "+7.50", "1 of 2"]
+    assert "injected at layer 2: outside the band from layer 2 on, half of the effect from layer 2 on." in text
 
 
 def reported_with(controls: dict[str, Any]) -> str:
@@ -221,7 +237,7 @@ def test_captions_are_numbered_and_pictures_described(text):
     figures = re.findall(r"^\*(Figure \S+)\. ", text, re.MULTILINE)
     # Five of each experiment; the lenses and three controls, of which one without key tokens has the prompts alone.
     wanted = [f"Figure {place}.{i}" for place, count in (("1", 9), ("mine", 7)) for i in range(1, count + 1)]
-    assert sorted(figures) == sorted(wanted)
+    assert sorted(figures) == sorted(["Figure A", *wanted])
     letters = re.findall(r"\*Table ([A-Z]+)\. ", text)
     assert letters == [chr(65 + i) for i in range(len(letters))]
     assert all(len(alt) > 80 for alt in re.findall(r"!\[(.*?)\]\(", text))

@@ -13,6 +13,7 @@ from validators import crate_faults
 
 from replication.base.files import write_json, write_text
 from replication.base.paths import (
+    BEYOND_CHANCE,
     CONTROLS,
     CRATE,
     LOSSES,
@@ -36,7 +37,7 @@ from replication.workflow.snakemake_records import STORE, jobs
 MODEL, EXPERIMENT = "made-up", "love hate #1"
 WEIGHTS = {"model/model.safetensors": hashlib.sha256(b"weights").hexdigest()}
 
-OF_CONTROLS = (RANDOM_VECTORS, SWEEP, *(figure("random_vectors", name) for name in ("png", "svg")))
+OF_CONTROLS = (RANDOM_VECTORS, SWEEP, *(figure("random_vectors", name) for name in ("png", "svg")), *BEYOND_CHANCE)
 
 
 def remember(output: Path, rule: str, command: str, inputs: list[str], started: float, ended: float) -> None:

@@ -141,13 +141,15 @@ def test_settings_of_the_controls_reach_their_jobs(jobs: list[Job]) -> None:
     steering = [*of_step(jobs, "controls"), *of_step(jobs, "sweep_part")]
     assert [json.loads(job.option("--control-settings")) for job in steering] == [CONTROLS] * len(steering)
     for job in of_step(jobs, "controls"):
-        assert [each for each in job.arguments if "table" in each] == ["--table=random_vectors", "--table=prompts"]
+        assert [each for each in job.arguments if "table" in each] == [
+            f"--table={name}" for name in paths.CONTROL_TABLES if name != "sweep"
+        ]
     parts = {(job.arguments[0], job.option("--part"), job.option("--parts")) for job in of_step(jobs, "sweep_part")}
     assert parts == {(name, part, "3") for name in EXPERIMENTS for part in "012"}
     joined = sorted(job.arguments for job in of_step(jobs, "join_sweep"))
     assert joined == sorted([name, "--parts", "3"] for name in EXPERIMENTS)
     (judged,) = of_step(jobs, "judge_controls")
-    assert judged.arguments == [*EXPERIMENTS, "--table=random_vectors", "--table=prompts", "--table=sweep"]
+    assert judged.arguments == [*EXPERIMENTS, *(f"--table={name}" for name in paths.CONTROL_TABLES)]
 
 
 def test_a_control_that_is_switched_off_is_asked_of_no_job(tmp_path: Path) -> None:
@@ -156,11 +158,20 @@ def test_a_control_that_is_switched_off_is_asked_of_no_job(tmp_path: Path) -> No
     for job in of_step(found, "controls"):
         assert "--table=sweep" in job.arguments
     (judged,) = of_step(found, "judge_controls")
-    assert judged.arguments == [*EXPERIMENTS, "--table=random_vectors", "--table=sweep"]
+    assert judged.arguments == [
+        *EXPERIMENTS,
+        *(f"--table={name}" for name in paths.CONTROL_TABLES if name != "prompts"),
+    ]
     (drawn,) = of_step(found, "control_figures")
     assert not [each for each in drawn.arguments if "prompts" in each]
     (report,) = of_step(found, "report")
     assert not [each for each in report.inputs if "prompts." in each and "results" in each]
+
+
+def test_without_random_vectors_there_is_no_figure_over_all(tmp_path: Path) -> None:
+    without = planned(tmp_path, {"model": "miniature", "controls": {"random_vectors": 0}})
+    (report,) = of_step(without, "report")
+    assert not [each for each in report.inputs if "beyond_chance" in each]
 
 
 @pytest.mark.parametrize("step", ["second_opinion", "claims", "verification", "report", "provenance", "crate", "pin"])
@@ -170,13 +181,14 @@ def test_steps_over_all_experiments_are_given_all_in_their_order(jobs: list[Job]
 
 
 MEASURED = (paths.LOSSES, paths.TOP10, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD)
-CONTROL_TABLES = (paths.RANDOM_VECTORS, paths.PROMPTS, paths.SWEEP)
+CONTROL_TABLES = (paths.RANDOM_VECTORS, paths.RANDOM_BY_LAYER, paths.PROMPTS, paths.SWEEP)
 FIGURES = tuple(paths.figure(kind, suffix) for kind in paths.KINDS for suffix in ("png", "svg"))
 CONTROL_FIGURES = tuple(
     paths.figure(kind, suffix) for kind in ("random_vectors", "prompts", "sweep") for suffix in ("png", "svg")
 )
 SHOWN = (*MEASURED, *CONTROL_TABLES, paths.SUMMARY, *paths.TOKEN_TABLES, *FIGURES, paths.INTERACTIVE)
-VERDICTS = (paths.CONTROLS, paths.CLAIMS, paths.PUBLISHED, paths.VERIFICATION)
+BEYOND_CHANCE = tuple(f"figures/{{model}}/beyond_chance.{suffix}" for suffix in ("png", "svg", "pdf"))
+VERDICTS = (*BEYOND_CHANCE, paths.CONTROLS, paths.CLAIMS, paths.PUBLISHED, paths.VERIFICATION)
 
 WIRES = {
     "second_opinion": (paths.VERIFIED, paths.RECORD),

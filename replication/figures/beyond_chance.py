@@ -1,0 +1,90 @@
+"""The first figure of a report: what steering changes layer by layer, in all experiments, beside what chance does."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from replication.base.numbers import signed
+from replication.base.tables import OUTPUT
+from replication.figures.canvas import STEERED, Drawing, drawable_text, style, with_minus
+from replication.figures.header import ADDED, lines_above, mark_block
+from replication.figures.positions import Record
+from replication.verification.chance import band, random_by_layer
+
+ACROSS = 4
+"""Panels side by side: as many as the post has experiments."""
+
+_TITLE = "What steering changes, beside what random vectors of the same norms change"
+_RANDOM, _STEERING = "random vectors, 5th to 95th percentile", "the steering vector"
+_READ_OUT = "loss of the key tokens, steered − unsteered, summed · tuned lens, raw residuals"
+
+
+def beyond_chance(model: str, experiments: Sequence[tuple[Record, pd.DataFrame]]) -> Drawing:
+    """Change of the key tokens' loss by layer beside the band of the random vectors, a panel per experiment.
+
+    Args:
+        model: Name of the model.
+        experiments: Of each that has key tokens what went in, and its columns of `tables.RANDOM_BY_LAYER`.
+    """
+    across, down = min(ACROSS, len(experiments)), -(-len(experiments) // ACROSS)
+    width = max(4.4, 0.6 + 1.65 * across)
+    head = lines_above(_TITLE, f"{drawable_text(model)} · {_READ_OUT}", width, [_RANDOM, _STEERING, ADDED])
+    height = head.height + 0.15 + 2.5 * down
+    with style():
+        figure = Drawing((width, height))
+        axes_grid = figure.subplots(down, across, sharey=True, squeeze=False)
+        figure.subplots_adjust(
+            0.5 / width, 0.78 / height, 1 - 0.1 / width, 1 - (head.height + 0.23) / height, 0.08, 0.62
+        )
+        for i, axes in enumerate(axes_grid.flat):
+            axes.set_visible(i < len(experiments))
+        for axes, (record, table) in zip(axes_grid.flat, experiments, strict=False):
+            _panel(axes, record, band(table))
+            axes.set_xlabel(f"layer\n{_takes_hold(random_by_layer(table, record))}")
+        for axes in axes_grid[:, 0]:
+            axes.set_ylabel("change of the loss (nats)")
+        head.draw(figure, axes_grid[0, 0])
+    return figure
+
+
+def _panel(axes: Axes, record: Record, values: pd.DataFrame) -> None:
+    """One experiment's line and band; the last point, the output, stands apart, being no lens."""
+    depth = record["shape"]["layers"]
+    output_at = depth + max(1, depth // 24)
+    layers, output = values.drop(index=OUTPUT).reset_index(), values.loc[OUTPUT]
+    axes.fill_between(layers.index, layers["low"], layers["high"], color="0.82", linewidth=0, label=_RANDOM)
+    axes.plot([output_at] * 2, [output["low"], output["high"]], color="0.82", linewidth=5, solid_capstyle="butt")
+    axes.axhline(0, color="0.4", linewidth=0.6, zorder=1)
+    axes.plot(layers["steering"], color=STEERED, linewidth=1.5, label=_STEERING)
+    axes.plot(output_at, output["steering"], "D", color=STEERED, markersize=3.6, clip_on=False)
+    below = output["steering"] < 0
+    axes.annotate(
+        with_minus(signed(output["steering"], 2)),
+        (output_at, output["steering"]),
+        (3, -5 if below else 5),
+        textcoords="offset points",
+        ha="right",
+        va="top" if below else "bottom",
+        color=STEERED,
+        weight="bold",
+    )
+    mark_block(axes, record)
+    step = max(1, round(depth / 4 / 4) * 4) if depth > 12 else 3
+    axes.set_xticks([*range(0, depth, step), output_at], [*map(str, range(0, depth, step)), "out"])
+    axes.margins(y=0.12)
+    number = f"{record['experiment']['number']}. " if record["experiment"]["number"] else ""
+    axes.set_title(number + drawable_text(record["experiment"]["title"]))
+
+
+def _takes_hold(found: dict[str, str]) -> str:
+    """The verdict by layer, in two short lines."""
+    if "undecided" in found:
+        return "not decidable by layer"
+    return (
+        f"outside the band from {_place(found['outside_from'])}\nhalf of the effect from {_place(found['half_from'])}"
+    )
+
+
+def _place(layer: str) -> str:
+    return "the output" if layer == OUTPUT else f"layer {layer}"
