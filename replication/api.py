@@ -148,8 +148,7 @@ class Result:
         from replication.figures import draw as figures
         from replication.figures.view import View
 
-        tables = self.measurement
-        view = View(width, title, layers, tokens)
+        tables, view = self.measurement, View(width, title, layers, tokens)
         return figures.drawing(kind, tables.losses, tables.effect, tables.logit_lens, self.record, view)
 
     def page(self) -> str:
@@ -209,7 +208,7 @@ def load(
         warnings.filterwarnings("ignore", message="IProgress not found")
         from replication.engine import fit_checks, loaded
 
-        files = _of_configured(str(folder), name) if lens_folder is None else _of_folders(folder, lens_folder, name)
+    files = _of_configured(str(folder), name) if lens_folder is None else _of_folders(folder, lens_folder, name)
     checks = fit_checks.check(files, None)
     return Model(loaded.load(files, device), checks)
 

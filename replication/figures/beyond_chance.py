@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from replication.base.numbers import signed
 from replication.base.tables import OUTPUT
 from replication.figures.canvas import STEERED, Drawing, drawable_text, panels, style, with_minus, wrapped
-from replication.figures.header import ADDED, fitted, mark_block
+from replication.figures.header import ADDED, lines_above, mark_block
 from replication.figures.positions import Record
 from replication.verification.chance import band, random_by_layer
 
@@ -25,7 +25,7 @@ def beyond_chance(model: str, experiments: Sequence[tuple[Record, pd.DataFrame]]
     """
     across, down = min(ACROSS, len(experiments)), -(-len(experiments) // ACROSS)
     width = max(4.4, 0.6 + 1.65 * across)
-    head = fitted(_TITLE, f"{drawable_text(model)} · {_READ_OUT}", width, [_BAND, _VECTOR, ADDED])
+    head = lines_above(_TITLE, f"{drawable_text(model)} · {_READ_OUT}", width, [_BAND, _VECTOR, ADDED])
     above, below = head.height + 0.22, 0.72
     with style():
         figure = Drawing((width, above + down * _TALL + (down - 1) * (below + 0.22) + below))

@@ -76,24 +76,22 @@ def header(record: Record, what: str, read_out: str, view: View, width: float, l
         width: Of the figure, in inches.
         labels: Of the legend, if it has one.
     """
-    if not view.title:
-        return fitted("", "", width, labels)
     experiment = record["experiment"]
     number = f"{experiment['number']}. " if experiment["number"] else ""
     first = f"{number}{drawable_text(experiment['title'])}: {what}"
     model = drawable_text(record["model"])
     second = f"{model} · {vector_text(record)} added before block {steered_layer(record)} · {read_out}"
     second += f" · {record['window']}" if "window" in record else ""
-    return fitted(first, second, width, labels)
+    return lines_above(first if view.title else "", second, width, labels)
 
 
-def fitted(title: str, below: str, width: float, labels: Sequence[str]) -> Header:
-    """Lines and a legend that fit into a width in inches; without a title there are no lines."""
+def lines_above(title: str, below: str, width: float, labels: Sequence[str] = ()) -> Header:
+    """A title, what stands below it, and a legend, in as many lines as they need; without a title the legend alone."""
     columns = next((n for n in range(len(labels), 1, -1) if _legend_width(labels, n) <= width - _MARGIN), 1)
     legend = (columns, -(-len(labels) // columns)) if labels else (0, 0)
     across = width - 2 * _MARGIN
-    lines = (wrapped(title, _TITLE, across, "bold"), wrapped(below, _SMALL, across)) if title else ([], [])
-    return Header(*lines, *legend)
+    titles = (wrapped(title, _TITLE, across, "bold"), wrapped(below, _SMALL, across)) if title else ([], [])
+    return Header(*titles, *legend)
 
 
 def _legend_width(labels: Sequence[str], columns: int) -> float:
