@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from replication.base.numbers import signed
+from replication.base.numbers import fixed, general, signed
 from replication.base.tables import STEERING
 from replication.figures.canvas import (
     GREY,
@@ -20,7 +20,6 @@ from replication.figures.canvas import (
     style,
     titles,
     token_label,
-    with_minus,
 )
 from replication.figures.grid import Grid, cell_texts, colour_bar, draw_cells, framed
 from replication.figures.positions import Record
@@ -38,8 +37,8 @@ def random_vectors(table: pd.DataFrame, record: Record) -> Figure:
     """
     key, other = key_change(table, ["draw"]), collateral(table, ["draw"])
     panels = (
-        ("change of the key tokens' loss (sum, nats)", key, with_minus(signed(key[STEERING], 2))),
-        ("absolute change of the other tokens' loss (mean, nats)", other, f"{other[STEERING]:.2f}"),
+        ("change of the key tokens' loss (sum, nats)", key, signed(key[STEERING], 2)),
+        ("absolute change of the other tokens' loss (mean, nats)", other, fixed(other[STEERING], 2)),
     )
     width, height = 6.8, 2.6
     with style():
@@ -110,7 +109,7 @@ def prompts(table: pd.DataFrame, record: Record) -> Figure:
         axes.tick_params("y", length=0)
         for place, change, goes_against in zip(places, rows["change"], against, strict=True):
             # The sign alone could be missed.
-            text = f"{with_minus(signed(change, 2))}{' against' if goes_against else ''}"
+            text = f"{signed(change, 2)}{' against' if goes_against else ''}"
             axes.text(1.015, float(place), text, transform=axes.get_yaxis_transform(), va="center", size=6.5)
         for label, kind in zip(axes.get_yticklabels(), rows["kind"], strict=True):
             label.set_fontweight("bold" if kind == "post" else "normal")
@@ -164,7 +163,7 @@ def sweep(table: pd.DataFrame, record: Record) -> Figure:
             draw_cells(axes, drawn.values, drawn.texts, drawn.scale, drawn.colours, _TEXT)
             framed(axes, column, column, row)
             axes.set_title(drawn.title)
-            axes.set_xticks(range(len(coefficients)), [with_minus(f"{value:g}") for value in coefficients])
+            axes.set_xticks(range(len(coefficients)), [general(value) for value in coefficients])
             axes.set_xlabel("coefficient (steps are uneven)")
             if place:
                 axes.set_yticks([])
@@ -188,14 +187,14 @@ def _key_map(values: Grid) -> _Map:
     # Large coefficients raise the loss by far more than any lowers it: rises share the scale of the falls' size, cut.
     most = max(float(-values.min()), float(np.median(np.abs(values))), 1e-6)
     extend = "max" if values.max() > most else "neither"
-    texts = cell_texts(values, lambda value: with_minus(signed(value, _digits(most))) if value else "")
+    texts = cell_texts(values, lambda value: signed(value, _digits(most)) if value else "")
     title, label = "key tokens: change of the loss", "change of the key tokens' loss (sum, nats)"
     return _Map(values, texts, Normalize(-most, most), "RdBu_r", extend, title, label)
 
 
 def _collateral_map(values: Grid) -> _Map:
     most = float(values.max()) or 1.0
-    texts = cell_texts(values, lambda value: f"{value:.{_digits(most)}f}" if value else "")
+    texts = cell_texts(values, lambda value: fixed(value, _digits(most)) if value else "")
     title, label = "other tokens: size of the change", "mean absolute change (nats), square-root scale"
     return _Map(values, texts, PowerNorm(0.5, 0, most), "Blues", "neither", title, label)
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from replication.base.files import written_whole
+from replication.base.numbers import general
 from replication.base.steered_layer import steered_layer
 from replication.base.visible import shortened, visible
 from replication.figures.cell_texts import FONTS, glyphs, text_width
@@ -97,7 +98,7 @@ def drawable_text(text: str) -> str:
 def vector_text(record: Record) -> str:
     """The steering vector in words: 5 × (“Love” − “Hate”)."""
     steering = record["experiment"]["steering"]
-    coefficient = with_minus(f"{steering['coefficient']:g}")
+    coefficient = general(steering["coefficient"])
     added, subtracted = (f"“{token_label(steering[side], 36)}”" for side in ("added", "subtracted"))
     return f"{coefficient} × ({added} − {subtracted})"
 
@@ -136,11 +137,6 @@ def mark_block(axes: Axes, record: Record) -> None:
     """A dotted line at the layer that the vector was added before."""
     block = record["injection"]["block"]
     axes.axvline(block, color="0.4", linewidth=0.8, linestyle=":", label="vector added", zorder=0)
-
-
-def with_minus(number: str) -> str:
-    """A number as it is printed, with a minus sign instead of a hyphen."""
-    return number.replace("-", "−")
 
 
 def _drawable(character: str) -> bool:

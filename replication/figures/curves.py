@@ -16,7 +16,6 @@ from replication.figures.canvas import (
     style,
     titles,
     token_label,
-    with_minus,
 )
 from replication.figures.grid import Grid, grid, of_condition, runs
 from replication.figures.positions import Record, changed_positions, tokens
@@ -48,7 +47,7 @@ def output(losses: pd.DataFrame, record: Record) -> Drawing:
         axes = figure.add_axes((0.5 / width, bottom / height, 1 - 0.62 / width, 1 - (bottom + 0.85) / height))
         titles(figure, record, "loss by token", "the model's own output")
         axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, (1.25 if crowded else 1.12) * max(before.max(), after.max())))
-        axes.set(ylabel="loss at the output (nats)", xlabel="token predicted (_ is a space; key tokens bold)")
+        axes.set(ylabel="loss at the output (nats)", xlabel="token predicted (␣ is a space; key tokens bold)")
         axes.grid(visible=True, axis="y")
         axes.vlines(positions, before, after, color="0.55", linewidth=1.2, zorder=2)
         # A ring around a filled mark: both are seen where they fall together.
@@ -68,7 +67,7 @@ def output(losses: pd.DataFrame, record: Record) -> Drawing:
             axes.axvspan(first - 0.5, last + 0.5, color="0.93", linewidth=0, zorder=0, label=label)
         for position in record["key_positions"]:
             place = position, max(before[position], after[position])
-            text = with_minus(signed(after[position] - before[position], 2))
+            text = signed(after[position] - before[position], 2)
             turned = 90 if crowded else 0
             axes.annotate(text, place, (0, 6), textcoords="offset points", ha="center", weight="bold", rotation=turned)
         axes.set_xticks(positions, names, rotation=0 if level else 90)

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from replication.base import tables
-from replication.base.numbers import fixed
-from replication.figures.canvas import token_label, with_minus
+from replication.base.numbers import fixed, general
+from replication.figures.canvas import token_label
 from replication.figures.cell_texts import CellTexts
 from replication.figures.positions import Record, changed_positions, tokens
 
@@ -139,5 +139,4 @@ def colour_bar(
     low, high = float(scale.vmin or 0), float(scale.vmax or 0)
     between = [tick for tick in MaxNLocator(5).tick_values(low, high) if 0.12 < scale(tick) < 0.86]
     ticks = [low, *between, high]
-    names = [fixed(low, 2), *(f"{tick:zg}" for tick in between), fixed(high, 2)]
-    axes.set_xticks(ticks, [with_minus(name) for name in names])
+    axes.set_xticks(ticks, [fixed(low, 2), *map(general, between), fixed(high, 2)])

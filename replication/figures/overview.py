@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from replication.base import tables
 from replication.base.numbers import fixed, signed
-from replication.figures.canvas import GREY, Drawing, fitted_label, style, titles, with_minus
+from replication.figures.canvas import GREY, Drawing, fitted_label, style, titles
 from replication.figures.grid import (
     Grid,
     cell_texts,
@@ -36,7 +36,7 @@ _NOTE = (
     "Rows: residual entering each block, read by the lens; output: the model itself.\n"
     "Columns: token read (below), token to be predicted (above; key tokens bold).\n"
 )
-_FRAME = "Frame: where the vector was added. _ is a space."
+_FRAME = "Frame: where the vector was added. ␣ is a space."
 
 
 def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Drawing:
@@ -56,7 +56,7 @@ def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Drawing
     ]
     change = steered - unsteered
     # Equal cells stay empty, so that what steering cannot reach is seen.
-    changes = cell_texts(change, lambda value: with_minus(signed(value, 1)) if value else "")
+    changes = cell_texts(change, lambda value: signed(value, 1) if value else "")
     losses_scale = Normalize(min(unsteered.min(), steered.min()), max(unsteered.max(), steered.max()))
     # A scale needs a width even where nothing changes.
     most = float(np.abs(change).max()) or 1.0

@@ -4,6 +4,7 @@ A space of a token is `\textvisiblespace`; a character that pdflatex's own fonts
 `\u4e2d`.
 """
 
+from replication.base.numbers import MINUS
 from replication.base.visible import visible
 from replication.report.token_tables import DIGITS, Token, TokenTable, caption_of
 
@@ -44,6 +45,7 @@ _PLAIN = _TYPEWRITER | {
     "-": "-",
     ",": ",",
     " ": " ",
+    MINUS: "$-$",
 }
 
 # Letters of Latin-1 that the OT1 fonts can make; the rest, such as thorn, stops pdflatex.
@@ -116,15 +118,20 @@ def _rows(token: Token) -> list[str]:
     names = [rf"\multirow{{{len(token.cells)}}}{{*}}{{{name}}}" for name in (str(token.position), shown)]
     lines = []
     for row, cells in token.cells.items():
-        lines.append(" & ".join([*names, row, *cells]) + r" \\*")
+        lines.append(" & ".join([*names, row, *map(_data, cells)]) + r" \\*")
         names = ["", ""]
     return [*lines[:-1], lines[-1].removesuffix("*")]
+
+
+def _data(number: str) -> str:
+    """A number as siunitx takes it, which makes the minus. "<0.001" is too wide; 0.000 has decimals, as 0 has not."""
+    return f"{0:.{DIGITS}f}" if number[0] in "<>" else number.replace(MINUS, "-")
 
 
 def _number_column(tokens: list[Token]) -> str:
     """A column that the longest of the numbers fits into, aligned at the decimal point."""
     numbers = [number for token in tokens for cells in token.cells.values() for number in cells]
-    digits = max(len(number.lstrip("+-").split(".")[0]) for number in numbers)
+    digits = max(len(number.lstrip("<>+" + MINUS).split(".")[0]) for number in numbers)
     return f"S[table-format=+{digits}.{DIGITS}, retain-explicit-plus]"
 
 
@@ -139,7 +146,7 @@ def latex_text(text: str) -> str:
 
 
 def _written(text: str, special: dict[str, str]) -> str:
-    shown = (character if character == " " else visible(character, _has_glyph) for character in text)
+    shown = (character if character in special else visible(character, _has_glyph) for character in text)
     return "".join(special.get(unit, unit) for units in shown for unit in units)
 
 
