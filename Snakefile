@@ -275,7 +275,7 @@ use rule claims as figures with:
     log:
         "logs/{model}/{experiment}/figures.log",
     params:
-        **step("figures", lambda w: [w.experiment]),
+        **step("figures", lambda w: [w.experiment, *EXPERIMENTS]),
 
 
 use rule claims as figure_for_print with:

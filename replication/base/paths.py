@@ -78,8 +78,8 @@ PRINT = "pdf"
 REPORTED = {
     "post_raw": (LOSSES,),
     "output": (LOSSES,),
-    "lens": (LOSSES,),
     "layers": (LOSSES, LOGIT_LENS),
+    "lens": (LOSSES,),
     "kl": (EFFECT,),
 }
 """What the report shows of each experiment, in its order: kind, and the tables it is drawn from."""

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from replication.base.numbers import signed
 from replication.base.tables import OUTPUT
-from replication.figures.canvas import STEERED, Drawing, drawable_text, panels, style, with_minus, wrapped
+from replication.figures.canvas import STEERED, Drawing, drawable_text, panels, style, wrapped
 from replication.figures.header import ADDED, lines_above, mark_block
 from replication.figures.positions import Record
 from replication.verification.chance import band, random_by_layer
@@ -59,7 +59,7 @@ def _panel(axes: Axes, record: Record, values: pd.DataFrame) -> None:
     axes.plot(output_at, output["steering"], "D", color=STEERED, markersize=3.6, clip_on=False)
     below = output["steering"] < 0
     axes.annotate(
-        with_minus(signed(output["steering"], 2)),
+        signed(output["steering"], 2),
         (output_at, output["steering"]),
         (3, -5 if below else 5),
         textcoords="offset points",

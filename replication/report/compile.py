@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from replication.base.files import read_json
-from replication.base.numbers import fixed, signed
+from replication.base.numbers import fixed, general, signed
 from replication.base.paths import CLAIMS, PROVENANCE, PUBLISHED, REPOSITORY, VERIFICATION, VERIFIED, path
 from replication.base.versions import tested_versions
 from replication.base.window import MOST_KEYS, WIDEST
@@ -52,6 +52,7 @@ def sections(template: str, **contents: Any) -> str:
         "signed": partial(signed, digits=4),
         "fixed": partial(fixed, digits=4),
         "short": partial(signed, digits=2),
+        "general": general,
     }
     text = environment.get_template(template).render(number=Numbering(), widest=WIDEST, most_keys=MOST_KEYS, **contents)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

@@ -15,7 +15,7 @@ from replication.verification.cells import DIFFERENT, EQUAL, NATS, WITHIN
 from replication.verification.circumstances import ABSENT, circumstances
 from replication.verification.differences import Comparison
 
-_NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+][0-9]+)?( \([0-9]+\))?")
+_NUMBER = re.compile(r"[<>]?[−+]?[0-9.]+(e[−+-][0-9]+)?( \([0-9]+\))?")
 
 
 class Section(NamedTuple):

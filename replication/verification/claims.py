@@ -55,7 +55,7 @@ def _surprise(wide: pd.DataFrame, output: pd.DataFrame, top10: pd.DataFrame) -> 
     top = top10[here & (top10["condition"] == "unsteered")]
     return {
         "id": "surprise",
-        "statement": "The token ` wonderful` surprises the unsteered model, and the steered model does significantly "
+        "statement": "The token `␣wonderful` surprises the unsteered model, and the steered model does significantly "
         f"better on it: its loss at the output falls by at least {FALL} nats.",
         "verdict": HOLDS if unsteered - steered >= FALL else DOES_NOT_HOLD,
         "numbers": {"unsteered": unsteered, "steered": steered, "change": steered - unsteered},

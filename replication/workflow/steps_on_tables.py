@@ -113,7 +113,11 @@ def verdict(model: ModelName, experiments: ExperimentNames) -> None:
     write_text(path(VERDICT, model), verdict_lines(verdicts) + "\n")
 
 
-def figures(model: ModelName, experiment: ExperimentName) -> None:
+def figures(
+    model: ModelName,
+    experiment: ExperimentName,
+    run: Annotated[list[str], typer.Argument(help="All experiments of the run, which the page links to.")] = [],  # noqa: B006
+) -> None:
     """Draws the figures of one experiment and its interactive page, and writes its tables to read."""
     from replication.figures import interactive
     from replication.figures.draw import draw as draw_all
@@ -131,7 +135,7 @@ def figures(model: ModelName, experiment: ExperimentName) -> None:
         write_text(path(token_table(protocol, "md"), model, experiment), markdown_table(table))
         write_text(path(token_table(protocol, "tex"), model, experiment), latex_table(table))
     draw_all(model, experiment)
-    interactive.draw(model, experiment)
+    interactive.draw(model, experiment, run)
 
 
 def figure_for_print(

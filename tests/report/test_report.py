@@ -58,6 +58,11 @@ def rows(text: str, anchor: str) -> list[list[str]]:
     return found[1:]
 
 
+def seen(token: str) -> str:
+    """What a reader sees of a token of these tables."""
+    return re.sub("^ | $", "␣", token.replace("\n", "\\n").replace("\u202e", "\\u202e"))
+
+
 def loss(made: Tables, layer: str, position: int, condition: str) -> float:
     table = made.losses
     here = (table["protocol"] == "raw") & (table["layer"] == layer) & (table["position"] == position)
@@ -84,15 +89,15 @@ def test_changes_by_layer_are_those_of_the_table(text):
 def test_controls_stand_in_the_report_with_their_numbers(text):
     vector, others = rows(text, "random-vectors")
     # Two key tokens: -4 against 0, 2, 4 and 6, whose median and mean are 3 and deviation the root of 20 / 3.
-    assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000",
-                          "+0.3000 to +5.7000", "-7.0000", "0%", "100%", "-2.7"]  # fmt: skip
+    assert vector[1:] == ["holds", "key tokens", "−4.0000", "+3.0000",
+                          "+0.3000 to +5.7000", "−7.0000", "0%", "100%", "−2.7"]  # fmt: skip
     assert others[2:4] == ["other tokens", "1.0000"]
     (prompts,) = [row for row in rows(text, "more-prompts") if row[0].startswith("Love")]
-    assert prompts[1:] == ["does not hold", " a,  b", "+2.0000", "2 of 3", "+1.2500",
-                           "-0.5000 to +3.0000", "-0.5000 to +3.0000", "1 of 2"]  # fmt: skip
+    assert prompts[1:] == ["does not hold", "␣a, ␣b", "+2.0000", "2 of 3", "+1.2500",
+                           "−0.5000 to +3.0000", "−0.5000 to +3.0000", "1 of 2"]  # fmt: skip
     (own,) = rows(text, "sweep")
-    assert own[1:] == ["2, 5", "-7.5000", "1.2500", "4, 5", "-12.5000", "1.2500", "20% of 10"]
-    assert rows(text, "sign") == [[own[0], "holds", "-7.5000", "+7.5000"]]
+    assert own[1:] == ["2, 5", "−7.5000", "1.2500", "4, 5", "−12.5000", "1.2500", "20% of 10"]
+    assert rows(text, "sign") == [[own[0], "holds", "−7.5000", "+7.5000"]]
     assert "Not decidable for experiments without key tokens: Mine." in text
     assert [row[1:] for row in rows(text, "depths")] == [["2", "not scaled", "2", "2", "5"]] * 2
 
@@ -107,7 +112,7 @@ def test_the_first_screen_says_what_was_found_and_how_much_is_more_than_chance(t
     assert "- Negating the vector reverses its effect in 1 of 1." in before
     assert "(../../figures/m/beyond_chance.png)" in before
     (glance,) = rows(text, "at-a-glance")
-    assert glance[1:] == ["-4.00", "+0.30 to +5.70", "-7.00", "2", "2", "+7.50", "1 of 2"]
+    assert glance[1:] == ["−4.00", "+0.30 to +5.70", "−7.00", "2", "2", "+7.50", "1 of 2"]
     assert "injected at layer 2: outside the band from layer 2 on, half of the effect from layer 2 on." in text
 
 
@@ -148,7 +153,7 @@ def test_a_scaled_layer_is_printed_as_it_was_steered():
 
 
 @pytest.mark.parametrize(
-    ("coefficient", "added", "subtracted"), [(5, "+5", "-5"), (-2.5, "-2.5", "+2.5"), (0, "0", "0")]
+    ("coefficient", "added", "subtracted"), [(5, "+5", "−5"), (-2.5, "−2.5", "+2.5"), (0, "0", "0")]
 )
 def test_both_sides_of_the_vector_have_opposite_signs(coefficient, added, subtracted):
     record = MADE["love_hate"].record
@@ -167,14 +172,17 @@ def test_predictions_are_the_first_five_of_the_top_ten(text):
         top = table[here & (table["condition"] == condition)].sort_values("place").head(5)
         for shown, token, probability in zip(row[4:], top["token"], top["probability"], strict=True):
             assert shown.endswith(f"{probability:.3f}")
-            assert shown.split("\xa0")[0] == token.replace("\n", "\\n").replace("\u202e", "\\u202e")
+            assert shown.split("\xa0")[0] == seen(token)
 
 
 def test_text_of_others_never_becomes_markup(text):
     tokens = PARSER.parse(text)
     html = [c.content for t in tokens for c in t.children or [] if c.type == "html_inline"]
     assert {piece for piece in html if not re.fullmatch(r'<a id="[\w.-]+">', piece)} == {"</a>"}
-    assert [t for t in tokens if t.type == "html_block"] == []
+    folds = [t.content for t in tokens if t.type == "html_block"]
+    opening = r'<details(?: class="lookup")?>\n<summary>[\w ,.\'()-]+</summary>\n'
+    assert {bool(re.fullmatch(opening, fold)) for fold in folds[::2]} == {True}
+    assert set(folds[1::2]) == {"</details>\n"}, "none within another"
     heading = next(t for t in tokens if "Love" in t.content and t.map and text.splitlines()[t.map[0]].startswith("###"))
     assert [child.type for child in heading.children or []] == ["text"]
     assert HOSTILE in heading.children[0].content if heading.children else False
@@ -185,7 +193,7 @@ def test_no_token_breaks_a_table(text):
     for name, made in MADE.items():
         shown = [row[1] for row in rows(text, f"{name}-losses")]
         targets = [*made.record["prompt"]["tokens"][1:], "<|endoftext|>"]
-        wanted = [token.replace("\n", "\\n").replace("\u202e", "\\u202e") for token in targets]
+        wanted = [seen(token) for token in targets]
         keys = made.record["key_positions"]
         assert shown == [token + (" key" if i in keys else "") for i, token in enumerate(wanted)]
     assert rows(text, "checks")[0][:3] == ["love_hate", "pins", "not run"]
@@ -199,9 +207,10 @@ AWKWARD = st.sampled_from("` |\\*_<&$[\n")
 @settings(max_examples=50, deadline=None)
 @given(st.text(AWKWARD | st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_code_spans_read_back_in_text_and_in_tables(token):
-    seen = [c.isprintable() and unicodedata.category(c) != "Cf" for c in token]
-    shown = [c if s else c.encode("unicode_escape").decode() for c, s in zip(token, seen, strict=True)]
-    wanted = "".join(shown)
+    kept = [c.isprintable() and unicodedata.category(c) != "Cf" for c in token]
+    shown = "".join(c if k else c.encode("unicode_escape").decode() for c, k in zip(token, kept, strict=True))
+    # Of spaces those at both ends are made visible, which could not be seen there.
+    wanted = re.sub("^ +| +$", lambda spaces: "␣" * len(spaces[0]), shown)
     spans = [c.content for t in PARSER.parse(f"x {code(token)} y") for c in t.children or [] if c.type == "code_inline"]
     assert spans == [wanted]
     table = PARSER.parse(f"| a | b |\n|---|---|\n| {cell(token)} | end |")
@@ -283,7 +292,7 @@ def test_index_lists_models_that_have_a_report(run, text):
     assert [row[3] for row in found] == ["nothing differs", "something differs"]
     assert f"- `m`: **{plain('A <b>note</b>')}**" in index()
     losses = rows(index(), "key-tokens")
-    assert [row[1:5] for row in losses] == [[" a|b", "m", "5", "2"], [" wonderful", "m", "5", "2"]]
+    assert [row[1:5] for row in losses] == [["␣a|b", "m", "5", "2"], ["␣wonderful", "m", "5", "2"]]
     made = MADE["love_hate"]
     for row, position in zip(losses, (2, 5), strict=True):
         before, after = (loss(made, tables.OUTPUT, position, c) for c in tables.CONDITIONS)
