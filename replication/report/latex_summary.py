@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from replication.base.numbers import fixed, signed
+from replication.base.visible import SPACE
 from replication.report.latex_table import cell_token, data, floats, latex_text, latex_token, number_column
 from replication.report.markdown import abridged
 from replication.report.token_tables import DIGITS
@@ -81,4 +82,4 @@ def _statement(text: str) -> str:
     parts = re.split("`([^`]*)`", text)
     # Spaces around a token stay.
     plain = [re.sub(r"\S(?:.*\S)?", lambda words: latex_text(words[0]), part) for part in parts]
-    return "".join(latex_token(parts[place]) if place % 2 else plain[place] for place in range(len(parts)))
+    return "".join(latex_token(parts[place].replace(SPACE, " ")) if place % 2 else plain[place] for place in range(len(parts)))

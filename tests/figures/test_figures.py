@@ -105,7 +105,7 @@ def test_post_frames_the_columns_of_the_key_tokens_neighbours_together():
         # Four rows: three layers and the output.
         frames = {patch.get_bbox().bounds for patch in axes.patches}
         assert frames == {(0.5, -0.5, 2.0, 4.0), (3.5, -0.5, 1.0, 4.0)}
-        assert bold(axes) == ["_you", "_wonderful", "!"]
+        assert bold(axes) == ["␣you", "␣wonderful", "!"]
 
 
 def test_post_has_one_scale_whose_limits_are_those_of_all_layers_of_both_runs(made):

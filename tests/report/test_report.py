@@ -111,7 +111,7 @@ def test_the_first_screen_says_what_was_found_and_how_much_is_more_than_chance(t
     assert "- Through the tuned lens it does more than chance from layer 2 (" in before
     assert "- Negating the vector reverses its effect in 1 of 1." in before
     assert "(../../figures/m/beyond_chance.png)" in before
-    (glance,) = rows(text, "at-a-glance")
+    (glance,) = rows(text, "effects")
     assert glance[1:] == ["−4.00", "+0.30 to +5.70", "−7.00", "2", "2", "+7.50", "1 of 2"]
     assert "injected at layer 2: outside the band from layer 2 on, half of the effect from layer 2 on." in text
 
