@@ -34,7 +34,10 @@ def draw(model: str, experiment: str, run: Sequence[str]) -> None:
     effect = tables.read(path(paths.EFFECT, model, experiment), tables.EFFECT)
     top10 = tables.read(path(paths.TOP10, model, experiment), tables.TOP10)
     record = read_json(path(paths.RECORD, model, experiment))
-    write_text(path(paths.INTERACTIVE, model, experiment), page(experiment, losses, effect, top10, record, _links(model, experiment, run)))
+    write_text(
+        path(paths.INTERACTIVE, model, experiment),
+        page(experiment, losses, effect, top10, record, _links(model, experiment, run)),
+    )
 
 
 def _links(model: str, experiment: str, run: Sequence[str]) -> Links:
