@@ -4,7 +4,6 @@ import base64
 import json
 import math
 import os
-import re
 import zlib
 from pathlib import Path
 
@@ -77,7 +76,7 @@ def test_page_is_the_same_for_the_same_tables(made, text, tmp_path, monkeypatch)
     interactive.draw("m", NAME, [NAME, "other", "third"])
     drawn = Path(paths.INTERACTIVE.format(model="m", experiment=NAME))
     found = drawn.read_text(encoding="utf-8")
-    assert re.sub("<nav.*</nav>", "", found, flags=re.DOTALL).replace("\n\n", "\n") == text.replace("\n\n", "\n")
+    assert found.replace(found[found.index("<nav") : found.index("</nav>") + len("</nav>\n\n")], "") == text
     links = [str(link["href"]) for link in Elements(found).of("a")]
     lead = [os.path.normpath(drawn.parent / link.partition("#")[0]) for link in links]
     names = ("losses.csv", "top10.csv", "effect.csv", "summary.csv", "record.json")
@@ -107,7 +106,8 @@ def test_maps_show_the_losses_and_their_change(page, made, data):
     assert scales == [[min(flat), max(flat)], [-most, most]]
     assert page.run("document.querySelectorAll('#maps .heatmaplayer image').length") == 3
     labels = page.run("[...document.querySelectorAll('#maps .xtick')].map((tick) => tick.textContent)")
-    assert labels == data["targets"]
+    for label, target in zip(labels, data["targets"], strict=True):
+        assert label == target or (len(label) > 8 and label.endswith("…") and target.startswith(label[:-1]))
 
 
 @pytest.mark.parametrize("protocol", ["raw", "centred"])

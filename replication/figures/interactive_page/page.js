@@ -130,15 +130,17 @@ function scales([before, after, change]) {
   const [low, high] = span([before, after]);
   const most = Math.max(...span(change).map(Math.abs)) || 1;
   const rank = choice.statistic.value === "rank";
+  const length = wide.matches ? 0.3 : 0.4;
   // Few enough that their names do not touch.
+  const count = Math.max(2, Math.floor((length * (scroll.clientWidth - margins.l - margins.r)) / 60));
   const ticks = (from, to, names) => {
-    const step = Math.max(1, Math.floor((to - from) / (wide.matches ? 4 : 2)));
+    const step = Math.max(1, Math.floor((to - from) / (count - 1)));
     const powers = [-4, -3, -2, -1, 0, 1, 2, 3, 4].map((n) => n * step).filter((n) => n >= from && n <= to);
-    return rank ? { tickvals: powers, ticktext: powers.map(names) } : { nticks: wide.matches ? 6 : 4 };
+    return rank ? { tickvals: powers, ticktext: powers.map(names) } : { nticks: count };
   };
   const bar = (x, title, tick) => ({
     orientation: "h", x, y: 0, yanchor: "top", ypad: abreast.matches ? 95 : 10, xanchor: "center", thickness: 10,
-    len: wide.matches ? 0.3 : 0.4, title: { text: title, side: "top" }, ...tick,
+    len: length, title: { text: title, side: "top" }, ...tick,
   });
   const name = choice.statistic.selectedOptions[0].textContent;
   return {
