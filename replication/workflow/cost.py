@@ -37,7 +37,8 @@ ON_TABLES = {
     "join_sweep": Step(None, (100, 100), 0.2),
     "report": Step((3, 3), (110, 110), 5),
 } | dict.fromkeys(
-    ["claims", "judge_controls", "verification", "verdict", "provenance", "crate"], Step((2, 2), (80, 80), 0.1)
+    ["summary", "claims", "judge_controls", "verification", "verdict", "provenance", "crate"],
+    Step((2, 2), (80, 80), 0.1),
 )
 STEPS = WITH_MODEL | ON_TABLES
 

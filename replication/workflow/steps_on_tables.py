@@ -44,7 +44,7 @@ def add_to(app: typer.Typer) -> None:
     """Adds the steps to the command line."""
     for step in (
         *(join_sweep, judge_controls, claims, verification, verdict),
-        *(figures, figure_for_print, control_figures, report, provenance, crate, pin),
+        *(summary, figures, figure_for_print, control_figures, report, provenance, crate, pin),
     ):
         app.command(name=step.__name__)(step)
 
@@ -111,23 +111,28 @@ def verdict(model: ModelName, experiments: ExperimentNames) -> None:
     write_text(path(VERDICT, model), verdict_lines(verdicts) + "\n")
 
 
-def figures(model: ModelName, experiment: ExperimentName) -> None:
-    """Draws the figures of one experiment and its interactive page, and writes its tables to read."""
-    from replication.figures import interactive
-    from replication.figures.draw import draw as draw_all
+def summary(model: ModelName, experiment: ExperimentName) -> None:
+    """Writes each token's loss at a few layers, as a table to compute with and as tables to read."""
     from replication.report.latex_table import latex_table
     from replication.report.token_tables import markdown_table
     from replication.report.token_tables import token_table as contents
-    from replication.verification.summary import summary
+    from replication.verification.summary import summary as by_token_of
 
     losses, record = _measured(model, experiment)
-    by_token = summary(losses, record)
+    by_token = by_token_of(losses, record)
     tables.write(by_token, tables.SUMMARY, path(SUMMARY, model, experiment))
     note = read_json(path(VERIFIED, model))["note"]
     for protocol in tables.PROTOCOLS:
         table = contents(by_token, record, experiment, protocol, note)
         write_text(path(token_table(protocol, "md"), model, experiment), markdown_table(table))
         write_text(path(token_table(protocol, "tex"), model, experiment), latex_table(table))
+
+
+def figures(model: ModelName, experiment: ExperimentName) -> None:
+    """Draws the figures of one experiment and its interactive page."""
+    from replication.figures import interactive
+    from replication.figures.draw import draw as draw_all
+
     draw_all(model, experiment)
     interactive.draw(model, experiment)
 

@@ -128,22 +128,22 @@ def test_snakemakes_own_report_holds_figures_with_captions(measured):
     config = ("--configfile", str(measured / "mine.yaml"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(measured)
-        write_pictures("mine", "my_vector")
+        write_pictures("mine/mine", "my_vector")
         for pattern in (paths.SUMMARY, *paths.TOKEN_TABLES):
             write_text(paths.path(pattern, "mine", "my_vector"), "a stand-in")
-    figures = "figures/mine/my_vector/post_raw.png"
-    snakemake(measured, figures, "--touch", *config)
-    snakemake(measured, figures, "--report", str(measured / "report.zip"), *config)
+    figures = ["figures/mine/mine/my_vector/post_raw.png", "results/mine/my_vector/summary.csv"]
+    snakemake(measured, *figures, "--touch", *config)
+    snakemake(measured, *figures, "--report", str(measured / "report.zip"), *config)
     with zipfile.ZipFile(measured / "report.zip") as archive:
         files = {name.rpartition("/")[2] for name in archive.namelist()}
         text = archive.read("report/report.html").decode("utf-8")
     assert {f"{kind}.png" for kind in KINDS} | {"my_vector.html"} <= files
     for kind in KINDS:
-        shown = shown_in_report(text, f"figures/mine/my_vector/{kind}.png")
+        shown = shown_in_report(text, f"figures/mine/mine/my_vector/{kind}.png")
         words = html.unescape(re.sub("<[^>]+>", "", shown["caption"]))
         assert " ".join(words.split()).startswith(caption(kind).replace("``", ""))
         assert shown["labels"]["experiment"] == "my_vector"
-    posted = [shown_in_report(text, f"figures/mine/my_vector/post_{name}.png") for name in ("raw", "centred")]
+    posted = [shown_in_report(text, f"figures/mine/mine/my_vector/post_{name}.png") for name in ("raw", "centred")]
     assert [shown["labels"]["residuals"] for shown in posted] == ["raw", "centred"]
 
 
