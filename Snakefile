@@ -13,8 +13,6 @@ snakemake --cores 4 --report report.zip          figures and tables with caption
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 sys.path.insert(0, str(workflow.basedir))
 
 from replication.base import paths
@@ -22,6 +20,9 @@ from replication.base.errors import UserError
 from replication.figures.captions import caption_file
 from replication.workflow import announced, locks, snakefile
 from replication.workflow.snakefile import step
+from replication.workflow.terminal import Screen
+
+screen = Screen(workflow)
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -38,7 +39,7 @@ try:
     # While this is parsed, Snakemake does not yet say which files are asked for: the command line does.
     RUN = snakefile.prepare(config, [Path(file) for file in workflow.configfiles], sys.argv[1:])
 except UserError as error:
-    raise WorkflowError(str(error))
+    sys.exit(f"error: {error}")
 
 # The interpreter that runs Snakemake, and the package of this checkout, run the steps.
 shell.prefix(snakefile.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir)))
@@ -57,12 +58,17 @@ onstart:
     paths.path(paths.DIFFERENCES, f"{MODEL}{RUN}").unlink(missing_ok=True)
 
 
+onsuccess:
+    screen.end()
+
+
 onerror:
     snakefile.print_differences(f"{MODEL}{RUN}")
 
 
 # Said once the jobs are known, before the first starts; in a dry run too.
 announced.announce(workflow, config)
+screen.about(config, RUN)
 
 
 EXPERIMENTS = list(config["experiments"])

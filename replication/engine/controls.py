@@ -16,8 +16,8 @@ from replication.base.errors import UserError
 from replication.base.tables import PROMPTS, RANDOM_VECTORS, STEERING, SWEEP
 from replication.engine.batches import Prompt, Request, predictions
 from replication.engine.loaded import Loaded
-from replication.engine.measure import check
-from replication.engine.steering import Sides, embedded, residual_stream, scaled, steering_vector
+from replication.engine.sides import Sides, check
+from replication.engine.steering import embedded, residual_stream, scaled, steering_vector
 from replication.engine.tokenizer import BOS, Tokenizer, texts
 
 

@@ -49,9 +49,10 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
 
     Snakemake puts what a file of one's own adds first.
     """
-    places = {name: place_in_post(each) for name, each in config["experiments"].items()}
-    names = sorted(places, key=lambda name: len(POSTS) if places[name] is None else places[name])
-    return {name: config["experiments"][name] for name in names if name in (config["only"] or places)}
+    there: dict[str, Any] = config["experiments"]
+    places = {name: len(POSTS) if (place := place_in_post(each)) is None else place for name, each in there.items()}
+    names = sorted(there, key=lambda name: places[name])
+    return {name: there[name] for name in names if name in (config["only"] or there)}
 
 
 def run(config: dict[str, Any], files: Iterable[Path]) -> str:

@@ -97,14 +97,13 @@ def verification(
 
 
 def verdict(model: ModelName, experiments: ExperimentNames) -> None:
-    """Prints the verdicts of `verification`; where something differs, packs an archive to send, and fails."""
+    """Writes the verdicts of `verification` as text; where something differs, says what, packs it up, and fails."""
     from replication.verification.verdicts import off_table, verdict_lines, what_to_send
     from replication.workflow.archive import write_archive
 
     verdicts = read_json(path(VERIFICATION, model))
-    print(verdict_lines(verdicts))
     if not verdicts["passed"]:
-        print(off_table(verdicts))
+        print(verdict_lines(verdicts), off_table(verdicts), sep="\n")
         # The Snakefile prints it after all that Snakemake says of a failed job.
         write_text(path(DIFFERENCES, model), what_to_send(verdicts, write_archive(model, experiments)))
         raise UserError(f"{path(VERIFICATION, model)}: measured numbers differ from what they are compared with")

@@ -24,7 +24,7 @@ DRAWING = {"figures", "figure_for_print", "control_figures"}
 CHANGES = [
     ("engine/lens.py", "entropy=-(p * log_p)", "entropy=-2 * (p * log_p)", {"measure", "published_values"}),
     ("engine/gpt2.py", "0.044715", "0.044716", ENGINE),
-    ("engine/steering.py", 'PADDING = " "', 'PADDING = "."', ENGINE),
+    ("engine/sides.py", 'PADDING = " "', 'PADDING = "."', ENGINE),
     ("engine/numerics.py", '"COMPATIBLE"', '"AVX2"', ENGINE | {"second_opinion"}),
     ("engine/controls.py", "directions / directions", "2 * directions / directions", {"controls"}),
     ("engine/second_opinion.py", "entering[0] - entering[1]", "entering[1] - entering[0]", {"second_opinion"}),
@@ -41,7 +41,7 @@ CHANGES = [
     ("../CITATION.cff", "\n", "\n\n", {"report"}),
     ("base/paths.py", "{experiment}/top10.csv", "{experiment}/top.csv", None),
     # What is said to people moves nothing.
-    ("engine/measure.py", "is too large; this model has layers", "is beyond the last; this model has layers", set()),
+    ("engine/sides.py", "is too large; this model has layers", "is beyond the last; this model has layers", set()),
     ("engine/steering.py", "it must stay below", "keep it below", set()),
     ("engine/published_values.py", 'desc="published values"', 'desc="values of others"', set()),
     ("workflow/arguments.py", "Name of the model in config.yaml,", "The model's name in config.yaml,", set()),
