@@ -50,15 +50,14 @@ def control_alt_text(kind: str, result: dict[str, Any], record: Record) -> str:
     return f"{record['experiment']['title']}, {record['model']}. {words[kind](result)}"
 
 
-def over_all_alt_text(model: str, records: dict[str, Record], controls: dict[str, dict[str, Any]]) -> str:
+def over_all_alt_text(records: dict[str, Record], controls: dict[str, dict[str, Any]]) -> str:
     """What is seen in the figure over all experiments, with the numbers at the output.
 
     Args:
-        model: Name of the model.
         records: Of the experiments that have a panel, by name.
         controls: The verdicts of the controls, by experiment.
     """
-    sentences = []
+    sentences, model = [], next(iter(records.values()))["model"]
     for name, record in records.items():
         key, found = controls[name]["random_vectors"]["key"], controls[name]["random_by_layer"]
         low, high = map(_change, key["band"])

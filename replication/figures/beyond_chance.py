@@ -16,16 +16,17 @@ ACROSS = 4
 """Panels side by side: as many as the post has experiments."""
 
 
-def beyond_chance(model: str, experiments: Sequence[tuple[Record, pd.DataFrame]]) -> Drawing:
+def beyond_chance(experiments: Sequence[tuple[Record, pd.DataFrame]]) -> Drawing:
     """Change of the key tokens' loss by layer beside the band of the random vectors, a panel per experiment.
 
     Args:
-        model: Name of the model.
         experiments: Of each that has key tokens what went in, and its columns of `tables.RANDOM_BY_LAYER`.
     """
     across, down = min(ACROSS, len(experiments)), -(-len(experiments) // ACROSS)
     width = max(4.4, 0.6 + 1.65 * across)
-    head = lines_above(_TITLE, f"{drawable_text(model)} · {_READ_OUT}", width, [_BAND, _VECTOR, ADDED])
+    head = lines_above(
+        _TITLE, f"{drawable_text(experiments[0][0]['model'])} · {_READ_OUT}", width, [_BAND, _VECTOR, ADDED]
+    )
     above, below = head.height + 0.22, 0.72
     with style():
         figure = Drawing((width, above + down * _TALL + (down - 1) * (below + 0.22) + below))

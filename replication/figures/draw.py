@@ -135,7 +135,7 @@ def draw_beyond_chance(model: str, experiments: Sequence[str]) -> None:
         (read_json(path(paths.RECORD, model, name)), tables.read(path(paths.RANDOM_BY_LAYER, model, name), columns))
         for name in experiments
     ]
-    figure = beyond_chance(model, read)
+    figure = beyond_chance(read)
     for pattern in paths.BEYOND_CHANCE:
         save(figure, path(pattern, model))
 

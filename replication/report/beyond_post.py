@@ -64,7 +64,7 @@ def _over_all(model: str, experiments: list[dict[str, Any]], results: dict[str, 
         return None
     records = {each["name"]: each["record"] for each in experiments if each["name"] in results}
     png, svg, pdf = (link(model, "", pattern) for pattern in paths.BEYOND_CHANCE)
-    words = {"alt": over_all_alt_text(model, records, results), "caption": caption("beyond_chance")}
+    words = {"alt": over_all_alt_text(records, results), "caption": caption("beyond_chance")}
     return words | {"image": png, "vector_graphics": svg, "print": pdf}
 
 

@@ -61,10 +61,13 @@ def sections(template: str, **contents: Any) -> str:
 def _contents(model: str, experiments: list[str]) -> dict[str, Any]:
     """Everything the sections print."""
     described = [experiment(model, name) for name in experiments]
+    name, _, run = model.partition("/")
     return {
-        "model": model,
+        "model": name,
+        "run": run,
         "verified": read_json(path(VERIFIED, model)),
         "experiments": described,
+        "of_the_post": [each for each in described if each["of_the_post"]],
         "beyond": beyond(model, described),
         "arithmetic": {each["name"]: each["record"]["numerics"]["mode"] for each in described},
         "claims": read_json(path(CLAIMS, model)),

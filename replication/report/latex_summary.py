@@ -82,4 +82,6 @@ def _statement(text: str) -> str:
     parts = re.split("`([^`]*)`", text)
     # Spaces around a token stay.
     plain = [re.sub(r"\S(?:.*\S)?", lambda words: latex_text(words[0]), part) for part in parts]
-    return "".join(latex_token(parts[place].replace(SPACE, " ")) if place % 2 else plain[place] for place in range(len(parts)))
+    return "".join(
+        latex_token(parts[place].replace(SPACE, " ")) if place % 2 else plain[place] for place in range(len(parts))
+    )

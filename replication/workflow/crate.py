@@ -1,8 +1,9 @@
 """The run on a model as a Provenance Run Crate: an RO-Crate of inputs, steps, outputs, hashes, versions and times.
 
-The crate is the folder results/<model>/. What lies elsewhere (weights, figures, report) is named by its content, as
-`ni:///sha-256;...` (RFC 6920), and by its path. The profiles are https://w3id.org/ro/wfrun/provenance/0.5 and those it
-builds on. Steps, commands, inputs and times are Snakemake's own records; jobs of several invocations may be among them.
+The crate is the folder results/<model>/, or that of a run in it. What lies elsewhere (weights, figures, report) is
+named by its content, as `ni:///sha-256;...` (RFC 6920), and by its path. The profiles are
+https://w3id.org/ro/wfrun/provenance/0.5 and those it builds on. Steps, commands, inputs and times are Snakemake's own
+records; jobs of several invocations may be among them.
 """
 
 from datetime import datetime
@@ -165,7 +166,7 @@ def _parameters(made: ROCrate, workflow: Entity, model: str, experiments: list[s
         for slot, words in _SLOTS.items()
     }
     workflow["input"] = list(slots.values())
-    values: list[tuple[str, str, Any]] = [("model", "model", model)]
+    values: list[tuple[str, str, Any]] = [("model", "model", model.partition("/")[0])]
     for name in experiments:
         settings = read_json(path(RECORD, model, name))["experiment"]
         settings_of_vector = {"prompt": settings["prompt"], **settings["steering"]}

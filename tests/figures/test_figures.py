@@ -452,9 +452,7 @@ def test_alt_text_of_controls_says_the_numbers_that_matter(made):
 
 
 def over_all(*experiments: Tables) -> Figure:
-    return beyond_chance.beyond_chance(
-        "m", [(part.record, control_tables(part)["random_by_layer"]) for part in experiments]
-    )
+    return beyond_chance.beyond_chance([(part.record, control_tables(part)["random_by_layer"]) for part in experiments])
 
 
 def test_the_figure_over_all_shows_each_vector_beside_the_band_of_its_draws(made):
@@ -475,8 +473,8 @@ def test_the_figure_over_all_shows_each_vector_beside_the_band_of_its_draws(made
 
 def test_alt_text_of_the_figure_over_all_says_each_change_and_band(made):
     judged = {kind: getattr(control_verdicts, kind)(table, made.record) for kind, table in control_tables(made).items()}
-    text = over_all_alt_text("m", {"e": made.record}, {"e": judged})
-    assert text.startswith("m. Lines of the change")
+    text = over_all_alt_text({"e": made.record}, {"e": judged})
+    assert text.startswith(f"{made.record['model']}. Lines of the change")
     assert "−2.00 nats, random vectors +0.15 to +2.85, outside their band for good at layer 2." in text
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from drawn_tables import Tables, made_up
+from drawn_tables import Tables, made_up, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -23,7 +23,7 @@ from replication.base.paths import path
 from replication.base.steered_layer import scaled_layer
 from replication.report import citation
 from replication.report.compile import markdown, procedure
-from replication.report.experiment import x_vector_table
+from replication.report.experiment import experiment, x_vector_table
 from replication.report.index import index
 from replication.report.markdown import cell, code, plain
 from replication.report.numbering import Numbering
@@ -197,7 +197,7 @@ def test_no_token_breaks_a_table(text):
         keys = made.record["key_positions"]
         assert shown == [token + (" key" if i in keys else "") for i, token in enumerate(wanted)]
     assert rows(text, "checks")[0][:3] == ["love_hate", "pins", "not run"]
-    assert [len(row) for row in rows(text, "claims")] == [4, 4]
+    assert [len(row) for row in rows(text, "claims")] == [4]
 
 
 AWKWARD = st.sampled_from("` |\\*_<&$[\n")
@@ -280,6 +280,39 @@ def test_one_published_value_that_differs_makes_its_set_differ(run, text):
         published_table.write(table, path(paths.PUBLISHED, "m"))
 
 
+def test_an_experiment_of_ones_own_is_never_called_the_posts(run, text):
+    posts, own = text.index("\n## The experiments\n"), text.index("\n## Own experiments\n")
+    assert posts < text.index('<a id="love_hate"></a>') < own < text.index('<a id="mine"></a>')
+    of_own = text[own : text.index("\n## ", own + 1)]
+    assert "These are not the post's" in of_own
+    assert not re.search(r"as the post prints|As posted|\[the post's figure", of_own)
+    assert text[posts:own].count("as the post prints it") == text[posts:own].count("As posted") == 1
+    assert "#mine-" not in text[text.index("\n## What the post says") : text.index("\n## Beyond the post")]
+
+
+def test_a_report_can_be_over_ones_own_experiments_alone(run):
+    written_run("m/alone", {"mine": MADE["mine"]}, note="A <b>note</b>")
+    found = markdown("m/alone", ["mine"])
+    assert found.count("`m`") >= 1
+    assert "The run `alone`: " in found
+    assert "replicates" not in found
+    assert not {"## The experiments", "## What the post says"} & set(found.splitlines())
+    assert "(../../../results/m/mine/losses.csv)" in found
+    assert "(../../../figures/m/alone/mine/post_raw.png)" in found
+    write_text(path(paths.REPORT, "m/alone"), found)
+    assert [row[0] for row in rows(index(), "models")] == ["m/alone"]
+    path(paths.REPORT, "m/alone").unlink()
+
+
+def test_a_number_of_the_posts_is_shown_of_its_experiments_alone(run):
+    number = {"experiment": MADE["mine"].record["experiment"] | {"number": 5}}
+    written(MADE["mine"]._replace(record=MADE["mine"].record | number), "m", "mine")
+    try:
+        assert experiment("m", "mine")["settings"].number is None
+    finally:
+        written(MADE["mine"], "m", "mine")
+
+
 def test_index_lists_models_that_have_a_report(run, text):
     write_text(path(paths.REPORT, "m"), text)
     written_run("second", {"mine": MADE["mine"]})
@@ -287,9 +320,12 @@ def test_index_lists_models_that_have_a_report(run, text):
     write_text(path(paths.REPORT, "second"), "a report")
     verdicts = read_json(path(paths.VERIFICATION, "second"))
     write_json(path(paths.VERIFICATION, "second"), verdicts | {"passed": False})
+    # What is measured of an experiment is the same in every run on a model.
+    written_run("m/again", {"love_hate": MADE["love_hate"]}, note="A <b>note</b>")
+    write_text(path(paths.REPORT, "m/again"), "a report")
     found = rows(index(), "models")
-    assert [row[0] for row in found] == ["m", "second"]
-    assert [row[3] for row in found] == ["nothing differs", "something differs"]
+    assert [row[0] for row in found] == ["m", "second", "m/again"]
+    assert [row[3] for row in found] == ["nothing differs", "something differs", "nothing differs"]
     assert f"- `m`: **{plain('A <b>note</b>')}**" in index()
     losses = rows(index(), "key-tokens")
     assert [row[1:5] for row in losses] == [["␣a|b", "m", "5", "2"], ["␣wonderful", "m", "5", "2"]]
