@@ -50,9 +50,6 @@ snakefile.do_without_home()
 locks.remove_stale()
 
 
-MODEL = config["model"]
-
-
 onstart:
     locks.note_owner()
     paths.path(paths.DIFFERENCES, f"{MODEL}{RUN}").unlink(missing_ok=True)
@@ -71,6 +68,7 @@ announced.announce(workflow, config)
 screen.about(config, RUN)
 
 
+MODEL = config["model"]
 EXPERIMENTS = list(config["experiments"])
 DESPITE = config["pin_despite"].split(",") if config["pin_despite"] else []
 # One thread whatever --cores says: the thread count is part of what the numbers were measured under.
@@ -80,10 +78,10 @@ CONTROLS = snakefile.control_tables(config)
 CONTROL_TABLES = [paths.CONTROL_TABLES[name] for name in CONTROLS]
 CONTROL_OPTIONS = ["--control-settings", snakefile.as_json(config["controls"])]
 CONTROL_KINDS = {name: snakefile.control_kinds(config, name) for name in EXPERIMENTS}
-BEYOND_CHANCE = paths.BEYOND_CHANCE if any("random_vectors" in kinds for kinds in CONTROL_KINDS.values()) else ()
 SWEEP_JOBS = config["controls"]["sweep_jobs"]
 # A sweep in one piece shares a process with the other controls; one that is split, or not in the report, has its own.
 SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
+OVER_ALL = paths.over_all(CONTROL_KINDS, ["png"])
 CONTROL_PAIRS = [(name, kind) for name in EXPERIMENTS for kind in CONTROL_KINDS[name]]
 PART = lambda w: ["--part", w.part, "--parts", w.parts]
 TABLES_TOGETHER = ["random_vectors", "random_by_layer", "prompts"] + ([] if SWEEP_ALONE else ["sweep"])
@@ -130,8 +128,7 @@ rule all:
     input:
         # Every file, so that one which is lost is made again.
         expand((*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES), model=MODEL, run=RUN, experiment=EXPERIMENTS),
-        expand([*paths.control_figures(CONTROL_KINDS), *BEYOND_CHANCE], model=MODEL, run=RUN),
-        expand([*paths.OF_A_MODEL, *paths.LAST], model=MODEL, run=RUN),
+        expand([*paths.control_figures(CONTROL_KINDS), *paths.OF_A_MODEL, *paths.LAST], model=MODEL, run=RUN),
     localrule: True
 
 
@@ -150,7 +147,7 @@ rule sweep:
 rule pdf:
     input:
         expand(paths.figure("{kind}", paths.PRINT), model=MODEL, run=RUN, experiment=EXPERIMENTS, kind=paths.KINDS),
-        expand([*paths.control_figures(CONTROL_KINDS, [paths.PRINT]), *BEYOND_CHANCE], model=MODEL, run=RUN),
+        expand(paths.control_figures(CONTROL_KINDS, [paths.PRINT]), model=MODEL, run=RUN),
     localrule: True
 
 
@@ -323,8 +320,10 @@ if any(CONTROL_KINDS.values()):
             tables=of_every_experiment(*CONTROL_TABLES),
         output:
             figures=[figure_in_report(kind, name, "Beyond the post") for name, kind in CONTROL_PAIRS],
-            over_all=[in_report(f, "beyond_chance", "Beyond the post", figure="over all") for f in BEYOND_CHANCE[:1]],
-            vector_graphics=of_run([*paths.control_figures(CONTROL_KINDS, ["svg"]), *BEYOND_CHANCE[1:]]),
+            over_all=[in_report(f, "beyond_chance", "Beyond the post", figure="over all") for f in OVER_ALL],
+            vector_graphics=of_run(
+                paths.control_figures(CONTROL_KINDS, ["svg"]) + paths.over_all(CONTROL_KINDS, ["pdf"])
+            ),
         log:
             f"logs/{{model}}{RUN}/control_figures.log",
         params:
@@ -362,7 +361,7 @@ use rule claims as report with:
     input:
         verified=paths.VERIFIED,
         of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
-        control_figures=of_run([*paths.control_figures(CONTROL_KINDS), *BEYOND_CHANCE]),
+        control_figures=of_run(paths.control_figures(CONTROL_KINDS)),
         controls=of_run(paths.CONTROLS),
         claims=of_run(paths.CLAIMS),
         published=paths.PUBLISHED,
@@ -408,7 +407,7 @@ use rule claims as crate with:
     # Last of the default target, so that Snakemake's own records of all steps before it are there to be read.
     input:
         of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
-        control_figures=of_run([*paths.control_figures(CONTROL_KINDS), *BEYOND_CHANCE]),
+        control_figures=of_run(paths.control_figures(CONTROL_KINDS)),
         of_model=of_run(paths.OF_A_MODEL),
     output:
         crate=of_run(paths.CRATE),

@@ -106,10 +106,6 @@ TITLES = {
 """What each kind is called in a list."""
 
 
-BEYOND_CHANCE = tuple(f"{FIGURES}/beyond_chance.{suffix}" for suffix in (*FORMATS, PRINT))
-"""The figure over all experiments that have key tokens; there if the configuration asks for random vectors."""
-
-
 def figure(kind: str, suffix: str) -> str:
     """Where a figure lies in a format, with the wildcards left open."""
     return f"{FIGURES}/{{experiment}}/{kind}.{suffix}"
@@ -146,12 +142,19 @@ def control_figures(chosen: dict[str, list[str]], suffixes: tuple[str, ...] = FO
         chosen: Kinds by experiment.
         suffixes: Formats.
     """
-    return [
+    of_experiments = [
         figure(kind, suffix).replace("{experiment}", experiment)
         for experiment, kinds in chosen.items()
         for kind in kinds
         for suffix in suffixes
     ]
+    return of_experiments + over_all(chosen, suffixes)
+
+
+def over_all(chosen: dict[str, list[str]], suffixes: tuple[str, ...]) -> list[str]:
+    """Files of the figure over all experiments with random vectors; none without one. Arguments as above."""
+    there = any("random_vectors" in kinds for kinds in chosen.values())
+    return [f"{FIGURES}/beyond_chance.{suffix}" for suffix in suffixes] if there else []
 
 
 def local_folder(name: str) -> Path:

@@ -136,7 +136,7 @@ def draw_beyond_chance(model: str, experiments: Sequence[str]) -> None:
         for name in experiments
     ]
     figure = beyond_chance(read)
-    for pattern in paths.BEYOND_CHANCE:
+    for pattern in paths.over_all({name: ["random_vectors"] for name in experiments}, (*paths.FORMATS, paths.PRINT)):
         save(figure, path(pattern, model))
 
 

@@ -17,7 +17,6 @@ from rocrate.rocrate import ROCrate
 from replication.base.files import read_json, write_json, write_text
 from replication.base.hashes import digest_of
 from replication.base.paths import (
-    BEYOND_CHANCE,
     CONTROL_TABLES,
     CONTROLS,
     CRATE,
@@ -103,9 +102,8 @@ def crate(model: str, experiments: list[str]) -> dict[str, Any]:
 def _of_controls(model: str, verdicts: dict[str, Any]) -> list[Path]:
     """Tables and figures of the controls that were made."""
     made = [path(CONTROL_TABLES[kind], model, name) for name, kinds in verdicts.items() for kind in kinds]
-    kinds_shown = {name: shown(kinds) for name, kinds in verdicts.items()}
-    over_all = BEYOND_CHANCE if any("random_vectors" in kinds for kinds in kinds_shown.values()) else ()
-    return [*made, *(path(file, model) for file in (*control_figures(kinds_shown), *over_all))]
+    drawn = control_figures({name: shown(kinds) for name, kinds in verdicts.items()})
+    return [*made, *(path(file, model) for file in drawn)]
 
 
 def _describe_root(made: ROCrate, profiles: dict[str, str], subject: str, run: dict[str, Any]) -> None:

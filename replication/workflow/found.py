@@ -39,5 +39,10 @@ def _checks(verification: dict[str, Any]) -> str:
         for name, check in checks.items():
             of = counts.setdefault(name.replace("_", " "), {})
             of[check["status"]] = of.get(check["status"], 0) + 1
-    said = [f"{name} {', '.join(f'{n} {status}' for status, n in of.items())}" for name, of in counts.items()]
+    said = [f"{name} {', '.join(_counted(n, status) for status, n in of.items())}" for name, of in counts.items()]
     return "; ".join([*said, f"published values {verification['published']['status']}"])
+
+
+def _counted(n: int, status: str) -> str:
+    """1 agrees, 4 agree, 2 not run."""
+    return f"{n} {status if n == 1 else status.removesuffix('s')}"

@@ -341,7 +341,7 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path, monkeypatch):
         draw_one(kind, "m", "e", figure_files(kind, "m", "e", paths.FORMATS))
     draw_beyond_chance("m", ["e"])
     files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
-    named = (*paths.FIGURE_FILES, *CONTROL_FILES, *paths.BEYOND_CHANCE)
+    named = (*paths.FIGURE_FILES, *CONTROL_FILES, "figures/m/beyond_chance.pdf")
     assert files == sorted(pattern.format(model="m", experiment="e") for pattern in named)
 
 

@@ -192,7 +192,7 @@ def test_the_end_says_in_three_lines_what_was_found_and_where(capsys: pytest.Cap
     assert said(capsys) == [
         "",
         "Found on mine/r: 1 of 2 statements of the post hold; 2 of 2 vectors do more than random ones of their norms.",
-        "Checked: pins 1 agrees, 1 not run; second opinion 2 agrees; published values not run.",
+        "Checked: pins 1 agrees, 1 not run; second opinion 2 agree; published values not run.",
         "The report: report/mine/r/report.html (to read), report/mine/r/report.md (the same for GitHub)",
     ]
     jobs.say("Nothing to be done (all requested files are present and up to date).")
