@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from replication.base.numbers import fixed, general, signed
+from replication.base.numbers import brief, fixed, general, signed
 from replication.base.tables import STEERING
 from replication.figures.canvas import (
     GREY,
@@ -187,7 +187,7 @@ def _key_map(values: Grid) -> _Map:
     # Large coefficients raise the loss by far more than any lowers it: rises share the scale of the falls' size, cut.
     most = max(float(-values.min()), float(np.median(np.abs(values))), 1e-6)
     extend = "max" if values.max() > most else "neither"
-    texts = cell_texts(values, lambda value: signed(value, _digits(most)) if value else "")
+    texts = cell_texts(values, lambda value: brief(value, _digits(most)) if value else "")
     title, label = "key tokens: change of the loss", "change of the key tokens' loss (sum, nats)"
     return _Map(values, texts, Normalize(-most, most), "RdBu_r", extend, title, label)
 

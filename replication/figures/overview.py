@@ -7,7 +7,7 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
 from replication.base import tables
-from replication.base.numbers import fixed, signed
+from replication.base.numbers import brief, fixed
 from replication.figures.canvas import GREY, Drawing, fitted_label, style, titles
 from replication.figures.grid import (
     Grid,
@@ -56,7 +56,7 @@ def lens(losses: pd.DataFrame, record: Record, protocol: str = "raw") -> Drawing
     ]
     change = steered - unsteered
     # Equal cells stay empty, so that what steering cannot reach is seen.
-    changes = cell_texts(change, lambda value: signed(value, 1) if value else "")
+    changes = cell_texts(change, lambda value: brief(value, 1) if value else "")
     losses_scale = Normalize(min(unsteered.min(), steered.min()), max(unsteered.max(), steered.max()))
     # A scale needs a width even where nothing changes.
     most = float(np.abs(change).max()) or 1.0

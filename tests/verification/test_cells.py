@@ -174,7 +174,7 @@ def test_account_on_the_terminal(a: Path, b: Path) -> None:
     lines = [line.split() for line in text.splitlines()]
     assert ["anger", "8", "3", "5", "0.5", "0.25", "0", "2", "(1)", "2", "(1)"] in lines
     assert ["numerics", "threads", "1", "2"] in lines
-    assert ["1.000000", "1.000010", "+1e-05", "0", "0", "within"] in [line[-6:] for line in lines]
+    assert ["1.000000", "1.000010", "+1e−05", "0", "0", "within"] in [line[-6:] for line in lines]
     assert any(line[:4] == ["anger", "raw", "steered", "output"] and line[-1] == "tie" for line in lines if line)
 
 
