@@ -1,7 +1,7 @@
 """Numbers as text for readers, by one rule for all that is displayed.
 
 The minus is U+2212, as long as a plus. "0" is exactly zero. What is not zero but rounds to it shows the bound it lies
-below, "<0.0001" or, of a change, "<+0.0001"; on the negative side ">−0.0001".
+below, "<0.0001" or, of a change, "<+0.0001"; on the negative side ">−0.0001". In a map's narrow cells it is "≈0".
 """
 
 from typing import Literal
@@ -28,6 +28,12 @@ def fixed(value: float, digits: int) -> str:
 def general(value: float, digits: int = 6) -> str:
     """A number with at most so many significant digits, as short as it can be written."""
     return _text(value, f".{digits}g", digits)
+
+
+def brief(change: float, digits: int) -> str:
+    """A change as `signed` writes it, for a narrow cell."""
+    text = signed(change, digits)
+    return "≈0" if text[0] in "<>" else text
 
 
 def with_minus(number: str) -> str:

@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from replication.base.numbers import fixed, general, signed
+from replication.base.numbers import brief, fixed, general, signed
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,10 @@ def test_significant_digits_keep_the_sign_of_a_small_change(value, digits, expec
 )
 def test_what_rounds_to_zero_is_not_taken_for_it(value, expected):
     assert fixed(value, 4) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.0, "0"), (-0.04, "≈0"), (0.04, "≈0"), (0.06, "+0.1"), (-9.96, "−10.0")]
+)
+def test_in_a_narrow_cell_what_rounds_to_zero_is_short(value, expected):
+    assert brief(value, 1) == expected

@@ -228,6 +228,15 @@ def test_plain_text_reads_back(title):
     assert shown.removeprefix("1.").strip() == " ".join(title.split())
 
 
+def test_one_sign_stands_for_minus(text):
+    # Code, references and addresses are not of our writing.
+    prose = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)\n]*\)|<[^>\n]*>|https?:\S*", "", text, flags=re.DOTALL)
+    assert "−" in prose
+    assert re.findall(r".{20}(?<![\w-])-(?=\d|log|sum|[(]).*", prose) == []
+    assert re.findall(r".*\b\d[\d.]*e-\d.*", prose) == []
+    assert re.findall(r".*[^.\d]0\.0+(?!\d).*", prose) == [], "no zero with decimals"
+
+
 def test_every_link_leads_somewhere(run, text):
     tokens = PARSER.parse(text)
     children = [c for t in tokens for c in t.children or []]

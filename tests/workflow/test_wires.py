@@ -183,6 +183,10 @@ def test_steps_over_all_experiments_are_given_all_in_their_order(jobs: list[Job]
     assert job.arguments[: len(EXPERIMENTS)] == EXPERIMENTS
 
 
+def test_a_page_links_to_all_experiments_of_the_run(jobs: list[Job]) -> None:
+    assert [job.arguments[1:] for job in of_step(jobs, "figures")] == [EXPERIMENTS] * len(EXPERIMENTS)
+
+
 MEASURED = (paths.LOSSES, paths.TOP10, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD)
 CONTROL_TABLES = (paths.RANDOM_VECTORS, paths.RANDOM_BY_LAYER, paths.PROMPTS, paths.SWEEP)
 FIGURES = tuple(paths.figure(kind, suffix) for kind in paths.KINDS for suffix in ("png", "svg"))
