@@ -7,17 +7,13 @@ from matplotlib.axes import Axes
 
 from replication.base.numbers import signed
 from replication.base.tables import OUTPUT
-from replication.figures.canvas import STEERED, Drawing, drawable_text, style, with_minus
+from replication.figures.canvas import STEERED, Drawing, drawable_text, panels, style, with_minus, wrapped
 from replication.figures.header import ADDED, lines_above, mark_block
 from replication.figures.positions import Record
 from replication.verification.chance import band, random_by_layer
 
 ACROSS = 4
 """Panels side by side: as many as the post has experiments."""
-
-_TITLE = "What steering changes, beside what random vectors of the same norms change"
-_RANDOM, _STEERING = "random vectors, 5th to 95th percentile", "the steering vector"
-_READ_OUT = "loss of the key tokens, steered − unsteered, summed · tuned lens, raw residuals"
 
 
 def beyond_chance(model: str, experiments: Sequence[tuple[Record, pd.DataFrame]]) -> Drawing:
@@ -29,23 +25,26 @@ def beyond_chance(model: str, experiments: Sequence[tuple[Record, pd.DataFrame]]
     """
     across, down = min(ACROSS, len(experiments)), -(-len(experiments) // ACROSS)
     width = max(4.4, 0.6 + 1.65 * across)
-    head = lines_above(_TITLE, f"{drawable_text(model)} · {_READ_OUT}", width, [_RANDOM, _STEERING, ADDED])
-    height = head.height + 0.15 + 2.5 * down
+    head = lines_above(_TITLE, f"{drawable_text(model)} · {_READ_OUT}", width, [_BAND, _VECTOR, ADDED])
+    above, below = head.height + 0.22, 0.72
     with style():
-        figure = Drawing((width, height))
-        axes_grid = figure.subplots(down, across, sharey=True, squeeze=False)
-        figure.subplots_adjust(
-            0.5 / width, 0.78 / height, 1 - 0.1 / width, 1 - (head.height + 0.23) / height, 0.08, 0.62
-        )
-        for i, axes in enumerate(axes_grid.flat):
-            axes.set_visible(i < len(experiments))
-        for axes, (record, table) in zip(axes_grid.flat, experiments, strict=False):
+        figure = Drawing((width, above + down * _TALL + (down - 1) * (below + 0.22) + below))
+        axes_of_all = panels(figure, down, across, (0.5, below, 0.1, above), (0.12, below + 0.22))
+        for axes in axes_of_all[len(experiments) :]:
+            axes.set_visible(False)
+        for axes, (record, table) in zip(axes_of_all, experiments, strict=False):
             _panel(axes, record, band(table))
             axes.set_xlabel(f"layer\n{_takes_hold(random_by_layer(table, record))}")
-        for axes in axes_grid[:, 0]:
+        for axes in axes_of_all[::across]:
             axes.set_ylabel("change of the loss (nats)")
-        head.draw(figure, axes_grid[0, 0])
+        head.draw(figure, axes_of_all[0])
     return figure
+
+
+_TITLE = "What steering changes, beside what random vectors of the same norms change"
+_READ_OUT = "loss of the key tokens, steered − unsteered, summed · tuned lens, raw residuals"
+_BAND, _VECTOR = "random vectors, 5th to 95th percentile", "the steering vector"
+_TALL, _NAMED = 1.65, 1.45  # inches: of a panel, and for its title
 
 
 def _panel(axes: Axes, record: Record, values: pd.DataFrame) -> None:
@@ -53,10 +52,10 @@ def _panel(axes: Axes, record: Record, values: pd.DataFrame) -> None:
     depth = record["shape"]["layers"]
     output_at = depth + max(1, depth // 24)
     layers, output = values.drop(index=OUTPUT).reset_index(), values.loc[OUTPUT]
-    axes.fill_between(layers.index, layers["low"], layers["high"], color="0.82", linewidth=0, label=_RANDOM)
+    axes.fill_between(layers.index, layers["low"], layers["high"], color="0.82", linewidth=0, label=_BAND)
     axes.plot([output_at] * 2, [output["low"], output["high"]], color="0.82", linewidth=5, solid_capstyle="butt")
     axes.axhline(0, color="0.4", linewidth=0.6, zorder=1)
-    axes.plot(layers["steering"], color=STEERED, linewidth=1.5, label=_STEERING)
+    axes.plot(layers["steering"], color=STEERED, linewidth=1.5, label=_VECTOR)
     axes.plot(output_at, output["steering"], "D", color=STEERED, markersize=3.6, clip_on=False)
     below = output["steering"] < 0
     axes.annotate(
@@ -74,7 +73,8 @@ def _panel(axes: Axes, record: Record, values: pd.DataFrame) -> None:
     axes.set_xticks([*range(0, depth, step), output_at], [*map(str, range(0, depth, step)), "out"])
     axes.margins(y=0.12)
     number = f"{record['experiment']['number']}. " if record["experiment"]["number"] else ""
-    axes.set_title(number + drawable_text(record["experiment"]["title"]))
+    first, *more = wrapped(number + drawable_text(record["experiment"]["title"]), 8, _NAMED, "bold")
+    axes.set_title(first + "…" * bool(more))
 
 
 def _takes_hold(found: dict[str, str]) -> str:
