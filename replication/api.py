@@ -84,7 +84,7 @@ def load(
         warnings.filterwarnings("ignore", message="IProgress not found")
         from replication.engine import fit_checks, loaded
 
-    files = _of_configured(str(folder), name) if lens_folder is None else _of_folders(folder, lens_folder, name)
+        files = _of_configured(str(folder), name) if lens_folder is None else _of_folders(folder, lens_folder, name)
     checks = fit_checks.check(files, None)
     return Model(loaded.load(files, device), checks)
 

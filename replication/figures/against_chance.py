@@ -50,7 +50,7 @@ def random_vectors(table: pd.DataFrame, record: Record, view: View = WHOLE) -> F
     def height_at(width: float) -> float:
         return header(record, *words, view, width, labels).height + 1.87 * (1 if width >= _BESIDE else 2)
 
-    width = view.inches(6.8, 2.9, height_at)
+    width = view.inches(6.8, 3.2, height_at)
     head, beside = header(record, *words, view, width, labels), width >= _BESIDE
     with style():
         figure = Figure((width, height_at(width)))

@@ -42,8 +42,8 @@ _GAP = 0.12
 _BAR_LENGTH = 2.2
 _LEAST = 5.6
 _LEAST_TOKEN = 0.25  # of a column in which the beginning of a token can be read
-_LEAST_PANEL = 0.8  # of a panel whose name fits
-_LEAST_STACK = 3.0  # of a figure whose colour bar fits
+_LEAST_PANEL = 0.8  # of a panel whose short name fits
+_LEAST_WIDTH = 3.0  # of a figure whose colour bar fits
 
 _NAME = 8  # points
 
@@ -117,9 +117,9 @@ def lens(losses: pd.DataFrame, record: Record, view: View = WHOLE, protocol: str
             tops = grid(by_condition[i], "top_token", rows(record))
             texts = cell_texts(tops, lambda token, room=room: fitted_label(token, SMALLEST, room))  # type: ignore[misc]
             draw_cells(panels[i], loss[i], texts, losses_scale, "viridis", SMALLEST)
-            _finish(panels[i], record, f"{condition}: loss and most probable token", plan, i)
+            _finish(panels[i], record, (f"{condition}: loss and most probable token", condition), plan, i)
         draw_cells(panels[2], change, changes, Normalize(-most, most), "RdBu_r", SMALLEST)
-        _finish(panels[2], record, "change: steered − unsteered", plan, 2)
+        _finish(panels[2], record, ("change: steered − unsteered", "change"), plan, 2)
         _bar(figure, plan, 0, losses_scale, "viridis", "loss (nats)")
         _bar(figure, plan, 1, Normalize(-most, most), "RdBu_r", "change of the loss (nats)")
     return figure
@@ -146,7 +146,7 @@ def kl(effect: pd.DataFrame, record: Record, view: View = WHOLE, protocol: str =
     with style():
         figure, (axes,) = _panels(record, plan)
         draw_cells(axes, values, texts, scale, "Blues", SMALLEST)
-        _finish(axes, record, "KL(unsteered ‖ steered)", plan, 0)
+        _finish(axes, record, ("KL(unsteered ‖ steered)",) * 2, plan, 0)
         _bar(figure, plan, 0, scale, "Blues", "KL(unsteered ‖ steered) in nats, square-root scale")
     return figure
 
@@ -172,8 +172,10 @@ def _plan(
     positions, tall = len(record["prompt"]["ids"]), ROW * len(rows(record))
     one, all_of_them = LEFT + RIGHT, LEFT + RIGHT + _GAP * (len(natural) - 1)
     least = tuple(max(column, _LEAST_PANEL / positions) for column in least)
-    comfortable, beside_from = (all_of_them + positions * sum(columns) for columns in (natural, least))
-    stacked_from = max(one + positions * max(least), _LEAST_STACK)
+    comfortable, beside_from = (
+        max(_LEAST_WIDTH, all_of_them + positions * sum(columns)) for columns in (natural, least)
+    )
+    stacked_from = max(_LEAST_WIDTH, one + positions * max(least))
 
     def arranged(width: float, beside: bool, columns: tuple[float, ...]) -> _Plan:
         note, head = note_lines((*_NOTE, frame), width), header(record, *words, view, width)
@@ -220,11 +222,12 @@ def _panels(record: Record, plan: _Plan) -> tuple[Drawing, list[Axes]]:
     return figure, panels
 
 
-def _finish(axes: Axes, record: Record, name: str, plan: _Plan, place: int) -> None:
-    """Marks the injection and names the panel, in short where there is no more room."""
+def _finish(axes: Axes, record: Record, names: tuple[str, str], plan: _Plan, place: int) -> None:
+    """Marks the injection and names the panel, in full or in short."""
     mark_injection(axes, record)
-    if inches(name, _NAME, "bold") > plan.columns[place] * len(record["prompt"]["ids"]):
-        name = name.partition(":")[0]
+    # With so much to spare both losses are named in full, or both in short.
+    room = plan.columns[place] * len(record["prompt"]["ids"]) / 1.07
+    name = names[inches(names[0], _NAME, "bold") > room]
     above = _ABOVE if plan.beside or plan.repeated or not place else _BETWEEN
     up = 1 + (above - 0.12) / plan.tall
     axes.text(0, up, name, transform=axes.transAxes, size=_NAME, weight="bold", va="center")
