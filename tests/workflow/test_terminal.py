@@ -88,8 +88,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_each_step_is_one_line_with_its_number_and_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
-    """By the measured times of GPT-2 XL's size: controls 510 seconds of one core, measuring 27, the report 3."""
-    jobs = Jobs("weights", "controls", "measure", "report")
+    """By the measured times of GPT-2 XL's size: controls 510 seconds of one core, measuring 27, figures 11."""
+    jobs = Jobs("weights", "controls", "measure", "figures")
     jobs.say("Select jobs to execute...")
     jobs.begin(0)
     jobs.end(0)
@@ -100,7 +100,7 @@ def test_each_step_is_one_line_with_its_number_and_what_is_left(capsys: pytest.C
     jobs.begin(2, experiment="anger")
     lines = said(capsys)
     assert lines[0] == "1 of 4  weights of mine", "nobody knows how long a download takes"
-    assert lines[1].split("  about ") == ["2 of 4  controls of anger".ljust(44), "4 minutes left"]
+    assert lines[1].split("  about ") == ["2 of 4  controls of anger".ljust(44), "5 minutes left"]
     assert lines[2] == "This is odd."
     assert lines[3].split("  about ") == ["3 of 4  measure of anger".ljust(44), "10 seconds left"]
     assert len(lines) == 4
