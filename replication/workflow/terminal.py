@@ -86,13 +86,15 @@ class Screen(logging.Handler):
         if self._workflow.touch or self._workflow.output_settings.quiet:
             return
         targets = sorted(self._workflow.dag_settings.targets)
+        verdict = paths.path(paths.VERDICT, self._model)  # not there if the command line ends the run before it
         if set(targets) <= {"all"}:
-            _say("", *found(self._model))
+            if verdict.exists():
+                _say("", *found(self._model))
             return
         rules = {job.rule.name: list(job.input) for job in self._workflow.dag.targetjobs if job.rule.norun}
         files = [file for target in targets for file in rules.get(target, [target])]
-        if "verify" in targets:
-            _say("", paths.path(paths.VERDICT, self._model).read_text(encoding="utf-8").strip())
+        if "verify" in targets and verdict.exists():
+            _say("", verdict.read_text(encoding="utf-8").strip())
         made = [file for file in files if Path(file).exists()]
         more = f" and {len(made) - 4} more" if len(made) > 4 else ""
         if made:

@@ -191,6 +191,9 @@ def test_the_end_says_in_three_lines_what_was_found_and_where(capsys: pytest.Cap
     verdicts("mine/r")
     jobs = Jobs("measure", run="/r")
     jobs.screen.end()
+    assert said(capsys) == [], "the command line had it end before the verdict"
+    write_text(path(VERDICT, "mine/r"), "")
+    jobs.screen.end()
     assert said(capsys) == [
         "",
         "Found on mine/r: 1 of 2 statements of the post hold; 2 of 2 vectors do more than random ones of their norms.",
