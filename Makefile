@@ -48,9 +48,7 @@ lock:
 		--universal --python-version 3.11 --generate-hashes --no-annotate --output-file requirements.lock
 
 demo: env
-	@$(BIN)/snakemake --cores $(CORES) --quiet host reason progress --config model=miniature
-	@echo
-	@echo "The report: report/miniature/report.html (to read), report/miniature/report.md (the same for GitHub)"
+	@$(BIN)/snakemake --cores $(CORES) --config model=miniature
 
 # Two processes, which take whole files: fixtures of a file are made once.
 test: env

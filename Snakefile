@@ -13,8 +13,6 @@ snakemake --cores 4 --report report.zip          figures and tables with caption
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 sys.path.insert(0, str(workflow.basedir))
 
 from replication.base import paths
@@ -22,6 +20,9 @@ from replication.base.errors import UserError
 from replication.figures.captions import caption_file
 from replication.workflow import announced, locks, snakefile
 from replication.workflow.snakefile import step
+from replication.workflow.terminal import Screen
+
+screen = Screen(workflow)
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -36,9 +37,9 @@ container: "docker://python:3.11-slim"
 
 try:
     # While this is parsed, Snakemake does not yet say which files are asked for: the command line does.
-    snakefile.prepare(config, [Path(file) for file in workflow.configfiles], sys.argv[1:])
+    RUN = snakefile.prepare(config, [Path(file) for file in workflow.configfiles], sys.argv[1:])
 except UserError as error:
-    raise WorkflowError(str(error))
+    sys.exit(f"error: {error}")
 
 # The interpreter that runs Snakemake, and the package of this checkout, run the steps.
 shell.prefix(snakefile.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir)))
@@ -51,15 +52,20 @@ locks.remove_stale()
 
 onstart:
     locks.note_owner()
-    Path(paths.DIFFERENCES.format(model=config["model"])).unlink(missing_ok=True)
+    paths.path(paths.DIFFERENCES, f"{MODEL}{RUN}").unlink(missing_ok=True)
+
+
+onsuccess:
+    screen.end()
 
 
 onerror:
-    snakefile.print_differences(config["model"])
+    snakefile.print_differences(f"{MODEL}{RUN}")
 
 
 # Said once the jobs are known, before the first starts; in a dry run too.
 announced.announce(workflow, config)
+screen.about(config, RUN)
 
 
 MODEL = config["model"]
@@ -72,17 +78,22 @@ CONTROLS = snakefile.control_tables(config)
 CONTROL_TABLES = [paths.CONTROL_TABLES[name] for name in CONTROLS]
 CONTROL_OPTIONS = ["--control-settings", snakefile.as_json(config["controls"])]
 CONTROL_KINDS = {name: snakefile.control_kinds(config, name) for name in EXPERIMENTS}
-BEYOND_CHANCE = paths.BEYOND_CHANCE if any("random_vectors" in kinds for kinds in CONTROL_KINDS.values()) else ()
 SWEEP_JOBS = config["controls"]["sweep_jobs"]
 # A sweep in one piece shares a process with the other controls; one that is split, or not in the report, has its own.
 SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
+OVER_ALL = paths.over_all(CONTROL_KINDS, ["png"])
 CONTROL_PAIRS = [(name, kind) for name in EXPERIMENTS for kind in CONTROL_KINDS[name]]
 PART = lambda w: ["--part", w.part, "--parts", w.parts]
 TABLES_TOGETHER = ["random_vectors", "random_by_layer", "prompts"] + ([] if SWEEP_ALONE else ["sweep"])
 
 
+def of_run(patterns):
+    """Patterns of paths.py with the name of this run in them."""
+    return expand(patterns, run=RUN, allow_missing=True)
+
+
 def of_every_experiment(*patterns):
-    return expand(patterns, experiment=EXPERIMENTS, model="{model}")
+    return expand(patterns, experiment=EXPERIMENTS, model="{model}", run=RUN)
 
 
 def experiment(wildcards):
@@ -92,13 +103,13 @@ def experiment(wildcards):
 
 def in_report(file, caption, category="Tables", **labels):
     """A file that `snakemake --report` shows; of labels with two values it makes a switch."""
-    return report(file, caption=caption_file(caption), category=category, subcategory="{model}", labels=labels)
+    return report(*of_run(file), caption=caption_file(caption), category=category, subcategory="{model}", labels=labels)
 
 
 def figure_in_report(kind, experiment="{experiment}", category="Figures"):
     labels = {"experiment": experiment, "figure": paths.TITLES[kind]}
     if kind.startswith("post_"):
-        category = "The post's figure"
+        category = "In the post's form"
         labels = {"experiment": experiment, "residuals": kind.removeprefix("post_")}
     file = paths.figure(kind, "png").replace("{experiment}", experiment)
     return in_report(file, kind, category, **labels)
@@ -116,15 +127,14 @@ rule all:
     default_target: True
     input:
         # Every file, so that one which is lost is made again.
-        expand((*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES), model=MODEL, experiment=EXPERIMENTS),
-        expand([*paths.control_figures(CONTROL_KINDS), *BEYOND_CHANCE], model=MODEL),
-        expand([*paths.OF_A_MODEL, *paths.LAST], model=MODEL),
+        expand((*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES), model=MODEL, run=RUN, experiment=EXPERIMENTS),
+        expand([*paths.control_figures(CONTROL_KINDS), *paths.OF_A_MODEL, *paths.LAST], model=MODEL, run=RUN),
     localrule: True
 
 
 rule verify:
     input:
-        paths.VERDICT.format(model=MODEL),
+        paths.VERDICT.format(model=MODEL, run=RUN),
     localrule: True
 
 
@@ -136,8 +146,8 @@ rule sweep:
 
 rule pdf:
     input:
-        expand(paths.figure("{kind}", paths.PRINT), model=MODEL, experiment=EXPERIMENTS, kind=paths.KINDS),
-        expand([*paths.control_figures(CONTROL_KINDS, [paths.PRINT]), *BEYOND_CHANCE], model=MODEL),
+        expand(paths.figure("{kind}", paths.PRINT), model=MODEL, run=RUN, experiment=EXPERIMENTS, kind=paths.KINDS),
+        expand(paths.control_figures(CONTROL_KINDS, [paths.PRINT]), model=MODEL, run=RUN),
     localrule: True
 
 
@@ -169,9 +179,9 @@ rule claims:
     output:
         claims=in_report(paths.CLAIMS, "claims", table="what the post says"),
     log:
-        "logs/{model}/claims.log",
+        f"logs/{{model}}{RUN}/claims.log",
     params:
-        **step("claims", EXPERIMENTS),
+        **step("claims", EXPERIMENTS, run=RUN),
     message:
         "{rule} of {wildcards}"
     shell:
@@ -236,13 +246,13 @@ use rule measure as second_opinion with:
         verified=paths.VERIFIED,
         records=of_every_experiment(paths.RECORD),
     output:
-        opinion=paths.SECOND_OPINION,
+        opinion=of_run(paths.SECOND_OPINION),
     log:
-        "logs/{model}/second_opinion.log",
+        f"logs/{{model}}{RUN}/second_opinion.log",
     benchmark:
-        "logs/{model}/second_opinion.benchmark.tsv"
+        f"logs/{{model}}{RUN}/second_opinion.benchmark.tsv"
     params:
-        **step("second_opinion", EXPERIMENTS, ARITHMETIC),
+        **step("second_opinion", EXPERIMENTS, ARITHMETIC, run=RUN),
 
 
 use rule measure as published_values with:
@@ -258,24 +268,35 @@ use rule measure as published_values with:
         **step("published_values", ARITHMETIC),
 
 
-use rule claims as figures with:
+use rule claims as summary with:
     input:
         verified=paths.VERIFIED,
+        losses=paths.LOSSES,
+        record=paths.RECORD,
+    output:
+        summary=in_report(paths.SUMMARY, "summary", table="loss by token", experiment="{experiment}"),
+        token_tables=paths.TOKEN_TABLES,
+    log:
+        "logs/{model}/{experiment}/summary.log",
+    params:
+        **step("summary", lambda w: [w.experiment]),
+
+
+use rule claims as figures with:
+    input:
         losses=paths.LOSSES,
         top10=paths.TOP10,
         effect=paths.EFFECT,
         logit_lens=paths.LOGIT_LENS,
         record=paths.RECORD,
     output:
-        summary=in_report(paths.SUMMARY, "summary", table="loss by token", experiment="{experiment}"),
-        token_tables=paths.TOKEN_TABLES,
         figures=[figure_in_report(kind) for kind in paths.KINDS],
-        vector_graphics=[paths.figure(kind, "svg") for kind in paths.KINDS],
+        vector_graphics=of_run([paths.figure(kind, "svg") for kind in paths.KINDS]),
         interactive=in_report(paths.INTERACTIVE, "interactive", "Interactive pages", experiment="{experiment}"),
     log:
-        "logs/{model}/{experiment}/figures.log",
+        f"logs/{{model}}{RUN}/{{experiment}}/figures.log",
     params:
-        **step("figures", lambda w: [w.experiment]),
+        **step("figures", lambda w: [w.experiment, *EXPERIMENTS], run=RUN),
 
 
 use rule claims as figure_for_print with:
@@ -283,11 +304,11 @@ use rule claims as figure_for_print with:
         lambda w: (paths.REPORTED | paths.BEYOND | {"post_centred": paths.LOSSES})[w.kind],
         record=paths.RECORD,
     output:
-        paths.figure("{kind}", paths.PRINT),
+        of_run(paths.figure("{kind}", paths.PRINT)),
     log:
-        "logs/{model}/{experiment}/{kind}_for_print.log",
+        f"logs/{{model}}{RUN}/{{experiment}}/{{kind}}_for_print.log",
     params:
-        **step("figure_for_print", lambda w: [w.experiment, w.kind]),
+        **step("figure_for_print", lambda w: [w.experiment, w.kind], run=RUN),
 
 
 # An experiment has only those that the configuration asks for, and that it has key tokens or prompts for.
@@ -299,12 +320,14 @@ if any(CONTROL_KINDS.values()):
             tables=of_every_experiment(*CONTROL_TABLES),
         output:
             figures=[figure_in_report(kind, name, "Beyond the post") for name, kind in CONTROL_PAIRS],
-            over_all=[in_report(f, "beyond_chance", "Beyond the post", figure="over all") for f in BEYOND_CHANCE[:1]],
-            vector_graphics=[*paths.control_figures(CONTROL_KINDS, ["svg"]), *BEYOND_CHANCE[1:]],
+            over_all=[in_report(f, "beyond_chance", "Beyond the post", figure="over all") for f in OVER_ALL],
+            vector_graphics=of_run(
+                paths.control_figures(CONTROL_KINDS, ["svg"]) + paths.over_all(CONTROL_KINDS, ["pdf"])
+            ),
         log:
-            "logs/{model}/control_figures.log",
+            f"logs/{{model}}{RUN}/control_figures.log",
         params:
-            **step("control_figures", [f"{name}/{kind}" for name, kind in CONTROL_PAIRS]),
+            **step("control_figures", [f"{name}/{kind}" for name, kind in CONTROL_PAIRS], run=RUN),
 
 
 use rule claims as judge_controls with:
@@ -314,98 +337,98 @@ use rule claims as judge_controls with:
     output:
         controls=in_report(paths.CONTROLS, "controls", table="beyond the post"),
     log:
-        "logs/{model}/judge_controls.log",
+        f"logs/{{model}}{RUN}/judge_controls.log",
     params:
-        **step("judge_controls", EXPERIMENTS, [f"--table={name}" for name in CONTROLS]),
+        **step("judge_controls", EXPERIMENTS, [f"--table={name}" for name in CONTROLS], run=RUN),
 
 
 use rule claims as verification with:
     input:
         tables=of_every_experiment(paths.LOSSES, paths.RECORD),
-        opinion=paths.SECOND_OPINION,
+        opinion=of_run(paths.SECOND_OPINION),
         published=paths.PUBLISHED,
         verified=paths.VERIFIED,
         pins=lambda w: snakefile.existing_pins(w.model, EXPERIMENTS),
     output:
         verification=in_report(paths.VERIFICATION, "verification", table="verification"),
     log:
-        "logs/{model}/verification.log",
+        f"logs/{{model}}{RUN}/verification.log",
     params:
-        **step("verification", EXPERIMENTS, [f"--despite={name}" for name in DESPITE]),
+        **step("verification", EXPERIMENTS, [f"--despite={name}" for name in DESPITE], run=RUN),
 
 
 use rule claims as report with:
     input:
         verified=paths.VERIFIED,
         of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
-        control_figures=[*paths.control_figures(CONTROL_KINDS), *BEYOND_CHANCE],
-        controls=paths.CONTROLS,
-        claims=paths.CLAIMS,
+        control_figures=of_run(paths.control_figures(CONTROL_KINDS)),
+        controls=of_run(paths.CONTROLS),
+        claims=of_run(paths.CLAIMS),
         published=paths.PUBLISHED,
-        verification=paths.VERIFICATION,
+        verification=of_run(paths.VERIFICATION),
     output:
-        report=paths.REPORT,
+        report=of_run(paths.REPORT),
         page=in_report(paths.REPORT_PAGE, "report", "Report", page="report"),
-        latex=[paths.KEY_TOKENS_TABLE, paths.VERDICTS_TABLE],
+        latex=of_run([paths.KEY_TOKENS_TABLE, paths.VERDICTS_TABLE]),
     log:
-        "logs/{model}/report.log",
+        f"logs/{{model}}{RUN}/report.log",
     params:
-        **step("report", EXPERIMENTS),
+        **step("report", EXPERIMENTS, run=RUN),
 
 
 use rule claims as verdict with:
     # After the report, so that a reader finds it written where a number differs.
     input:
-        verification=paths.VERIFICATION,
-        report=paths.REPORT,
-        provenance=paths.PROVENANCE,
+        verification=of_run(paths.VERIFICATION),
+        report=of_run(paths.REPORT),
+        provenance=of_run(paths.PROVENANCE),
     output:
-        verdict=paths.VERDICT,
+        verdict=of_run(paths.VERDICT),
     log:
-        "logs/{model}/verdict.log",
+        f"logs/{{model}}{RUN}/verdict.log",
     params:
-        **step("verdict", EXPERIMENTS),
+        **step("verdict", EXPERIMENTS, run=RUN),
 
 
 use rule claims as provenance with:
     input:
         tables=of_every_experiment(paths.LOSSES, paths.RECORD),
         verified=paths.VERIFIED,
-        report=paths.REPORT,
+        report=of_run(paths.REPORT),
     output:
-        provenance=paths.PROVENANCE,
+        provenance=of_run(paths.PROVENANCE),
     log:
-        "logs/{model}/provenance.log",
+        f"logs/{{model}}{RUN}/provenance.log",
     params:
-        **step("provenance", EXPERIMENTS),
+        **step("provenance", EXPERIMENTS, run=RUN),
 
 
 use rule claims as crate with:
     # Last of the default target, so that Snakemake's own records of all steps before it are there to be read.
     input:
         of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
-        control_figures=[*paths.control_figures(CONTROL_KINDS), *BEYOND_CHANCE],
-        of_model=paths.OF_A_MODEL,
+        control_figures=of_run(paths.control_figures(CONTROL_KINDS)),
+        of_model=of_run(paths.OF_A_MODEL),
     output:
-        crate=paths.CRATE,
-        workflow=paths.CRATE_WORKFLOW,
+        crate=of_run(paths.CRATE),
+        workflow=of_run(paths.CRATE_WORKFLOW),
     log:
-        "logs/{model}/crate.log",
+        f"logs/{{model}}{RUN}/crate.log",
     params:
-        **step("crate", EXPERIMENTS),
+        **step("crate", EXPERIMENTS, run=RUN),
 
 
 rule pin:
     input:
-        tables=expand((paths.LOSSES, paths.RECORD), model=MODEL, experiment=EXPERIMENTS),
+        tables=expand((paths.LOSSES, paths.RECORD), model=MODEL, experiment=snakefile.of_the_post(config)),
         # Nothing is pinned that differs from a published value, from tuned-lens, or from an older pin.
-        verdict=paths.VERDICT.format(model=MODEL),
-        provenance=paths.PROVENANCE.format(model=MODEL),
+        verdict=paths.VERDICT.format(model=MODEL, run=RUN),
+        provenance=paths.PROVENANCE.format(model=MODEL, run=RUN),
     log:
         f"logs/{MODEL}/pin.log",
     localrule: True
     params:
-        arguments=[MODEL, *EXPERIMENTS] + ["--uncommitted"] * config["pin_uncommitted"],
+        arguments=[f"{MODEL}{RUN}", *snakefile.of_the_post(config)] + ["--uncommitted"] * config["pin_uncommitted"],
     shell:
         "python -m replication step --log {log:q} pin {params.arguments:q}"
 

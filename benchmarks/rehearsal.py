@@ -122,7 +122,7 @@ def rehearse(scratch: Path, checkout: Path, cores: str) -> None:
         run("a second run of everything", "verify")
         verdict(checkout, exact=True)
         run("the same in fast arithmetic", "verify", "--config", "numerics=fast")
-        verdict(checkout, exact=False)
+        verdict(checkout, exact=False, run="config/")
 
 
 def snakemake(checkout: Path, cores: str, environment: dict[str, str], says: str, *arguments: str) -> None:
@@ -144,9 +144,9 @@ def print_steps(checkout: Path) -> None:
         print(f"    {step:40} {seconds:7.1f} s", flush=True)
 
 
-def verdict(checkout: Path, exact: bool) -> None:
-    """Ends where the pins do not agree, or were compared in another way than they should be."""
-    verification = json.loads((checkout / f"results/{MODEL}/verification.json").read_text())
+def verdict(checkout: Path, exact: bool, run: str = "") -> None:
+    """Ends where the pins do not agree, or were compared in another way than they should be; `run` is its folder."""
+    verification = json.loads((checkout / f"results/{MODEL}/{run}verification.json").read_text())
     pins = {name: checks["pins"] for name, checks in verification["experiments"].items()}
     if not all(pin["status"] == "agrees" and pin["exact"] == exact for pin in pins.values()):
         sys.exit(f"error: the pins should agree, {'bit for bit' if exact else 'within the tolerance'}: {pins}")

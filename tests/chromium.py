@@ -1,6 +1,8 @@
 """A headless Chromium driven over its own DevTools pipe: no driver program, no port, no dependency."""
 
+import base64
 import fcntl
+import io
 import json
 import os
 import select
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lacking import lacking
+from PIL import Image
 
 FLAGS = (
     "--headless",
@@ -35,6 +38,10 @@ KEYS = {
     "ArrowUp": (38, ""),
     "ArrowRight": (39, ""),
     "ArrowDown": (40, ""),
+    "PageUp": (33, ""),
+    "PageDown": (34, ""),
+    "End": (35, ""),
+    "Home": (36, ""),
 }
 
 
@@ -124,9 +131,21 @@ class Page:
         """Gives the page a window of so many CSS pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
-    def prefer(self, scheme: str) -> None:
-        """Asks for the "light" or the "dark" colour scheme, as the reader's system would."""
-        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    def prefer(self, scheme: str, media: str = "") -> None:
+        """Asks for the "light" or the "dark" colour scheme, as the reader's system would; `media` may be "print"."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.send("Emulation.setEmulatedMedia", media=media, features=features)
+
+    def picture(self) -> Image.Image:
+        """What the window shows, in RGB."""
+        # Twice: what the page asked for last is then surely painted.
+        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        data = self.send("Page.captureScreenshot", format="png")["data"]
+        return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+    def pdf(self) -> bytes:
+        """What would be printed, on the paper that the page asks for."""
+        return base64.b64decode(self.send("Page.printToPDF", preferCSSPageSize=True)["data"])
 
     def press(self, key: str) -> None:
         """Presses and releases a key, named as in KeyboardEvent.key: one of `KEYS`."""

@@ -12,12 +12,12 @@ TOKENS = (" hate", HOSTILE, " wonderful", "\u202e\"'&amp;")
 
 def visible(token: str) -> str:
     """What the vocabulary of the made-up tables should look like."""
-    return token.replace(" ", "_").replace("\n", "\\n").replace("\u202e", "\\u202e")
+    return token.replace(" ", "␣").replace("\n", "\\n").replace("\u202e", "\\u202e")
 
 
 def drawn(page: Page) -> list[list[list[float]]]:
     """Values of the three maps."""
-    values: list[list[list[float]]] = page.run("document.getElementById('maps').data.map((trace) => trace.z)")
+    values: list[list[list[float]]] = page.run("maps.data.slice(0, 3).map((trace) => trace.z)")
     return values
 
 

@@ -52,7 +52,9 @@ SECONDS = {"start": 4.0, "download": 4.0, "measuring": 8.0, "judging": 8.0, "dra
 KINDS = ("plug", "interrupt", "snakemake alone")
 """SIGKILL to all processes; SIGINT to all, as Ctrl-C does; SIGKILL to Snakemake, whose jobs go on."""
 
-VARYING = {str(path(PROVENANCE, MODEL)), str(path(CRATE, MODEL)), str(path(STATES, MODEL)), HASHES}
+# Two of the post's experiments are not its four: such a run has a folder of the configuration file's name.
+RUN = f"{MODEL}/config"
+VARYING = {str(path(PROVENANCE, RUN)), str(path(CRATE, RUN)), str(path(STATES, MODEL)), HASHES}
 """Files that differ from run to run; that they parse is all that can be asked."""
 
 

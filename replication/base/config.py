@@ -9,26 +9,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    FiniteFloat,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import Field, FiniteFloat, StringConstraints, model_validator
 
 from replication.base.config_errors import validated
-from replication.base.config_types import (
-    Commit,
-    FileName,
-    FilledText,
-    Folder,
-    Frozen,
-    Label,
-    Name,
-    Place,
-    Sha256,
-    Text,
-)
+from replication.base.config_types import Commit, FileName, FilledText, Folder, Frozen, Label, Name, Place, Sha256, Text
 from replication.base.errors import UserError
 
 PORTABLE, FAST = "portable", "fast"
@@ -251,6 +235,11 @@ class Configuration(Frozen):
     """Models that can be run, by name."""
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False, examples=[{"mine": _EXPERIMENT}])]
     """Experiments, by name."""
+    only: Annotated[tuple[Name, ...], Field(strict=False, examples=[["mine"]])] = ()
+    """The experiments to run, by name; empty: all of them. A file of one's own leaves the post's four out with it."""
+    run_name: Annotated[Name | None, Field(examples=["mine"])] = None
+    """Folder, below the model's, for report, figures and verdicts. Left out: none where the experiments are the post's
+    four as config.yaml has them, with its `controls`, `numerics` and `device`; else the configuration file's name."""
     controls: Annotated[Controls, Field(examples=[{"random_vectors": 100}])] = Controls()
     """What is measured beside the experiments."""
     pin_despite: Annotated[Label, Field(examples=["mini-unsteered-loss,payground-logprobs"])] = ""
@@ -262,6 +251,13 @@ class Configuration(Frozen):
     def _model_is_known(self) -> "Configuration":
         if self.model not in self.models:
             raise ValueError(f"model: {self.model!r} is unknown; the models are {', '.join(self.models)}")
+        return self
+
+    @model_validator(mode="after")
+    def _only_is_known(self) -> "Configuration":
+        for name in self.only:
+            if name not in self.experiments:
+                raise ValueError(f"only: {name!r} is unknown; the experiments are {', '.join(self.experiments)}")
         return self
 
 

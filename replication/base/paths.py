@@ -1,7 +1,10 @@
 """Where every file lies, spelled once: the Snakefile and the package both read it here.
 
-Patterns hold Snakemake's wildcards {model} and {experiment}; paths start at the working directory. Imports nothing
-heavy, so that the Snakefile can read it.
+Patterns hold Snakemake's wildcards {model}, {experiment} and {run}; paths start at the working directory. Imports
+nothing heavy, so that the Snakefile can read it.
+
+What is measured of an experiment lies once per model, whoever asks for it. What is made over all experiments of a run
+lies in a folder of the run's name: {run} is `/mine`, or empty where the run is what config.yaml as it comes describes.
 """
 
 from pathlib import Path
@@ -11,6 +14,7 @@ from replication.base.errors import UserError
 PACKAGE = Path(__file__).resolve().parent.parent
 REPOSITORY = PACKAGE.parent
 SCHEMA = PACKAGE / "base" / "config.schema.json"
+SHIPPED = REPOSITORY / "config.yaml"
 
 RESOURCES = "resources/{model}"
 VERIFIED = "resources/{model}/verified.json"
@@ -37,27 +41,27 @@ CONTROL_TABLES = {
     "sweep": SWEEP,
 }
 
-SECOND_OPINION = "results/{model}/second_opinion.csv"
+SECOND_OPINION = "results/{model}{run}/second_opinion.csv"
 PUBLISHED = "results/{model}/published.csv"
-CONTROLS = "results/{model}/controls.json"
-CLAIMS = "results/{model}/claims.json"
-VERIFICATION = "results/{model}/verification.json"
-VERDICT = "results/{model}/verdict.txt"
-DIFFERENCES = "results/{model}/differences.txt"
-PROVENANCE = "results/{model}/provenance.json"
-CRATE = "results/{model}/ro-crate-metadata.json"
-CRATE_WORKFLOW = "results/{model}/Snakefile"
+CONTROLS = "results/{model}{run}/controls.json"
+CLAIMS = "results/{model}{run}/claims.json"
+VERIFICATION = "results/{model}{run}/verification.json"
+VERDICT = "results/{model}{run}/verdict.txt"
+DIFFERENCES = "results/{model}{run}/differences.txt"
+PROVENANCE = "results/{model}{run}/provenance.json"
+CRATE = "results/{model}{run}/ro-crate-metadata.json"
+CRATE_WORKFLOW = "results/{model}{run}/Snakefile"
 
-FIGURES = "figures/{model}"
-INTERACTIVE = "figures/{model}/{experiment}.html"
-REPORT = "report/{model}/report.md"
-REPORT_PAGE = "report/{model}/report.html"
-KEY_TOKENS_TABLE = "results/{model}/key_tokens.tex"
-VERDICTS_TABLE = "results/{model}/verdicts.tex"
+FIGURES = "figures/{model}{run}"
+INTERACTIVE = "figures/{model}{run}/{experiment}.html"
+REPORT = "report/{model}{run}/report.md"
+REPORT_PAGE = "report/{model}{run}/report.html"
+KEY_TOKENS_TABLE = "results/{model}{run}/key_tokens.tex"
+VERDICTS_TABLE = "results/{model}{run}/verdicts.tex"
 INDEX = "report/index.md"
 INDEX_PAGE = "report/index.html"
 
-ARCHIVE = "results/{model}.tar.gz"
+ARCHIVE = "results/{model}{run}.tar.gz"
 
 PINS = "replication/pins/{model}/{experiment}.csv"
 PIN_PROVENANCE = "replication/pins/{model}/provenance.json"
@@ -78,8 +82,8 @@ PRINT = "pdf"
 REPORTED = {
     "post_raw": (LOSSES,),
     "output": (LOSSES,),
-    "lens": (LOSSES,),
     "layers": (LOSSES, LOGIT_LENS),
+    "lens": (LOSSES,),
     "kl": (EFFECT,),
 }
 """What the report shows of each experiment, in its order: kind, and the tables it is drawn from."""
@@ -88,8 +92,8 @@ BEYOND = {"lenses": (LOSSES, LOGIT_LENS)} | {kind: (CONTROL_TABLES[kind],) for k
 """What it shows beyond the post."""
 
 TITLES = {
-    "post_raw": "the post's figure",
-    "post_centred": "the post's figure",
+    "post_raw": "in the post's form",
+    "post_centred": "in the post's form",
     "lens": "loss at all layers, and its change",
     "output": "loss by token at the output",
     "layers": "loss by layer of the key tokens",
@@ -102,12 +106,8 @@ TITLES = {
 """What each kind is called in a list."""
 
 
-BEYOND_CHANCE = tuple(f"{FIGURES}/beyond_chance.{suffix}" for suffix in (*FORMATS, PRINT))
-"""The figure over all experiments that have key tokens; there if the configuration asks for random vectors."""
-
-
 def figure(kind: str, suffix: str) -> str:
-    """Where a figure lies in a format, with the wildcards {model} and {experiment} left open."""
+    """Where a figure lies in a format, with the wildcards left open."""
     return f"{FIGURES}/{{experiment}}/{kind}.{suffix}"
 
 
@@ -136,18 +136,25 @@ LAST = (VERDICT, CRATE, CRATE_WORKFLOW)
 
 
 def control_figures(chosen: dict[str, list[str]], suffixes: tuple[str, ...] = FORMATS) -> list[str]:
-    """Files of the controls' figures, with the wildcard {model} left open.
+    """Files of the controls' figures, with the wildcards {model} and {run} left open.
 
     Args:
         chosen: Kinds by experiment.
         suffixes: Formats.
     """
-    return [
+    of_experiments = [
         figure(kind, suffix).replace("{experiment}", experiment)
         for experiment, kinds in chosen.items()
         for kind in kinds
         for suffix in suffixes
     ]
+    return of_experiments + over_all(chosen, suffixes)
+
+
+def over_all(chosen: dict[str, list[str]], suffixes: tuple[str, ...]) -> list[str]:
+    """Files of the figure over all experiments with random vectors; none without one. Arguments as above."""
+    there = any("random_vectors" in kinds for kinds in chosen.values())
+    return [f"{FIGURES}/beyond_chance.{suffix}" for suffix in suffixes] if there else []
 
 
 def local_folder(name: str) -> Path:
@@ -170,5 +177,12 @@ def in_checkout(name: str) -> Path:
 
 
 def path(pattern: str, model: str = "", experiment: str = "") -> Path:
-    """The path that `pattern` stands for."""
-    return Path(pattern.format(model=model, experiment=experiment))
+    """The path that `pattern` stands for.
+
+    Args:
+        pattern: One of this module's.
+        model: Name of a model; `miniature/mine` is the model's run of that name.
+        experiment: Name of an experiment.
+    """
+    model, slash, run = model.partition("/")
+    return Path(pattern.format(model=model, run=slash + run, experiment=experiment))

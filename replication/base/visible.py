@@ -1,4 +1,4 @@
-r"""Token text made visible: spaces as `_`, and what cannot be seen or could do harm as an escape.
+r"""Token text made visible: spaces as `␣`, and what cannot be seen or could do harm as an escape.
 
 Line breaks, control characters, marks that change the direction of writing, and characters for which a font has no
 glyph all become text such as `\n`, `\x07` or `\u202e`.
@@ -7,14 +7,15 @@ glyph all become text such as `\n`, `\x07` or `\u202e`.
 import unicodedata
 from collections.abc import Callable
 
-SPACE = "_"
+SPACE = "␣"
+"""Cannot be taken for anything of a token, as an underscore could; the figures' font has it."""
 ELLIPSIS = "…"
 
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", " ": SPACE}
 
 
 def visible(text: str, drawable: Callable[[str], bool] = str.isprintable) -> str:
-    """`text` with every character visible, spaces as `_`.
+    """`text` with every character visible, spaces as `␣`.
 
     Args:
         text: A token, or several.

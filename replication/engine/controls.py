@@ -19,8 +19,8 @@ from replication.base.tables import PROMPTS, RANDOM_BY_LAYER, RANDOM_VECTORS, ST
 from replication.engine.batches import CHUNK, Predicted, Prompt, Request, predictions
 from replication.engine.lens import ROWS, log_probabilities, translated
 from replication.engine.loaded import Loaded
-from replication.engine.measure import check
-from replication.engine.steering import Sides, embedded, residual_stream, scaled, steering_vector
+from replication.engine.sides import Sides, check
+from replication.engine.steering import embedded, residual_stream, scaled, steering_vector
 from replication.engine.tokenizer import BOS, Tokenizer, texts
 
 Array = NDArray[np.float32]

@@ -9,16 +9,15 @@ import torch
 
 from replication.base import tables
 from replication.base.config import Experiment
-from replication.base.errors import UserError
 from replication.base.files import write_json
 from replication.base.fingerprint import fingerprint
 from replication.base.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
-from replication.engine.gpt2_config import Config
 from replication.engine.lens import Predictions, centred, lens_predictions
 from replication.engine.loaded import Loaded
 from replication.engine.record import record
-from replication.engine.steering import Sides, both_streams, padded_sides, steering_vector
-from replication.engine.tokenizer import BOS, Tokenizer, texts
+from replication.engine.sides import check
+from replication.engine.steering import both_streams, steering_vector
+from replication.engine.tokenizer import Tokenizer, texts
 
 TOP_K = 10
 
@@ -37,35 +36,6 @@ class Measurement:
     """Columns of `tables.LOGIT_LENS`: the cells without translators (raw and centred agree there)."""
     record: dict[str, Any]
     """What went in (`record.record`), the largest |logit| of any cell, and the fingerprint of `losses`."""
-
-
-def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> Sides:
-    """Checks an experiment against what the model can take, before its weights are loaded.
-
-    Args:
-        tokenizer: The model's tokenizer.
-        config: What the model is.
-        experiment: The experiment.
-
-    Returns:
-        Its padded sides.
-
-    Raises:
-        UserError: One sentence: key, value, what would be right.
-    """
-    steering, layers, prompt = experiment.steering, config.n_layer, tokenizer.with_bos(experiment.prompt)
-    if steering.layer_of(layers) >= layers:
-        raise UserError(f"steering.layer: {steering.layer} is too large; this model has layers 0 to {layers - 1}")
-    if len(prompt) > config.n_positions:
-        raise UserError(f"prompt: {len(prompt)} tokens with {BOS}; this model's context is {config.n_positions}")
-    sides = padded_sides(tokenizer, steering)
-    if len(sides.added) > len(prompt):
-        raise UserError(
-            f"prompt: {experiment.prompt!r} has {len(prompt)} tokens with {BOS}, the steering vector "
-            f"{len(sides.added)}; the prompt must not be shorter"
-        )
-    experiment.key_positions(texts(tokenizer, prompt))  # raises where a key token is not there
-    return sides
 
 
 def measure(loaded: Loaded, experiment: Experiment) -> Measurement:

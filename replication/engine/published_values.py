@@ -9,7 +9,7 @@ from tqdm import tqdm
 from replication.base.config import Steering
 from replication.engine.loaded import Loaded
 from replication.engine.quantities import KINDS
-from replication.engine.steering import padded_sides
+from replication.engine.sides import padded_sides
 from replication.engine.streams import started
 from replication.engine.tokenizer import Tokenizer
 from replication.verification.published_sets import MeasuredSet, PublishedSet

@@ -8,7 +8,8 @@ from torch import Tensor
 from replication.base.config import FAST, Experiment
 from replication.engine import cuda, numerics
 from replication.engine.loaded import Loaded
-from replication.engine.steering import PADDING, Sides, SteeringVector
+from replication.engine.sides import PADDING, Sides
+from replication.engine.steering import SteeringVector
 from replication.engine.tokenizer import BOS, texts
 
 

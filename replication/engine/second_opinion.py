@@ -40,8 +40,9 @@ def second_opinion(
         UserError: `device` cannot be used.
     """
     cuda.check(device)
-    # The progress bar of loading is noise in a job's log.
+    # The progress bar of loading, and what it says of ids that a small vocabulary lacks, are noise.
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     model = _model(folder, device)
     # The lens id would default to the model's name on the hub: the folder is passed by name.
     lens = TunedLens.from_model_and_pretrained(

@@ -1,4 +1,4 @@
-"""Prompts -> tokens -> steering vector, and what it does to the residual stream.
+"""Tokens -> steering vector, and what it does to the residual stream.
 
 "Entering block i" is TransformerLens' blocks.i.hook_resid_pre, but with the mean over d_model left in.
 """
@@ -11,30 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from replication.base.config import Steering
 from replication.base.errors import UserError
 from replication.engine.gpt2 import GPT2
 from replication.engine.numerics import MULTIPLE
-from replication.engine.tokenizer import Tokenizer
-
-PADDING = " "
-"""The shorter side is padded on the right with this token, as in the post's x-vector tables."""
+from replication.engine.sides import Sides
 
 LARGEST_NORM = 1e15
 """Norm that a vector stays below, in a residual stream's units. The squares of 2e19 overflow; a lens may amplify."""
 
 SIDE = math.isqrt(MULTIPLE)
 """What batch and positions are padded to a multiple of, so that their product is one of `MULTIPLE`."""
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Token ids of both sides, `<|endoftext|>` first, padded to one length."""
-
-    added: list[int]
-    subtracted: list[int]
-    padding: tuple[int, int]
-    """Number of padding tokens on the added and on the subtracted side."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +34,6 @@ class SteeringVector:
     """The same of the subtracted side."""
     values: Tensor
     """coefficient * (added - subtracted), (positions, d_model)."""
-
-
-def padded_sides(tokenizer: Tokenizer, steering: Steering) -> Sides:
-    """Tokens of both sides, padded with spaces on the right to one length.
-
-    Raises:
-        UserError: A space is not one token of this tokenizer.
-    """
-    space = tokenizer.encode(PADDING)
-    if len(space) != 1:
-        raise UserError(f"the padding {PADDING!r} is {len(space)} tokens of this tokenizer; it must be one")
-    added, subtracted = tokenizer.with_bos(steering.added), tokenizer.with_bos(steering.subtracted)
-    length = max(len(added), len(subtracted))
-    padding = length - len(added), length - len(subtracted)
-    return Sides(added + space * padding[0], subtracted + space * padding[1], padding)
 
 
 def embedded(gpt2: GPT2, texts: Sequence[Sequence[int]]) -> Tensor:

@@ -12,8 +12,8 @@ from replication.engine.gpt2 import GPT2
 from replication.engine.lens import Predictions, centred, lens_predictions, log_probabilities
 from replication.engine.lens_file import Translators
 from replication.engine.loaded import Loaded
+from replication.engine.sides import Sides
 from replication.engine.steering import (
-    Sides,
     SteeringVector,
     both_streams,
     embedded,

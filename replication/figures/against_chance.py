@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from replication.base.numbers import signed
+from replication.base.numbers import fixed, signed
 from replication.base.tables import STEERING
 from replication.figures.canvas import (
     OUTPUT,
@@ -17,7 +17,6 @@ from replication.figures.canvas import (
     panels,
     style,
     token_label,
-    with_minus,
     wrapped,
 )
 from replication.figures.header import header
@@ -42,8 +41,8 @@ def random_vectors(table: pd.DataFrame, record: Record, view: View = WHOLE) -> F
     """
     key, other = key_change(table, ["draw"]), collateral(table, ["draw"])
     shown = (
-        ("change of the key tokens' loss (sum, nats)", key, with_minus(signed(key[STEERING], 2))),
-        ("absolute change of the other tokens' loss (mean, nats)", other, f"{other[STEERING]:.2f}"),
+        ("change of the key tokens' loss (sum, nats)", key, signed(key[STEERING], 2)),
+        ("absolute change of the other tokens' loss (mean, nats)", other, fixed(other[STEERING], 2)),
     )
     words = "against random vectors of its norms", OUTPUT
     labels = [f"{len(key) - 1} random vectors", "no change", "the steering vector"]
@@ -137,7 +136,7 @@ def prompts(table: pd.DataFrame, record: Record, view: View = WHOLE) -> Figure:
         figure.supxlabel("\n".join(wrapped(across, 7, width - 0.3)), size=7, y=0.05 / height)
         for place, change, goes_against in zip(places, rows["change"], against, strict=True):
             # The sign alone could be missed.
-            text = f"{with_minus(signed(change, 2))}{' against' if goes_against else ''}"
+            text = f"{signed(change, 2)}{' against' if goes_against else ''}"
             axes.text(1.015, float(place), text, transform=axes.get_yaxis_transform(), va="center", size=6.5)
         _name_prompts(axes, rows, left - 0.15 if beside else width - left - 0.1, beside)
         head.draw(figure, axes)

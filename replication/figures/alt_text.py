@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from replication.base import tables
-from replication.base.numbers import fixed, signed
+from replication.base.numbers import fixed, general, signed
 from replication.base.visible import visible
 from replication.base.window import MOST_KEYS, keys_note
 from replication.figures.positions import Record, in_view, tokens
@@ -50,15 +50,14 @@ def control_alt_text(kind: str, result: dict[str, Any], record: Record) -> str:
     return f"{record['experiment']['title']}, {record['model']}. {words[kind](result)}"
 
 
-def over_all_alt_text(model: str, records: dict[str, Record], controls: dict[str, dict[str, Any]]) -> str:
+def over_all_alt_text(records: dict[str, Record], controls: dict[str, dict[str, Any]]) -> str:
     """What is seen in the figure over all experiments, with the numbers at the output.
 
     Args:
-        model: Name of the model.
         records: Of the experiments that have a panel, by name.
         controls: The verdicts of the controls, by experiment.
     """
-    sentences = []
+    sentences, model = [], next(iter(records.values()))["model"]
     for name, record in records.items():
         key, found = controls[name]["random_vectors"]["key"], controls[name]["random_by_layer"]
         low, high = map(_change, key["band"])
@@ -75,8 +74,8 @@ def _random_vectors(result: dict[str, Any]) -> str:
     return (
         f"Two histograms of {result['draws']} random vectors with the steering vector as a line. Key tokens: the loss "
         f"changes by {_change(key['steering'])} nats, by random vectors {_change(key['least'])} to "
-        f"{_change(key['greatest'])}. Other tokens: by {other['steering']:.2f} nats in size, by random vectors "
-        f"{other['least']:.2f} to {other['greatest']:.2f}."
+        f"{_change(key['greatest'])}. Other tokens: by {_nats(other['steering'])} nats in size, by random vectors "
+        f"{_nats(other['least'])} to {_nats(other['greatest'])}."
     )
 
 
@@ -94,8 +93,9 @@ def _sweep(result: dict[str, Any]) -> str:
     return (
         "Two heat maps by injection layer and coefficient: the change of the key tokens' loss, and the mean absolute "
         f"change of the others'. The experiment's own choice, layer {own['layer']} and coefficient "
-        f"{own['coefficient']:g}, is framed: {_change(own['key'])} and {own['collateral']:.2f} nats. The lowest is "
-        f"layer {best['layer']} with {best['coefficient']:g}: {_change(best['key'])} and {best['collateral']:.2f} nats."
+        f"{general(own['coefficient'])}, is framed: {_change(own['key'])} and {_nats(own['collateral'])} nats. The "
+        f"lowest is layer {best['layer']} with {general(best['coefficient'])}: {_change(best['key'])} and "
+        f"{_nats(best['collateral'])} nats."
     )
 
 
@@ -103,7 +103,7 @@ def _post(losses: pd.DataFrame, record: Record, protocol: str) -> str:
     low, high = _limits(losses, protocol)
     return (
         f"Two heat maps of the loss, unsteered above steered, every second layer by token predicted, {protocol} "
-        f"residuals; blue is low ({fixed(low, 2)} nats), red is high ({high:.2f} nats). {_at_output(losses, record)}"
+        f"residuals; blue is low ({_nats(low)} nats), red is high ({_nats(high)} nats). {_at_output(losses, record)}"
     )
 
 
@@ -111,11 +111,11 @@ def _lens(losses: pd.DataFrame, record: Record) -> str:
     low, high = _limits(losses, "raw")
     change = _changes(losses)
     if not change["change"].any():
-        limits = f"{fixed(low, 2)} to {high:.2f} nats"
+        limits = f"{_nats(low)} to {_nats(high)} nats"
         return f"Three heat maps of the loss by layer and token, {limits}. Steering changes nothing."
     most = change.loc[change["change"].abs().idxmax()]
     return (
-        f"Three heat maps by layer and token: the loss unsteered and steered ({fixed(low, 2)} to {high:.2f} nats), "
+        f"Three heat maps by layer and token: the loss unsteered and steered ({_nats(low)} to {_nats(high)} nats), "
         f"and its change. The largest change of all is {_change(most['change'])} nats, {_row(most['layer'])}, at "
         f"{_quoted(most['target_token'])}. {_at_output(losses, record)}"
     )
@@ -133,7 +133,7 @@ def _layers(losses: pd.DataFrame, record: Record) -> str:
         most = rows.loc[rows["change"].abs().idxmax()]
         sentences.append(
             f"At {_quoted(most['target_token'])} steering changes the tuned lens' loss most {_row(most['layer'])}: "
-            f"from {fixed(most['unsteered'], 2)} to {fixed(most['steered'], 2)} nats."
+            f"from {_nats(most['unsteered'])} to {_nats(most['steered'])} nats."
         )
     shown = "as the mean over the positions without the vector"
     if sentences:
@@ -148,7 +148,7 @@ def _lenses(losses: pd.DataFrame) -> str:
     means = lens.groupby(["condition", "layer"])["kl_to_output"].mean()
     first, last = "0", str(lens["layer"].astype(int).max())
     ranges = " and ".join(
-        f"{condition} from {means[condition, first]:.3g} to {means[condition, last]:.3g} nats"
+        f"{condition} from {general(means[condition, first], 3)} to {general(means[condition, last], 3)} nats"
         for condition in tables.CONDITIONS
     )
     return (
@@ -165,7 +165,7 @@ def _kl(effect: pd.DataFrame, record: Record) -> str:
     _, targets = tokens(record)
     return (
         "Heat map of the KL divergence of the steered from the unsteered prediction, by layer and token. It is largest "
-        f"{_row(most['layer'])}, at {_quoted(targets[most['position']])}: {most['kl_to_unsteered']:.2f} nats. "
+        f"{_row(most['layer'])}, at {_quoted(targets[most['position']])}: {_nats(most['kl_to_unsteered'])} nats. "
         f"{same} of {len(raw)} cells are exactly 0."
     )
 
@@ -198,8 +198,12 @@ def _change(nats: float) -> str:
     return signed(nats, 2)
 
 
+def _nats(nats: float) -> str:
+    return fixed(nats, 2)
+
+
 def _from_to(row: "pd.Series[Any]") -> str:
-    return f"{_quoted(row['target_token'])} from {fixed(row['unsteered'], 2)} to {fixed(row['steered'], 2)} nats"
+    return f"{_quoted(row['target_token'])} from {_nats(row['unsteered'])} to {_nats(row['steered'])} nats"
 
 
 def _row(layer: str) -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from replication.base.numbers import signed
 from replication.base.tables import OUTPUT
-from replication.figures.canvas import STEERED, Drawing, drawable_text, panels, style, with_minus, wrapped
+from replication.figures.canvas import STEERED, Drawing, drawable_text, panels, style, wrapped
 from replication.figures.header import ADDED, lines_above, mark_block
 from replication.figures.positions import Record
 from replication.verification.chance import band, random_by_layer
@@ -16,16 +16,17 @@ ACROSS = 4
 """Panels side by side: as many as the post has experiments."""
 
 
-def beyond_chance(model: str, experiments: Sequence[tuple[Record, pd.DataFrame]]) -> Drawing:
+def beyond_chance(experiments: Sequence[tuple[Record, pd.DataFrame]]) -> Drawing:
     """Change of the key tokens' loss by layer beside the band of the random vectors, a panel per experiment.
 
     Args:
-        model: Name of the model.
         experiments: Of each that has key tokens what went in, and its columns of `tables.RANDOM_BY_LAYER`.
     """
     across, down = min(ACROSS, len(experiments)), -(-len(experiments) // ACROSS)
     width = max(4.4, 0.6 + 1.65 * across)
-    head = lines_above(_TITLE, f"{drawable_text(model)} · {_READ_OUT}", width, [_BAND, _VECTOR, ADDED])
+    head = lines_above(
+        _TITLE, f"{drawable_text(experiments[0][0]['model'])} · {_READ_OUT}", width, [_BAND, _VECTOR, ADDED]
+    )
     above, below = head.height + 0.22, 0.72
     with style():
         figure = Drawing((width, above + down * _TALL + (down - 1) * (below + 0.22) + below))
@@ -59,7 +60,7 @@ def _panel(axes: Axes, record: Record, values: pd.DataFrame) -> None:
     axes.plot(output_at, output["steering"], "D", color=STEERED, markersize=3.6, clip_on=False)
     below = output["steering"] < 0
     axes.annotate(
-        with_minus(signed(output["steering"], 2)),
+        signed(output["steering"], 2),
         (output_at, output["steering"]),
         (3, -5 if below else 5),
         textcoords="offset points",

@@ -120,11 +120,6 @@ def drawable_text(text: str) -> str:
     return " ".join(visible(word, _drawable) for word in text.split(" "))
 
 
-def with_minus(number: str) -> str:
-    """A number as it is printed, with a minus sign instead of a hyphen."""
-    return number.replace("-", "−")
-
-
 def _drawable(character: str) -> bool:
     return all(ord(character) in glyphs(weight) for weight in FONTS)
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from replication.base import tables
 from replication.base.numbers import signed
 from replication.base.window import runs
-from replication.figures.canvas import OUTPUT, STEERED, UNSTEERED, Drawing, fitted_label, inches, style, with_minus
+from replication.figures.canvas import OUTPUT, STEERED, UNSTEERED, Drawing, fitted_label, inches, style
 from replication.figures.grid import TICK, UPRIGHT, Grid, of_condition, upright_labels
 from replication.figures.header import header
 from replication.figures.positions import Record, changed_positions, tokens
@@ -47,7 +47,7 @@ def output(losses: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
     width = view.inches(max(7.0, 0.7 + 0.21 * len(targets)), max(2.7, 0.7 + 0.14 * len(targets)), height_at)
     height, column = height_at(width), (width - 0.62) / len(targets)
     level = column >= _LEVEL
-    texts = [with_minus(signed(after[key] - before[key], 2)) for key in keys]
+    texts = [signed(after[key] - before[key], 2) for key in keys]
     # Where they would meet they stand upright.
     room = column * min((later - sooner for sooner, later in pairwise(keys)), default=len(targets))
     crowded = any(inches(text, 7, "bold") + 0.05 > room for text in texts)
@@ -59,7 +59,7 @@ def output(losses: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
         axes = figure.add_axes(box)
         top = (1.25 if crowded else 1.12) * max(before.max(), after.max())
         axes.set(xlim=(-0.6, len(targets) - 0.4), ylim=(0, top))
-        axes.set(ylabel="loss at the output (nats)", xlabel="token predicted (_ is a space; key tokens bold)")
+        axes.set(ylabel="loss at the output (nats)", xlabel="token predicted (␣ is a space; key tokens bold)")
         axes.grid(visible=True, axis="y")
         _points(axes, before, after)
         for first, last in runs(changed_positions(record)):

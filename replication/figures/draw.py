@@ -135,8 +135,8 @@ def draw_beyond_chance(model: str, experiments: Sequence[str]) -> None:
         (read_json(path(paths.RECORD, model, name)), tables.read(path(paths.RANDOM_BY_LAYER, model, name), columns))
         for name in experiments
     ]
-    figure = beyond_chance(model, read)
-    for pattern in paths.BEYOND_CHANCE:
+    figure = beyond_chance(read)
+    for pattern in paths.over_all({name: ["random_vectors"] for name in experiments}, (*paths.FORMATS, paths.PRINT)):
         save(figure, path(pattern, model))
 
 

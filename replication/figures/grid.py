@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from replication.base.numbers import fixed
+from replication.base.numbers import fixed, general
 from replication.base.window import runs
-from replication.figures.canvas import GREY, fitted_label, inches, with_minus, wrapped
+from replication.figures.canvas import GREY, fitted_label, inches, wrapped
 from replication.figures.cell_texts import CellTexts
 from replication.figures.positions import Record, changed_positions, rows, tokens
 from replication.figures.view import SMALLEST
@@ -163,8 +163,7 @@ def colour_bar(
     low, high = float(scale.vmin or 0), float(scale.vmax or 0)
     between = [tick for tick in MaxNLocator(5).tick_values(low, high) if 0.12 < scale(tick) < 0.86]
     ticks = [low, *between, high]
-    names = [fixed(low, 2), *(f"{tick:zg}" for tick in between), fixed(high, 2)]
-    axes.set_xticks(ticks, [with_minus(name) for name in names])
+    axes.set_xticks(ticks, [fixed(low, 2), *map(general, between), fixed(high, 2)])
 
 
 def note_lines(sentences: Sequence[str], width: float) -> list[str]:

@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from replication.base.numbers import general
 from replication.base.steered_layer import steered_layer
-from replication.figures.canvas import GREY, drawable_text, inches, token_label, with_minus, wrapped
+from replication.figures.canvas import GREY, drawable_text, inches, token_label, wrapped
 from replication.figures.positions import Record, layer_numbers
 from replication.figures.view import View
 
@@ -104,7 +105,7 @@ def _legend_width(labels: Sequence[str], columns: int) -> float:
 def vector_text(record: Record) -> str:
     """The steering vector in words: 5 × (“Love” − “Hate”)."""
     steering = record["experiment"]["steering"]
-    coefficient = with_minus(f"{steering['coefficient']:g}")
+    coefficient = general(steering["coefficient"])
     added, subtracted = (f"“{token_label(steering[side], 36)}”" for side in ("added", "subtracted"))
     return f"{coefficient} × ({added} − {subtracted})"
 

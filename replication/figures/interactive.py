@@ -3,7 +3,9 @@
 import base64
 import importlib.resources
 import json
+import os
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,28 +14,54 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from replication.base import paths, tables
 from replication.base.files import read_json, write_text
+from replication.base.numbers import general
 from replication.base.paths import path
 from replication.base.steered_layer import steered_layer
-from replication.base.visible import shortened, visible
+from replication.base.visible import visible
 from replication.figures.positions import changed_positions, tokens
-
-CELL_TEXT = 6
-"""Characters of a token that fit into a cell."""
 
 TOPS = 350_000
 """Most probable tokens on a page, of all cells together: of a cell's ten as many as that allows, and one at least."""
 
 
-def draw(model: str, experiment: str) -> None:
-    """Writes the page of one experiment from its tables."""
+Links = Mapping[str, Mapping[str, str]]
+"""Of each kind of thing that belongs to a page names and addresses."""
+
+
+def draw(model: str, experiment: str, run: Sequence[str]) -> None:
+    """Writes the page of one experiment from its tables, with links to the other experiments of the `run`."""
     losses = tables.read(path(paths.LOSSES, model, experiment), tables.LOSSES)
     effect = tables.read(path(paths.EFFECT, model, experiment), tables.EFFECT)
     top10 = tables.read(path(paths.TOP10, model, experiment), tables.TOP10)
     record = read_json(path(paths.RECORD, model, experiment))
-    write_text(path(paths.INTERACTIVE, model, experiment), page(experiment, losses, effect, top10, record))
+    write_text(
+        path(paths.INTERACTIVE, model, experiment),
+        page(experiment, losses, effect, top10, record, _links(model, experiment, run)),
+    )
 
 
-def page(name: str, losses: pd.DataFrame, effect: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) -> str:
+def _links(model: str, experiment: str, run: Sequence[str]) -> Links:
+    here = path(paths.INTERACTIVE, model).parent
+
+    def address(pattern: str, of: str = experiment) -> str:
+        return os.path.relpath(path(pattern, model, of), here)
+
+    files = (paths.LOSSES, paths.TOP10, paths.EFFECT, paths.SUMMARY, paths.RECORD)
+    return {
+        "Report": {model: f"{address(paths.REPORT_PAGE)}#{experiment}"},
+        "Tables": {os.path.basename(pattern): address(pattern) for pattern in files},
+        "Other experiments": {other: address(paths.INTERACTIVE, other) for other in run if other != experiment},
+    }
+
+
+def page(
+    name: str,
+    losses: pd.DataFrame,
+    effect: pd.DataFrame,
+    top10: pd.DataFrame,
+    record: dict[str, Any],
+    links: Links | None = None,
+) -> str:
     """The page as HTML; it loads nothing, and is the same for the same tables.
 
     Args:
@@ -42,6 +70,7 @@ def page(name: str, losses: pd.DataFrame, effect: pd.DataFrame, top10: pd.DataFr
         effect: Columns of `tables.EFFECT`.
         top10: Columns of `tables.TOP10`.
         record: What went in.
+        links: What belongs to it, for a page that has a place.
     """
     environment = Environment(
         loader=PackageLoader("replication.figures", "interactive_page"), undefined=StrictUndefined, autoescape=True
@@ -51,11 +80,13 @@ def page(name: str, losses: pd.DataFrame, effect: pd.DataFrame, top10: pd.DataFr
     return environment.get_template("page.html.jinja").render(
         data=packed(json.dumps(data, allow_nan=False, separators=(",", ":"))),
         left_out=_left_out(_tops(losses)),
+        links={kind: addresses for kind, addresses in (links or {}).items() if addresses},
         experiment=record["experiment"],
         steering=record["experiment"]["steering"],
         layer=steered_layer(record),
         model=record["model"],
         visible=visible,
+        general=general,
         plotly=packed(plotly.read_text(encoding="utf-8")),
     )
 
@@ -104,7 +135,6 @@ def page_data(
         "keys": record["key_positions"],
         "injection": {"layer": record["injection"]["block"], "positions": changed_positions(record)},
         "tokens": [visible(token) for token in names],
-        "cell_tokens": [shortened(token, CELL_TEXT) for token in names],
         "cells": {
             protocol: {
                 condition: _cells(

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 
 from replication.base import tables
-from replication.base.numbers import fixed, signed
-from replication.figures.canvas import Drawing, fitted_label, inches, style, with_minus
+from replication.base.numbers import brief, fixed
+from replication.figures.canvas import Drawing, fitted_label, inches, style
 from replication.figures.grid import (
     BAR,
     FILLED,
@@ -51,7 +51,7 @@ _NOTE = (
     "Rows: residual entering each block, read by the lens; output: the model itself.",
     "Columns: token read (below), token to be predicted (above; key tokens bold).",
 )
-_FRAME = "Frame: where the vector was added. _ is a space."
+_FRAME = "Frame: where the vector was added. ␣ is a space."
 
 
 class _Plan(NamedTuple):
@@ -98,7 +98,7 @@ def lens(losses: pd.DataFrame, record: Record, view: View = WHOLE, protocol: str
     loss = [grid(table, "loss", rows(record)) for table in by_condition]
     change = loss[1] - loss[0]
     # Equal cells stay empty, so that what steering cannot reach is seen.
-    changes = cell_texts(change, lambda value: with_minus(signed(value, 1)) if value else "")
+    changes = cell_texts(change, lambda value: brief(value, 1) if value else "")
     losses_scale = Normalize(np.min(loss), np.max(loss))
     # A scale needs a width even where nothing changes.
     most = float(np.abs(change).max()) or 1.0

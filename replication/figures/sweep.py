@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from replication.base.numbers import signed
-from replication.figures.canvas import OUTPUT, inches, style, with_minus
+from replication.base.numbers import brief, fixed, general
+from replication.figures.canvas import OUTPUT, inches, style
 from replication.figures.grid import (
     BAR,
     LEFT,
@@ -63,7 +63,7 @@ def sweep(table: pd.DataFrame, record: Record, view: View = WHOLE) -> Figure:
     )
     layers, coefficients = list(key.index), list(key.columns)
     maps = _key_map(key.to_numpy()), _collateral_map(other.to_numpy())
-    names = [with_minus(f"{value:g}") for value in coefficients]
+    names = [general(value) for value in coefficients]
     narrow = max(*(widest(drawn.texts) for drawn in maps), *(inches(name, TICK, "bold") + 0.05 for name in names))
     least, natural = (max(column * len(coefficients), _LEAST_PANEL) for column in (narrow, _COLUMN))
     tall, words = ROW * len(layers), ("other layers and coefficients", OUTPUT)
@@ -127,14 +127,14 @@ def _key_map(values: Grid) -> _Map:
     # Large coefficients raise the loss by far more than any lowers it: rises share the scale of the falls' size, cut.
     most = max(float(-values.min()), float(np.median(np.abs(values))), 1e-6)
     extend = "max" if values.max() > most else "neither"
-    texts = cell_texts(values, lambda value: with_minus(signed(value, _digits(most))) if value else "")
+    texts = cell_texts(values, lambda value: brief(value, _digits(most)) if value else "")
     title, label = "key tokens: change of the loss", "change of the key tokens' loss (sum, nats)"
     return _Map(values, texts, Normalize(-most, most), "RdBu_r", extend, title, label)
 
 
 def _collateral_map(values: Grid) -> _Map:
     most = float(values.max()) or 1.0
-    texts = cell_texts(values, lambda value: f"{value:.{_digits(most)}f}" if value else "")
+    texts = cell_texts(values, lambda value: fixed(value, _digits(most)) if value else "")
     title, label = "other tokens: size of the change", "mean absolute change (nats), square-root scale"
     return _Map(values, texts, PowerNorm(0.5, 0, most), "Blues", "neither", title, label)
 

@@ -63,8 +63,9 @@ def _over_all(model: str, experiments: list[dict[str, Any]], results: dict[str, 
     if not results:
         return None
     records = {each["name"]: each["record"] for each in experiments if each["name"] in results}
-    png, svg, pdf = (link(model, "", pattern) for pattern in paths.BEYOND_CHANCE)
-    words = {"alt": over_all_alt_text(model, records, results), "caption": caption("beyond_chance")}
+    files = paths.over_all({name: ["random_vectors"] for name in results}, (*paths.FORMATS, paths.PRINT))
+    png, svg, pdf = (link(model, "", pattern) for pattern in files)
+    words = {"alt": over_all_alt_text(records, results), "caption": caption("beyond_chance")}
     return words | {"image": png, "vector_graphics": svg, "print": pdf}
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from replication.base.files import read_json
-from replication.base.numbers import fixed, signed
+from replication.base.numbers import fixed, general, signed
 from replication.base.paths import CLAIMS, PROVENANCE, PUBLISHED, REPOSITORY, VERIFICATION, VERIFIED, path
 from replication.base.versions import tested_versions
 from replication.base.window import MOST_KEYS, WIDEST
@@ -52,6 +52,7 @@ def sections(template: str, **contents: Any) -> str:
         "signed": partial(signed, digits=4),
         "fixed": partial(fixed, digits=4),
         "short": partial(signed, digits=2),
+        "general": general,
     }
     text = environment.get_template(template).render(number=Numbering(), widest=WIDEST, most_keys=MOST_KEYS, **contents)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
@@ -60,10 +61,13 @@ def sections(template: str, **contents: Any) -> str:
 def _contents(model: str, experiments: list[str]) -> dict[str, Any]:
     """Everything the sections print."""
     described = [experiment(model, name) for name in experiments]
+    name, _, run = model.partition("/")
     return {
-        "model": model,
+        "model": name,
+        "run": run,
         "verified": read_json(path(VERIFIED, model)),
         "experiments": described,
+        "of_the_post": [each for each in described if each["of_the_post"]],
         "beyond": beyond(model, described),
         "arithmetic": {each["name"]: each["record"]["numerics"]["mode"] for each in described},
         "claims": read_json(path(CLAIMS, model)),

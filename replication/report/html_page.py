@@ -1,8 +1,13 @@
 """One self-contained HTML page from Markdown that this package wrote: for the report, the index, a comparison.
 
-Of HTML in the Markdown only anchors, `<a id="..."></a>`, pass; everything else shows as text. An anchor becomes the
-identifier of the heading, figure, table or table row it stands in front of. A picture followed by a paragraph
-"*Figure ...*" becomes a figure with that caption, and so does a table after "*Table ...*"; both scroll by themselves.
+Of HTML in the Markdown only anchors, `<a id="..."></a>`, and folds pass; everything else shows as text. An anchor
+becomes the identifier of the heading, figure, table or table row it stands in front of. A picture followed by a
+paragraph "*Figure ...*" becomes a figure with that caption, and so does a table after "*Table ...*"; both scroll by
+themselves.
+
+A fold is written as GitHub reads it, with empty lines around its contents: `<details>`, in the next line
+`<summary>...</summary>`, and at the end `</details>`. It is printed unfolded; a fold of the class `lookup`, whose
+summary names the file that has the same, is not printed. A link to something in it opens it: browsers do that.
 """
 
 import base64
@@ -21,7 +26,10 @@ from markupsafe import Markup
 from PIL import Image
 
 _ANCHOR = re.compile(r'<a id="([A-Za-z0-9._-]+)">')
+_FOLD = re.compile(r'<details( class="lookup")?>\n<summary>[^<>&]+</summary>\n?|</details>\n?')
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
+
+_NUMBER = re.compile(r"(Figure|Table) [\w.-]*\w")
 
 _PROSE = 60
 """A cell with more characters than this is prose, which a narrow column would make unreadable."""
@@ -57,13 +65,14 @@ def page(markdown: str, folder: Path) -> str:
     for token in tokens:
         _arrange(token, folder)
     _arrange_rows(tokens)
-    parser.add_render_rule("html_inline", _only_anchors)
-    parser.add_render_rule("html_block", _only_anchors)
+    parser.add_render_rule("html_inline", _only_anchors_and_folds)
+    parser.add_render_rule("html_block", _only_anchors_and_folds)
     headings = [
         Heading(int(token.tag[1]), str(token.attrs["id"]), _text(inline))
         for token, inline in pairwise(tokens)
         if token.type == "heading_open"
     ]
+    _link_to_themselves(tokens)
     environment = Environment(
         loader=PackageLoader("replication.report", "page_template"), undefined=StrictUndefined, autoescape=True
     )
@@ -74,9 +83,9 @@ def page(markdown: str, folder: Path) -> str:
     )
 
 
-def _only_anchors(_: Any, tokens: Sequence[Token], place: int, *__: Any) -> str:
+def _only_anchors_and_folds(_: Any, tokens: Sequence[Token], place: int, *__: Any) -> str:
     text = tokens[place].content
-    return text if _ANCHOR.fullmatch(text) or text == "</a>" else escapeHtml(text)
+    return text if _ANCHOR.fullmatch(text) or text == "</a>" or _FOLD.fullmatch(text) else escapeHtml(text)
 
 
 def _text(inline: Token) -> str:
@@ -142,6 +151,25 @@ def _captioned(tokens: list[Token]) -> list[Token]:
     return captioned
 
 
+def _link_to_themselves(tokens: list[Token]) -> None:
+    """Gives every heading but the title, and every caption, a mark to take its address from."""
+    anchor = ""
+    for token, inline in pairwise(tokens):
+        if token.type in ("figure_open", "heading_open"):
+            anchor = str(token.attrs.get("id", ""))
+        if anchor and token.type in ("figcaption_open", "heading_open") and token.tag != "h1":
+            of_link = {"href": f"#{anchor}", "class": "permalink", "aria-label": f"Link to {_name(_text(inline))}"}
+            link, end = Token("link_open", "a", 1, attrs={**of_link}), Token("link_close", "a", -1)
+            space, mark = (Token("text", "", 0, content=text) for text in " #")
+            inline.children = [*(inline.children or []), space, link, mark, end]
+
+
+def _name(text: str) -> str:
+    """Of a caption its number, of a heading all."""
+    number = _NUMBER.match(text)
+    return number[0] if number else text
+
+
 def _is_picture(tokens: list[Token], place: int) -> bool:
     """Whether a paragraph begins here that holds a picture, after an anchor or not, and nothing else."""
     if place + 3 > len(tokens) or tokens[place].type != "paragraph_open":
@@ -158,7 +186,7 @@ def _caption_at(tokens: list[Token], place: int) -> str:
     first = next((child for child in tokens[place + 1].children or [] if child.type != "html_inline"), None)
     if first is None or first.type not in ("em_open", "text") or not shown:
         return ""
-    number = re.match(r"(Figure|Table) [\w.-]*\w", shown[0].content)
+    number = _NUMBER.match(shown[0].content)
     return number[0] if number else ""
 
 

@@ -13,7 +13,8 @@ from replication.report.compile import sections
 
 def index() -> str:
     """The index as Markdown, over all models with a report and verdicts below the working directory."""
-    files = sorted(Path().glob(paths.VERIFICATION.format(model="*")))
+    patterns = (paths.VERIFICATION.format(model="*", run=run) for run in ("", "/*"))
+    files = [file for pattern in patterns for file in sorted(Path().glob(pattern))]
     models = [read_json(file)["model"] for file in files]
     described = [_model(name) for name in models if path(paths.REPORT, name).exists()]
     return sections("index.md.jinja", models=described, by_size=_by_size(described))
@@ -58,14 +59,24 @@ def _experiment(model: str, name: str) -> dict[str, Any]:
 
 
 def _by_size(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every key token of every experiment, with its change in each model that has it, the smallest model first."""
+    """Every key token of every experiment, with its change in each model that has it, the smallest model first.
+
+    An experiment is measured once per model: of a model's runs the first that has it is named.
+    """
     rows = [
         {"model": model["name"], "page": model["page"], **experiment, **token}
-        for model in models
+        for place, model in enumerate(models)
         for experiment in model["experiments"]
         for token in experiment["key"]
+        if not any(_has(other, model["name"], experiment["name"]) for other in models[:place])
     ]
     first_seen = {row["name"]: place for place, row in reversed(list(enumerate(rows)))}
     return sorted(
         rows, key=lambda row: (first_seen[row["name"]], row["position"], row["layers"], row["d_model"], row["model"])
     )
+
+
+def _has(model: dict[str, Any], name: str, experiment: str) -> bool:
+    """Whether a model, or a run on it, is that of `name` and has an experiment."""
+    same = model["name"].partition("/")[0] == name.partition("/")[0]
+    return same and experiment in [each["name"] for each in model["experiments"]]

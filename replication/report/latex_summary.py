@@ -4,7 +4,8 @@ import re
 from typing import Any
 
 from replication.base.numbers import fixed, signed
-from replication.report.latex_table import cell_token, floats, latex_text, latex_token, number_column
+from replication.base.visible import SPACE
+from replication.report.latex_table import cell_token, data, floats, latex_text, latex_token, number_column
 from replication.report.markdown import abridged
 from replication.report.token_tables import DIGITS
 
@@ -23,9 +24,9 @@ def key_tokens_table(model: str, experiments: list[dict[str, Any]]) -> str:
         name, lines = _title(experiment), []
         for row in experiment["key"]:
             cells = [fixed(row["loss_unsteered"], DIGITS), fixed(row["loss_steered"], DIGITS)]
-            cells.append(signed(row["change"], DIGITS) if row["change"] else "0")
+            cells.append(signed(row["change"], DIGITS))
             numbers += cells
-            lines.append(" & ".join([name, cell_token(row["target_token"]), *cells]) + r" \\")
+            lines.append(" & ".join([name, cell_token(row["target_token"]), *map(data, cells)]) + r" \\")
             name = ""
         groups += [lines] if lines else []
     notes = " ".join(
@@ -57,7 +58,8 @@ def verdicts_table(
     found: dict[str, list[str]] = {}
     for experiment in experiments:
         name = experiment["name"]
-        for judged in (*claims[name], *controls[name].values()):
+        signs = [found["sign"] for found in controls[name].values() if "sign" in found]
+        for judged in (*claims[name], *controls[name].values(), *signs):
             if judged.get("verdict"):
                 verdict = rf"{_title(experiment)}: \textbf{{{judged['verdict']}}}"
                 found.setdefault(judged["statement"], []).append(verdict)
@@ -80,4 +82,6 @@ def _statement(text: str) -> str:
     parts = re.split("`([^`]*)`", text)
     # Spaces around a token stay.
     plain = [re.sub(r"\S(?:.*\S)?", lambda words: latex_text(words[0]), part) for part in parts]
-    return "".join(latex_token(parts[place]) if place % 2 else plain[place] for place in range(len(parts)))
+    return "".join(
+        latex_token(parts[place].replace(SPACE, " ")) if place % 2 else plain[place] for place in range(len(parts))
+    )

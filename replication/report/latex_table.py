@@ -6,6 +6,7 @@ own fonts lack becomes an escape such as `\u4e2d`.
 
 from collections.abc import Iterable
 
+from replication.base.numbers import MINUS
 from replication.base.visible import visible
 from replication.report.token_tables import DIGITS, Token, TokenTable, caption_of, notes_of
 
@@ -52,6 +53,7 @@ _PLAIN = _TYPEWRITER | {
     "-": "-",
     ",": ",",
     " ": " ",
+    MINUS: "$-$",
 }
 
 # Letters of Latin-1 that the OT1 fonts can make; the rest, such as thorn, stops pdflatex.
@@ -118,14 +120,19 @@ def _rows(token: Token) -> list[str]:
     names = [rf"\multirow{{{len(token.cells)}}}{{*}}{{{name}}}" for name in (str(token.position), shown)]
     lines = []
     for row, cells in token.cells.items():
-        lines.append(" & ".join([*names, row, *cells]) + r" \\")
+        lines.append(" & ".join([*names, row, *map(data, cells)]) + r" \\")
         names = ["", ""]
     return lines
 
 
+def data(number: str) -> str:
+    """A number as siunitx takes it, which makes the minus. "<0.001" is too wide; 0.000 has decimals, as 0 has not."""
+    return f"{0:.{DIGITS}f}" if number[0] in "<>" else number.replace(MINUS, "-")
+
+
 def number_column(numbers: Iterable[str]) -> str:
     """A column that the longest of the numbers fits into, aligned at the decimal point."""
-    digits = max(len(number.lstrip("+-").split(".")[0]) for number in numbers)
+    digits = max(len(number.lstrip("<>+" + MINUS).split(".")[0]) for number in numbers)
     return f"S[table-format=+{digits}.{DIGITS}, retain-explicit-plus]"
 
 
@@ -151,7 +158,7 @@ def _written(text: str, special: dict[str, str], run: int) -> str:
     """Text with every character visible; TeX may break a line inside what has no space for `run` characters."""
     written, length = "", 0
     for character in text:
-        for unit in character if character == " " else visible(character, _has_glyph):
+        for unit in character if character in special else visible(character, _has_glyph):
             written += r"\allowbreak{}" * (length > 0 and length % run == 0) + special.get(unit, unit)
             length = 0 if character == " " else length + 1
     return written

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from replication.base.visible import SPACE
+
 
 def abridged(text: str, most: int = 600) -> str:
     """A prompt as it is printed: of a long one the beginning and the end."""
@@ -10,15 +12,17 @@ def abridged(text: str, most: int = 600) -> str:
 
 
 def code(text: str) -> str:
-    """Text as a code span, control characters and marks of direction made visible."""
+    """Text as a code span: control characters and marks of direction made visible, and spaces at both ends."""
     shown = "".join(
         character if character.isprintable() and unicodedata.category(character) != "Cf" else _escape(character)
         for character in text
     )
+    inner = shown.strip(" ")
+    before = len(shown) - len(shown.lstrip(" ")) if inner else len(shown)
+    shown = SPACE * before + inner + SPACE * (len(shown) - before - len(inner))
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
-    # Markdown takes one space off both ends of a span that has them, and a backtick at an end would join the fence.
-    bordered = shown.startswith(" ") and shown.endswith(" ") and shown.strip(" ")
-    pad = " " if bordered or shown.startswith("`") or shown.endswith("`") else ""
+    # A backtick at an end would join the fence.
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 

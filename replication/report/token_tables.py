@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from replication.base.numbers import fixed, signed
+from replication.base.numbers import fixed, general, signed
 from replication.base.steered_layer import steered_layer
 from replication.base.window import window, window_note
 from replication.report import markdown
@@ -107,7 +107,7 @@ def notes_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[st
     sentences = [
         plain("Prompt:"),
         token(markdown.abridged(experiment["prompt"])) + plain("."),
-        plain(f"Steered: {steering['coefficient']:g} times (")
+        plain(f"Steered: {general(steering['coefficient'])} times (")
         + f"{added} {plain('minus')} {subtracted}"
         + plain("), each after"),
         token(table.record["bos"]["token"]) + plain(","),
@@ -139,7 +139,4 @@ def markdown_table(table: TokenTable) -> str:
 
 
 def _cell(value: float, row: str) -> str:
-    """A number of the table; a change of no bit at all is 0 without decimals."""
-    if row == "change" and value == 0:
-        return "0"
     return signed(value, DIGITS) if row == "change" else fixed(value, DIGITS)

@@ -12,10 +12,10 @@ from replication.base.visible import visible
 from replication.report.html_page import page
 from replication.report.markdown import plain
 from replication.verification.cells import DIFFERENT, EQUAL, NATS, WITHIN
-from replication.verification.circumstances import ABSENT, circumstances
+from replication.verification.circumstances import circumstances
 from replication.verification.differences import Comparison
 
-_NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+][0-9]+)?( \([0-9]+\))?")
+_NUMBER = re.compile(r"[<>]?[−+]?[0-9.]+(e[−+-][0-9]+)?( \([0-9]+\))?")
 
 
 class Section(NamedTuple):
@@ -29,9 +29,9 @@ class Section(NamedTuple):
 
 
 def terminal(comparison: Comparison) -> str:
-    """The account as plain text, with the ten largest differences and the circumstances that differ."""
+    """The account as plain text, with the ten largest differences."""
     lines = []
-    for section in _sections(comparison, cells=10, everything=False):
+    for section in _sections(comparison, cells=10):
         lines += ["", section.heading, *(f"  {sentence}" for sentence in section.sentences)]
         widths = [max(map(len, column)) for column in zip(section.header, *section.rows, strict=True)]
         lines += [
@@ -42,10 +42,10 @@ def terminal(comparison: Comparison) -> str:
 
 
 def html(comparison: Comparison) -> str:
-    """The account as one self-contained page in the report's look, with up to 200 cells and all circumstances."""
+    """The account as one self-contained page in the report's look, with up to 200 cells."""
     lines = ["# Two runs compared", "", f"**{plain(_headline(comparison))}**", ""]
     number = 0
-    for section in _sections(comparison, cells=200, everything=True):
+    for section in _sections(comparison, cells=200):
         lines += [f"## {plain(section.heading)}", ""]
         lines += [line for sentence in section.sentences for line in (plain(sentence), "")]
         if section.rows:
@@ -76,14 +76,27 @@ def _alignments(rows: tuple[tuple[str, ...], ...]) -> str:
 
 
 def _headline(comparison: Comparison) -> str:
-    counts = comparison.cells["verdict"].value_counts()
+    counts = comparison.matched["verdict"].value_counts()
     by_verdict = ", ".join(f"{counts[name]} {name}" for name in counts.index)
-    meaning = {
-        EQUAL: "Equal",
-        WITHIN: f"Within tolerance ({_tolerances(comparison)})",
-        DIFFERENT: f"Different (by more than {_tolerances(comparison)}, or in cells, ranks or tokens)",
-    }
-    return f"{meaning[comparison.verdict]}: {len(comparison.cells)} cells compared, {by_verdict}."
+    if DIFFERENT in counts:
+        meaning = f"Different (by more than {_tolerances(comparison)}, or in ranks or tokens)"
+    elif comparison.verdict == DIFFERENT:
+        meaning = f"Not the same, though no loss that both have differs by more than {_tolerances(comparison)}"
+    else:
+        meaning = f"Within tolerance ({_tolerances(comparison)})" if WITHIN in counts else "Equal"
+    pinned = " in the rows that pins hold" if comparison.a.pins or comparison.b.pins else ""
+    sentences = [f"{meaning}: {counts.sum()} cells in both{pinned}, {by_verdict}."]
+    for run, only in (("A", comparison.only_a), ("B", comparison.only_b)):
+        lacks = [(len(only.experiments), "experiment"), (len(only.tables), "table"), (only.cells, "cell")]
+        if any(only):
+            sentences.append(f"Only in {run}: {', '.join(_counted(*each) for each in lacks if each[0])}.")
+    if comparison.other_bytes:
+        sentences.append(f"Of the other tables {len(comparison.other_bytes)} differ.")
+    return " ".join(sentences)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _tolerances(comparison: Comparison) -> str:
@@ -95,11 +108,10 @@ def _tie(comparison: Comparison) -> str:
     return f"{2 * comparison.tolerance['loss']:.2g} nats"
 
 
-def _sections(comparison: Comparison, cells: int, everything: bool) -> list[Section]:
+def _sections(comparison: Comparison, cells: int) -> list[Section]:
     sections = [_runs(comparison), _by_experiment(comparison)]
-    if comparison.missing or comparison.left_out:
-        sections.append(Section("Not compared", [*comparison.missing, *comparison.left_out]))
-    sections += [_furthest(comparison, cells), _top_tokens(comparison, cells), _circumstances(comparison, everything)]
+    sections.append(Section("Not compared", comparison.notes))
+    sections += [_furthest(comparison, cells), _top_tokens(comparison, cells), _circumstances(comparison)]
     return [section for section in sections if section.rows or section.sentences]
 
 
@@ -189,19 +201,15 @@ def _top_tokens(comparison: Comparison, limit: int) -> Section:
     )
 
 
-def _circumstances(comparison: Comparison, everything: bool) -> Section:
+def _circumstances(comparison: Comparison) -> Section:
     recorded = circumstances(comparison.a, comparison.b)
-    lacking = [name for name, run in (("A", comparison.a), ("B", comparison.b)) if not run.provenance]
-    if lacking:
-        recorded = [one for one in recorded if ABSENT not in (one.a, one.b)]
-    differing = sum(not one.same for one in recorded)
+    rows = tuple((one.name, one.a, one.b) for one in recorded if not one.same)
     unknown = f"has no {Path(PROVENANCE).name}: machine, commit and versions are unknown."
-    rows = tuple((one.name, one.a, "the same" if one.same else one.b) for one in recorded if everything or not one.same)
     return Section(
         "How the runs were made",
-        [f"{differing} of {len(recorded)} settings, hashes and versions recorded for both runs differ."]
-        + [f"{name} {unknown}" for name in lacking],
-        "Settings, hashes, numerics, machine and versions.",
+        [f"{len(rows)} of {len(recorded)} settings, hashes and versions recorded for both runs differ."]
+        + [f"{name} {unknown}" for name, run in (("A", comparison.a), ("B", comparison.b)) if not run.provenance],
+        "Settings, hashes, numerics, machine and versions that differ.",
         ("", "A", "B"),
         rows,
     )

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 from replication.base.visible import visible
 from replication.verification.runs import Run
 
-ABSENT = "(not recorded)"
-
 _RESULTS = ("outputs_sha256", "finished")
 """Parts of the provenance that say what came out, or when, and not how."""
 
@@ -25,10 +23,9 @@ class Circumstance(NamedTuple):
 
 
 def circumstances(a: Run, b: Run) -> list[Circumstance]:
-    """Everything recorded of either run, in the order of its files."""
+    """Everything recorded of both runs, in the order of the first one's files."""
     sides = _recorded(a), _recorded(b)
-    names = [*sides[0], *(name for name in sides[1] if name not in sides[0])]
-    return [Circumstance(name, *(side.get(name, ABSENT) for side in sides)) for name in names]
+    return [Circumstance(name, value, sides[1][name]) for name, value in sides[0].items() if name in sides[1]]
 
 
 def _recorded(run: Run) -> dict[str, str]:

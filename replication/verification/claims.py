@@ -8,13 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from replication.base.posts import place_in_post
 from replication.base.tables import CONDITIONS, OUTPUT
-
-POST_EXAMPLE_1 = {
-    "prompt": "I hate you because you're a wonderful person",
-    "steering": {"layer": 6, "coefficient": 5.0, "added": "Love", "subtracted": "Hate"},
-}
-"""The example that the post's three statements are about; an experiment is recognised by its contents, not its name."""
 
 FALL = 0.5
 """How far, in nats, a loss must fall to count as "significantly better"."""
@@ -31,20 +26,17 @@ def claims(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) ->
         record: The experiment's record.
 
     Returns:
-        One dictionary per statement: id, statement, verdict (None where only reported), numbers.
+        One dictionary per statement: id, statement, verdict (None where only reported), numbers; none of an
+        experiment that is not the post's.
     """
     output = losses[(losses["layer"] == OUTPUT) & (losses["protocol"] == "raw")]
     wide = output.pivot(index="position", columns="condition", values="loss")
-    if _is_posts_first(record):
+    place = place_in_post(record["experiment"])
+    if place is None:
+        return []
+    if place == 0:
         return [_surprise(wide, output, top10), _disturbance(wide, record), _first_position(losses)]
     return [_key_tokens(wide, output, record)]
-
-
-def _is_posts_first(record: dict[str, Any]) -> bool:
-    experiment = record["experiment"]
-    # What a configured layer is scaled from makes it no other example.
-    steering = experiment["steering"] | POST_EXAMPLE_1["steering"]
-    return bool(experiment["prompt"] == POST_EXAMPLE_1["prompt"] and experiment["steering"] == steering)
 
 
 def _surprise(wide: pd.DataFrame, output: pd.DataFrame, top10: pd.DataFrame) -> dict[str, Any]:
@@ -55,7 +47,7 @@ def _surprise(wide: pd.DataFrame, output: pd.DataFrame, top10: pd.DataFrame) -> 
     top = top10[here & (top10["condition"] == "unsteered")]
     return {
         "id": "surprise",
-        "statement": "The token ` wonderful` surprises the unsteered model, and the steered model does significantly "
+        "statement": "The token `␣wonderful` surprises the unsteered model, and the steered model does significantly "
         f"better on it: its loss at the output falls by at least {FALL} nats.",
         "verdict": HOLDS if unsteered - steered >= FALL else DOES_NOT_HOLD,
         "numbers": {"unsteered": unsteered, "steered": steered, "change": steered - unsteered},

@@ -1,12 +1,13 @@
 """Two runs, a run and pins, or two models against each other, cell by cell."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 from replication.base.errors import UserError
 from replication.base.tables import OUTPUT
-from replication.verification.cells import CELL, DIFFERENT, EQUAL, WITHIN, compared, height
+from replication.verification.cells import CELL, DIFFERENT, EQUAL, ONLY_A, ONLY_B, WITHIN, compared, height
 from replication.verification.rounding import Tolerance, tolerance_of
 from replication.verification.runs import Measured, Run
 
@@ -14,8 +15,23 @@ TOKENIZER = ("model/tokenizer.json", "model/vocab.json", "model/merges.txt")
 """Where two runs read the same ones, tokens are the same by their ids."""
 
 STATUS = {EQUAL: 0, WITHIN: 1, DIFFERENT: 2}
-"""Exit status of the command line by verdict; errors end with `ERROR`."""
+"""Exit status of the command line by verdict, whose help has the rule; errors end with `ERROR`."""
 ERROR = 3
+
+
+class Alone(NamedTuple):
+    """What one side has and the other lacks; what pins are not made to hold is no lack."""
+
+    experiments: list[str]
+    tables: list[str]
+    """Of experiments that both have, each as `anger/sweep.csv`."""
+    cells: int
+    """Of the losses of experiments that both have."""
+
+    @property
+    def named(self) -> list[str]:
+        """The experiments and the tables."""
+        return self.experiments + self.tables
 
 
 @dataclass(frozen=True)
@@ -30,18 +46,27 @@ class Comparison:
     """One row per cell: `experiment`, `CELL`, every statistic that both have as `<name>_a` and `<name>_b`,
     `statistic` and its `difference` as `cells.compared` has them, `top_changed` and `rank_changed`, `top_tie` and
     `rank_tie` (changed, but a tie in both), and `verdict`: one of the three, "only in A" or "only in B"."""
-    missing: list[str]
-    """What cannot be compared because only one run has it, a sentence each; the runs are then different."""
-    left_out: list[str]
-    """What pins do not cover, a sentence each; it changes no verdict."""
+    only_a: Alone
+    only_b: Alone
+    other_bytes: list[str]
+    """Tables beside the losses that both have, but not as the same bytes; their cells are not compared."""
+    notes: list[str]
+    """What was not compared, a sentence each."""
+
+    @property
+    def matched(self) -> pd.DataFrame:
+        """The rows of `cells` that both have."""
+        return _matched(self.cells)
 
     @property
     def verdict(self) -> str:
-        """The verdict on all that was compared."""
-        verdicts = set(self.cells["verdict"])
-        if self.missing or verdicts - {EQUAL, WITHIN}:
+        """The verdict on all that there is: what one side lacks makes them different."""
+        verdicts = set(self.matched["verdict"])
+        if any(self.only_a) or any(self.only_b) or DIFFERENT in verdicts:
             return DIFFERENT
-        return WITHIN if WITHIN in verdicts else EQUAL
+        if WITHIN in verdicts:  # other tables then differ as well, by as little
+            return WITHIN
+        return DIFFERENT if self.other_bytes else EQUAL
 
 
 def compare(a: Run, b: Run) -> Comparison:
@@ -50,34 +75,36 @@ def compare(a: Run, b: Run) -> Comparison:
     Raises:
         UserError: They have not a single cell in common, or one lacks what the tolerance is made from.
     """
-    pinned = a.pins or b.pins
     tolerance = min(_tolerance(a), _tolerance(b), key=lambda side: side["loss"])
-    alone = [
-        f"{name} is only in {'A' if name in a.experiments else 'B'}."
-        for name in sorted(a.experiments.keys() ^ b.experiments.keys())
-    ]
-    missing, left_out = ([], alone) if pinned else (alone, [])
-    parts = []
+    parts, notes, cells_a, cells_b = [], [], 0, 0
     for name in (name for name in a.experiments if name in b.experiments):
         sides = a.experiments[name], b.experiments[name]
-        if _columns(sides[0]) != _columns(sides[1]):
-            missing.append(f"{name}: the prompts have different tokens, so no cells match.")
-            continue
-        if not _same_rows(*sides):
-            layers = {OUTPUT}
-            missing.append(
-                f"{name}: {_depth(sides[0])} in A, {_depth(sides[1])} in B; only the output row is compared."
-            )
-        else:
-            layers = _rows(*sides, pinned)
-            if pinned:
-                rows = ", ".join(sorted(layers, key=height))
-                left_out.append(f"{name}: pins hold the rows {rows}; no other is compared.")
+        layers = _rows(*sides, a.pins or b.pins)
+        notes += [f"{name}: {sentence}" for sentence in _left_out(*sides, layers, a.pins or b.pins)]
         left, right = (side.table[side.table["layer"].isin(layers)] for side in sides)
-        parts.append(compared(left, right, CELL, tolerance, _top_column(*sides)).assign(experiment=name))
+        both = 0
+        if layers:
+            parts.append(compared(left, right, CELL, tolerance, _top_column(*sides)).assign(experiment=name))
+            both = len(_matched(parts[-1]))
+        # Rows that pins are not made to hold are no lack.
+        cells_a += len(left if b.pins else sides[0].table) - both
+        cells_b += len(right if a.pins else sides[1].table) - both
+    only = _alone(a, b, cells_a), _alone(b, a, cells_b)
+    notes = [f"{name} is only in {run}." for run, of in zip("AB", only, strict=True) for name in of.named] + notes
     if not parts:
-        raise UserError(f"{a.folder} and {b.folder} have no cell in common. {' '.join(missing + left_out)}".strip())
-    return Comparison(a, b, tolerance, pd.concat(parts, ignore_index=True), missing, left_out)
+        raise UserError(f"{a.folder} and {b.folder} have no cell in common. {' '.join(notes)}".strip())
+    other_bytes = [name for name in a.tables if a.tables[name] != b.tables.get(name, a.tables[name])]
+    notes += [f"{name} differs; its cells are not compared." for name in other_bytes]
+    return Comparison(a, b, tolerance, pd.concat(parts, ignore_index=True), *only, other_bytes, notes)
+
+
+def _matched(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells[~cells["verdict"].isin([ONLY_A, ONLY_B])]
+
+
+def _alone(run: Run, other: Run, cells: int) -> Alone:
+    lacking = [name for name in run.tables if name not in other.tables and name.split("/")[0] in other.experiments]
+    return Alone(sorted(run.experiments.keys() - other.experiments.keys()), [] if other.pins else lacking, cells)
 
 
 def _tolerance(run: Run) -> Tolerance:
@@ -108,9 +135,22 @@ def _same_rows(a: Measured, b: Measured) -> bool:
 
 
 def _rows(a: Measured, b: Measured, pinned: bool) -> set[str]:
-    """The rows of both, or, beside pins, those that are pinned."""
+    """The rows that are compared: of the same prompt all of both, or, beside pins, those that are pinned."""
+    if _columns(a) != _columns(b):
+        return set()
+    if not _same_rows(a, b):
+        return {OUTPUT}
     rows = [set(side.table["layer"]) for side in (a, b)]
     return rows[0] & rows[1] if pinned else rows[0] | rows[1]
+
+
+def _left_out(a: Measured, b: Measured, rows: set[str], pinned: bool) -> list[str]:
+    """Why no other rows are compared, if there are any."""
+    if not rows:
+        return ["the prompts have different tokens, so no cells match."]
+    if not _same_rows(a, b):
+        return [f"{_depth(a)} in A, {_depth(b)} in B; only the output row is compared."]
+    return [f"pins hold the rows {', '.join(sorted(rows, key=height))}; no other is compared."] if pinned else []
 
 
 def _depth(side: Measured) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from replication.base import tables
 from replication.base.errors import UserError
 from replication.base.files import read_json
+from replication.base.hashes import digest_of
 from replication.base.paths import LOSSES, PROVENANCE, RECORD, TOP10
 
 
@@ -29,6 +30,8 @@ class Run:
     pins: bool
     """Whether these are pins: the losses of a few layers only."""
     experiments: dict[str, Measured]
+    tables: dict[str, str]
+    """SHA-256 of every table beside the losses, by name as `anger/sweep.csv`; pins have none."""
     provenance: dict[str, Any]
     """Empty where the run has not written it."""
 
@@ -53,8 +56,10 @@ def read_run(folder: Path) -> Run:
         experiments = {file.parent.name: _measured(file.parent) for file in results}
     else:
         experiments = {file.stem: _pinned(file) for file in pins}
+    beside = sorted(file for losses in results for file in losses.parent.glob("*.csv") if file != losses)
+    digests = {file.relative_to(folder).as_posix(): digest_of(file) for file in beside}
     provenance = folder / Path(PROVENANCE).name
-    return Run(folder, not results, experiments, read_json(provenance) if provenance.exists() else {})
+    return Run(folder, not results, experiments, digests, read_json(provenance) if provenance.exists() else {})
 
 
 def _measured(folder: Path) -> Measured:

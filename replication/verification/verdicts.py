@@ -20,7 +20,7 @@ def verification(model: str, experiments: list[str], despite: list[str]) -> dict
     """All verdicts of a model: the published values, and per experiment the pins and the second opinion.
 
     Args:
-        model: Name of the model.
+        model: Name of the model, or of its run.
         experiments: Names of the experiments.
         despite: Published sets that may differ, beside those that the pins were recorded despite.
 
@@ -155,7 +155,7 @@ def what_to_send(verdicts: dict[str, Any], archive: Path) -> str:
         names = ",".join(name for name, verdict in published.items() if verdict == DIFFERS)
         lines.append(
             "Only published values differ, which are other people's numbers. To pin this run all the same: "
-            f"snakemake --cores 4 pin --config model={model} pin_despite={names}"
+            f"snakemake --cores 4 pin --config model={model.partition('/')[0]} pin_despite={names}"
         )
     return "\n".join(lines) + "\n"
 

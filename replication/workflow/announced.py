@@ -1,4 +1,4 @@
-"""Says what a run costs before it starts (`cost`), and ends one that does not fit on this machine.
+"""Says what a run costs before it starts (`cost`), and ends one that fits neither this machine nor its model.
 
 Snakemake counts the jobs in its log, in a dry run as well, where a handler adds the cost. Works where it stands alone.
 """
@@ -16,6 +16,7 @@ from replication.base import paths
 from replication.base.errors import UserError
 from replication.weights.forms import weight_files
 from replication.workflow.cost import STEPS, Job, Machine, Plan, fault, said
+from replication.workflow.misfits import misfits, model_folder
 from replication.workflow.snakefile import complete
 
 
@@ -44,32 +45,38 @@ class _Announcement(logging.Handler):
 
         plan, machine = _plan(self._workflow, self._config), _machine(self._workflow)
         log = logging.getLogger(record.name)
+        named = [(job.rule.name, job.wildcards_dict) for job in _jobs(self._workflow)]
+        wrong = [*filter(None, [fault(plan, machine)]), *misfits(named, self._config)]
+        if wrong and not self._workflow.dryrun:
+            raise CliException("\n".join(wrong))  # printed as it is
         if text := said(plan, machine):
-            log.info(f"{text}\n")
-        if wrong := fault(plan, machine):
-            if not self._workflow.dryrun:
-                raise CliException(wrong)  # printed as it is
-            log.warning(wrong)
+            log.info(f"{text}\n", extra={"of_ours": True})
+        for sentence in wrong:
+            log.warning(sentence)
 
 
 def _plan(workflow: Any, config: dict[str, Any]) -> Plan:
     """What Snakemake is about to run; its targets, and what it does on the side, cost nothing."""
-    named = [
-        (job.rule.name, job.wildcards.get("model"))
-        for job in workflow.dag.needrun_jobs(exclude_finished=False)
-        if job.rule.name in STEPS
-    ]
-    models = {model: config["models"][model] for _, model in named}
+    jobs = [job_of(job, config) for job in _jobs(workflow)]
     fetch: dict[str, int | None] = {}
-    for rule, model in named:
-        if rule == "weights":
-            fetch |= _to_fetch(model, models[model])
-    weights = {model: _weights(model, entry) for model, entry in models.items()}
+    for job in jobs:
+        if job.rule == "weights":
+            fetch |= _to_fetch(job.model, config["models"][job.model])
     standard: dict[str, Any] = {}
     complete(standard)
     timed = all(config[key] == standard[key] for key in ("numerics", "device", "controls"))
     here = workflow.local_exec and workflow.resource_settings.nodes is None
-    return Plan([Job(rule, model, *weights[model]) for rule, model in named], fetch, timed, here)
+    return Plan(jobs, fetch, timed, here)
+
+
+def _jobs(workflow: Any) -> list[Any]:
+    return [job for job in workflow.dag.needrun_jobs(exclude_finished=False) if job.rule.name in STEPS]
+
+
+def job_of(job: Any, config: dict[str, Any]) -> Job:
+    """One of Snakemake's jobs as what costs something."""
+    model = job.wildcards.get("model")
+    return Job(job.rule.name, model, *_weights(model, config["models"][model]))
 
 
 def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
@@ -85,8 +92,7 @@ def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
 
 def _weights(name: str, model: dict[str, Any]) -> tuple[int, bool]:
     """Bytes of a model's weights, 0 if they are not known, and whether they are said to be of half precision."""
-    downloads = paths.path(paths.RESOURCES, name) / "model"
-    folder = paths.local_folder(model["folder"]) if model.get("folder") else downloads
+    folder = model_folder(name, model)
     with suppress(OSError, UserError):
         files = weight_files(folder, {path.name for path in folder.iterdir()})
         return sum((folder / file).stat().st_size for file in files), _half(folder)

@@ -4,7 +4,7 @@ import tarfile
 from pathlib import Path
 
 from replication.base.files import written_whole
-from replication.base.paths import ARCHIVE, REPORT, REPOSITORY, path
+from replication.base.paths import ARCHIVE, PUBLISHED, REPORT, REPOSITORY, path
 from replication.workflow.snakefile import existing_pins
 
 
@@ -15,7 +15,7 @@ def write_archive(model: str, experiments: list[str]) -> Path:
     """
     target = path(ARCHIVE, model)
     with written_whole(target) as temporary, tarfile.open(temporary, "w:gz") as archive:
-        for folder in (target.with_name(model), path(REPORT, model).parent):
+        for folder in (path(PUBLISHED, model).parent, path(REPORT, model).parent):
             archive.add(folder, filter=_visible)
         for pin in existing_pins(model, experiments):
             archive.add(pin, arcname=Path(pin).relative_to(REPOSITORY))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-ModelName = Annotated[str, typer.Argument(help="Name of the model in config.yaml.")]
+ModelName = Annotated[str, typer.Argument(help="Name of the model in config.yaml, or of its run, as miniature/mine.")]
 ExperimentName = Annotated[str, typer.Argument(help="Name of the experiment in config.yaml.")]
 ExperimentNames = Annotated[list[str], typer.Argument(help="Names of experiments in config.yaml.")]
 Numerics = Annotated[str, typer.Option(help="portable or fast, as in config.yaml.")]

@@ -1,6 +1,5 @@
 """The command line: what people ask for first, the workflow's steps in a group of their own."""
 
-import contextlib
 import sys
 import traceback
 from pathlib import Path
@@ -28,7 +27,9 @@ _log: Path | None = None
 
 
 @steps.callback()
-def logged(log: Annotated[Path | None, typer.Option(help="File for errors; ours with traceback.")] = None) -> None:
+def logged(
+    log: Annotated[Path | None, typer.Option(help="File for errors, not the screen; ours with traceback.")] = None,
+) -> None:
     """Prepares the log that `main` writes errors to."""
     global _log
     _log = log
@@ -38,25 +39,27 @@ def logged(log: Annotated[Path | None, typer.Option(help="File for errors; ours 
 
 
 def main() -> None:
-    """Runs the command line; errors end with one sentence on screen, tracebacks go to the log."""
+    """Runs the command line; errors end with one sentence, on screen or in the log, where tracebacks go as well."""
     try:
         app()
     except UserError as error:
-        _end(str(error), str(error), error)
+        _end(str(error), error)
     except OSError as error:
-        sentence = f"{error.filename or 'a file'}: {error.strerror or error}; fix this and run the same command again"
-        _end(sentence, sentence, error)
+        _end(f"{error.filename or 'a file'}: {error.strerror or error}; fix this and run the same command again", error)
     except Exception as error:
-        sentence = f"a fault of this package: {type(error).__name__}: {error}"
         where = f"; the traceback is in {_log}" if _log else ""
-        _end(f"{sentence}{where}", traceback.format_exc(), error)
+        _end(f"a fault of this package: {type(error).__name__}: {error}{where}", error, traceback.format_exc())
 
 
-def _end(sentence: str, log_text: str, error: Exception) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
-    if _log is not None:
-        # Where the disk is full or may not be written, that is what the sentence on screen says.
-        with contextlib.suppress(OSError), _log.open("a", encoding="utf-8") as file:
-            file.write(log_text + "\n")
+def _end(sentence: str, error: Exception, fault: str = "") -> None:
+    """Leaves the sentence in the log, whose last line a run shows below all else, or without a log on screen."""
+    try:
+        if _log is None:
+            print(f"error: {sentence}", file=sys.stderr)
+        else:
+            with _log.open("a", encoding="utf-8") as file:
+                file.write(f"{fault}{sentence}\n")
+    except OSError:  # the disk is full or may not be written, which is what the sentence says
+        print(f"error: {sentence}", file=sys.stderr)
     # A command whose exit status is a verdict marks its errors.
     sys.exit(getattr(error, "exit_code", 1))

@@ -62,9 +62,12 @@ def diff(
 ) -> None:
     """Compares two runs, a run with the pins, or two models.
 
-    Says which cells differ and by how much, where the most probable token changed (ties apart), and what differs in
-    settings, versions, machine and hashes. The exit status is 0 if all values are equal to the last bit, 1 if they are
-    within the pins' tolerance, 2 if they are different, and 3 for an error.
+    Says which cells of the losses differ and by how much, where the most probable token changed (ties apart), and what
+    differs in settings, versions, machine and hashes.
+
+    The exit status is 0 if both have the same, equal to the last bit; 1 if losses differ within the tolerance (the
+    smaller of the two); 2 if they differ by more, or one has what the other lacks (experiment, table or cell; what
+    pins are not made to hold is no lack); 3 for an error.
 
     Example: python -m replication diff results/miniature replication/pins/miniature --html differences.html
     """

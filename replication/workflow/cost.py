@@ -8,6 +8,8 @@ XL = 6_430_000_000
 """Bytes of GPT-2 XL's weights."""
 MINIATURE = 9_872_560
 """Bytes of the embedded miniature's weights."""
+PRIOR = 20.0
+"""Seconds of one core for which the measured times are trusted before this machine has shown its own."""
 MACHINE = "2 cores of an AMD EPYC"
 """Where the times were measured, with both cores busy."""
 
@@ -37,7 +39,8 @@ ON_TABLES = {
     "join_sweep": Step(None, (100, 100), 0.2),
     "report": Step((3, 3), (110, 110), 5),
 } | dict.fromkeys(
-    ["claims", "judge_controls", "verification", "verdict", "provenance", "crate"], Step((2, 2), (80, 80), 0.1)
+    ["summary", "claims", "judge_controls", "verification", "verdict", "provenance", "crate"],
+    Step((2, 2), (80, 80), 0.1),
 )
 STEPS = WITH_MODEL | ON_TABLES
 
@@ -120,6 +123,24 @@ def seconds(jobs: Iterable[Job], cores: int) -> float | None:
     return alone + max(sum(beside) / min(cores, 2), *beside)
 
 
+def expected(job: Job) -> float:
+    """Seconds that a job is likely to take of one core: between the two that were measured, as its weights' size is."""
+    least, most = STEPS[job.rule].seconds or STEPS["figures"].seconds or (0, 0)
+    return least + (most - least) * job.weights / XL
+
+
+def left(rest: float, done: float, elapsed: float, cores: int) -> float:
+    """Seconds until the rest is done.
+
+    Args:
+        rest: Seconds of one core that jobs are expected to take which are not done.
+        done: The same of those that are.
+        elapsed: Seconds since the first of them began.
+        cores: Jobs at once.
+    """
+    return rest * (elapsed + PRIOR / min(cores, 2)) / (done + PRIOR)
+
+
 class Plan(NamedTuple):
     """What will run."""
 
@@ -163,7 +184,7 @@ def said(plan: Plan, machine: Machine) -> str:
     taken = seconds(plan.jobs, machine.cores) if plan.timed and plan.here else None
     if taken:
         after = " after the download" if plan.download else ""
-        rows.append(("time", f"about {_duration(taken)}{after}; measured on {MACHINE}"))
+        rows.append(("time", f"about {duration(taken)}{after}; measured on {MACHINE}"))
     return "\n".join(["What these jobs cost:", *(f"    {name:9} {text}" for name, text in rows)]) if rows else ""
 
 
@@ -196,5 +217,6 @@ def _size(size: float) -> str:
     return f"{size / MB:.0f} MB" if size < 0.1 * GB else f"{size / GB:.1f} GB"
 
 
-def _duration(taken: float) -> str:
+def duration(taken: float) -> str:
+    """Seconds in words, as exactly as an estimate is."""
     return f"{max(round(taken, -1), 10):.0f} seconds" if taken < 110 else f"{round(taken / 60)} minutes"

@@ -1,8 +1,9 @@
 """The run on a model as a Provenance Run Crate: an RO-Crate of inputs, steps, outputs, hashes, versions and times.
 
-The crate is the folder results/<model>/. What lies elsewhere (weights, figures, report) is named by its content, as
-`ni:///sha-256;...` (RFC 6920), and by its path. The profiles are https://w3id.org/ro/wfrun/provenance/0.5 and those it
-builds on. Steps, commands, inputs and times are Snakemake's own records; jobs of several invocations may be among them.
+The crate is the folder results/<model>/, or that of a run in it. What lies elsewhere (weights, figures, report) is
+named by its content, as `ni:///sha-256;...` (RFC 6920), and by its path. The profiles are
+https://w3id.org/ro/wfrun/provenance/0.5 and those it builds on. Steps, commands, inputs and times are Snakemake's own
+records; jobs of several invocations may be among them.
 """
 
 from datetime import datetime
@@ -16,7 +17,6 @@ from rocrate.rocrate import ROCrate
 from replication.base.files import read_json, write_json, write_text
 from replication.base.hashes import digest_of
 from replication.base.paths import (
-    BEYOND_CHANCE,
     CONTROL_TABLES,
     CONTROLS,
     CRATE,
@@ -102,9 +102,8 @@ def crate(model: str, experiments: list[str]) -> dict[str, Any]:
 def _of_controls(model: str, verdicts: dict[str, Any]) -> list[Path]:
     """Tables and figures of the controls that were made."""
     made = [path(CONTROL_TABLES[kind], model, name) for name, kinds in verdicts.items() for kind in kinds]
-    kinds_shown = {name: shown(kinds) for name, kinds in verdicts.items()}
-    over_all = BEYOND_CHANCE if any("random_vectors" in kinds for kinds in kinds_shown.values()) else ()
-    return [*made, *(path(file, model) for file in (*control_figures(kinds_shown), *over_all))]
+    drawn = control_figures({name: shown(kinds) for name, kinds in verdicts.items()})
+    return [*made, *(path(file, model) for file in drawn)]
 
 
 def _describe_root(made: ROCrate, profiles: dict[str, str], subject: str, run: dict[str, Any]) -> None:
@@ -165,7 +164,7 @@ def _parameters(made: ROCrate, workflow: Entity, model: str, experiments: list[s
         for slot, words in _SLOTS.items()
     }
     workflow["input"] = list(slots.values())
-    values: list[tuple[str, str, Any]] = [("model", "model", model)]
+    values: list[tuple[str, str, Any]] = [("model", "model", model.partition("/")[0])]
     for name in experiments:
         settings = read_json(path(RECORD, model, name))["experiment"]
         settings_of_vector = {"prompt": settings["prompt"], **settings["steering"]}

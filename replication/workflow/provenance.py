@@ -22,8 +22,10 @@ NO_CHECKOUT = "not a git checkout"
 def provenance(model: str, experiments: list[str]) -> dict[str, Any]:
     """The circumstances of this run and the hashes of what it made."""
     made = [path(pattern, model, name) for name in experiments for pattern in (LOSSES, RECORD)]
+    name, _, run = model.partition("/")
     return {
-        "model": model,
+        "model": name,
+        **({"run": run} if run else {}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **surroundings(),
         "inputs_sha256": read_json(path(VERIFIED, model))["sha256"],

@@ -4,6 +4,7 @@ import atexit
 import getpass
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -13,21 +14,70 @@ from typing import Any
 
 from replication.base import paths
 from replication.base.errors import UserError
-from replication.base.paths import PACKAGE, REPOSITORY, SCHEMA
+from replication.base.paths import PACKAGE, REPOSITORY, SCHEMA, SHIPPED
+from replication.base.posts import POSTS, place_in_post
 from replication.base.strict_yaml import read_yaml
 from replication.weights.at_hand import mark
 from replication.workflow.code_digest import digest
 
 
-def prepare(config: dict[str, Any], files: Iterable[Path], targets: Iterable[str]) -> None:
-    """Checks the configuration of a Snakemake run and what it is asked for, and adds the defaults.
+def prepare(config: dict[str, Any], files: Iterable[Path], targets: Iterable[str]) -> str:
+    """Checks the configuration of a Snakemake run and what it is asked for, adds the defaults, and chooses experiments.
+
+    Returns:
+        What {run} in a path stands for, as `run` has it.
 
     Raises:
         UserError: One sentence: key, value, what would be right.
     """
     check(config, files)
-    check_targets(config, targets)
     complete(config)
+    config["experiments"] = chosen(config)
+    check_targets(config, targets, named := run(config, files))
+    if "pin" in targets and not of_the_post(config):
+        raise UserError("pin: none of these experiments is the post's, and pins are of those alone")
+    return named
+
+
+def of_the_post(config: dict[str, Any]) -> list[str]:
+    """Names of the post's own experiments: pins are of these alone."""
+    return [name for name, each in config["experiments"].items() if place_in_post(each) is not None]
+
+
+def chosen(config: dict[str, Any]) -> dict[str, Any]:
+    """The experiments of a run, the post's in its order and one's own behind them.
+
+    Snakemake puts what a file of one's own adds first.
+    """
+    there: dict[str, Any] = config["experiments"]
+    places = {name: len(POSTS) if (place := place_in_post(each)) is None else place for name, each in there.items()}
+    names = sorted(there, key=lambda name: places[name])
+    return {name: there[name] for name in names if name in (config["only"] or there)}
+
+
+def run(config: dict[str, Any], files: Iterable[Path]) -> str:
+    """What {run} in a path stands for: a slash and the run's name; empty if the run is what config.yaml describes.
+
+    Then its experiments are the post's four and nothing that moves a number differs: controls, arithmetic (its last
+    bits are printed, and its name), device. So what is committed of the miniature is never written over by another run.
+
+    Args:
+        config: The whole configuration, its experiments as `chosen` has them.
+        files: The files it came from; of those that are not config.yaml the last names the run.
+    """
+    shipped = read_yaml(SHIPPED)
+    complete(shipped)
+    the_posts = {place_in_post(each) for each in config["experiments"].values()} == set(range(len(POSTS)))
+    if not config["run_name"] and the_posts and _moving(config) == _moving(shipped):
+        return ""
+    names = [SHIPPED.stem] + [file.stem for file in files if file.resolve() != SHIPPED]
+    return f"/{config['run_name'] or re.sub('[^A-Za-z0-9._-]+', '-', names[-1]).strip('.-') or 'own'}"
+
+
+def _moving(config: dict[str, Any]) -> list[Any]:
+    """What decides the numbers of a report beside the model: into how many jobs the sweep is split does not."""
+    controls = {key: value for key, value in config["controls"].items() if key != "sweep_jobs"}
+    return [controls, *(config[key] for key in ("experiments", "numerics", "device"))]
 
 
 def check(config: dict[str, Any], files: Iterable[Path]) -> None:
@@ -106,8 +156,13 @@ def shell_prefix(interpreters: Path, repository: Path) -> str:
     return f'export PATH={shlex.quote(str(interpreters))}:"$PATH" PYTHONPATH={shlex.quote(str(repository))}; '
 
 
-def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:
+def check_targets(config: dict[str, Any], targets: Iterable[str], named: str = "") -> None:
     """Checks that files asked for on the command line are of models and experiments that there are.
+
+    Args:
+        config: The configuration.
+        targets: The command line.
+        named: As `run` gives it: its folder is no experiment's.
 
     Raises:
         UserError: One of them is not; the sentence names those there are.
@@ -122,22 +177,23 @@ def check_targets(config: dict[str, Any], targets: Iterable[str]) -> None:
             raise UserError(f"{target}: Snakemake knows files by their path from the folder it runs in: type {below}")
         if parts[0] not in config["models"]:
             raise UserError(f"{target}: no model is called {parts[0]!r}; the models are {', '.join(config['models'])}")
-        if folder == "results" and len(parts) > 2 and parts[1] not in config["experiments"]:
+        if folder == "results" and len(parts) > 2 and parts[1] not in (*config["experiments"], named.strip("/")):
             known = ", ".join(config["experiments"])
             raise UserError(f"{target}: no experiment is called {parts[1]!r}; the experiments are {known}")
 
 
-def step(name: str, *given: Any) -> dict[str, Any]:
+def step(name: str, *given: Any, run: str = "") -> dict[str, Any]:
     """The parameters of a job's rule: `arguments` on its command line, and `code`, the digest of what it runs.
 
     Args:
         name: Name of the step.
         given: Lists of what follows the step and its model, or functions of the wildcards that give such a list.
+        run: What follows the model's name where the job's files are those of a run, as `run` gives it.
     """
 
     def arguments(wildcards: Any) -> list[str]:
         parts = (part(wildcards) if callable(part) else part for part in given)
-        return [name, wildcards.model, *(str(each) for part in parts for each in part)]
+        return [name, f"{wildcards.model}{run}", *(str(each) for part in parts for each in part)]
 
     return {"code": digest(name), "arguments": arguments}
 
@@ -201,7 +257,11 @@ def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:
 
 
 def print_differences(model: str) -> None:
-    """Prints, below all that Snakemake says, what a verdict of this run left to say about numbers that differ."""
+    """Prints, below all that Snakemake says, what a verdict of this run left to say about numbers that differ.
+
+    Args:
+        model: Name of the model, or of its run, as `paths.path` takes it.
+    """
     file = paths.path(paths.DIFFERENCES, model)
     if file.exists():
         atexit.register(print, f"\n{file.read_text(encoding='utf-8')}", file=sys.stderr)

@@ -46,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
     """Adds the steps to the command line."""
     for step in (
         *(join_sweep, judge_controls, claims, verification, verdict),
-        *(figures, figure_for_print, control_figures, report, provenance, crate, pin),
+        *(summary, figures, figure_for_print, control_figures, report, provenance, crate, pin),
     ):
         app.command(name=step.__name__)(step)
 
@@ -99,39 +99,47 @@ def verification(
 
 
 def verdict(model: ModelName, experiments: ExperimentNames) -> None:
-    """Prints the verdicts of `verification`; where something differs, packs an archive to send, and fails."""
+    """Writes the verdicts of `verification` as text; where something differs, says what, packs it up, and fails."""
     from replication.verification.verdicts import off_table, verdict_lines, what_to_send
     from replication.workflow.archive import write_archive
 
     verdicts = read_json(path(VERIFICATION, model))
-    print(verdict_lines(verdicts))
     if not verdicts["passed"]:
-        print(off_table(verdicts))
+        print(verdict_lines(verdicts), off_table(verdicts), sep="\n")
         # The Snakefile prints it after all that Snakemake says of a failed job.
         write_text(path(DIFFERENCES, model), what_to_send(verdicts, write_archive(model, experiments)))
         raise UserError(f"{path(VERIFICATION, model)}: measured numbers differ from what they are compared with")
     write_text(path(VERDICT, model), verdict_lines(verdicts) + "\n")
 
 
-def figures(model: ModelName, experiment: ExperimentName) -> None:
-    """Draws the figures of one experiment and its interactive page, and writes its tables to read."""
-    from replication.figures import interactive
-    from replication.figures.draw import draw as draw_all
+def summary(model: ModelName, experiment: ExperimentName) -> None:
+    """Writes each token's loss at a few layers, as a table to compute with and as tables to read."""
     from replication.report.latex_table import latex_table
     from replication.report.token_tables import markdown_table
     from replication.report.token_tables import token_table as contents
-    from replication.verification.summary import summary
+    from replication.verification.summary import summary as by_token_of
 
     losses, record = _measured(model, experiment)
-    by_token = summary(losses, record)
+    by_token = by_token_of(losses, record)
     tables.write(by_token, tables.SUMMARY, path(SUMMARY, model, experiment))
     note = read_json(path(VERIFIED, model))["note"]
     for protocol in tables.PROTOCOLS:
         table = contents(by_token, record, experiment, protocol, note)
         write_text(path(token_table(protocol, "md"), model, experiment), markdown_table(table))
         write_text(path(token_table(protocol, "tex"), model, experiment), latex_table(table))
+
+
+def figures(
+    model: ModelName,
+    experiment: ExperimentName,
+    run: Annotated[list[str], typer.Argument(help="All experiments of the run, which the page links to.")] = [],  # noqa: B006
+) -> None:
+    """Draws the figures of one experiment and its interactive page."""
+    from replication.figures import interactive
+    from replication.figures.draw import draw as draw_all
+
     draw_all(model, experiment)
-    interactive.draw(model, experiment)
+    interactive.draw(model, experiment, run)
 
 
 def figure_for_print(

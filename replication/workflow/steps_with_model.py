@@ -82,11 +82,12 @@ def measure(
     from replication.engine import measure as engine
     from replication.engine.gpt2_config import read_config
     from replication.engine.loaded import load
+    from replication.engine.sides import check
     from replication.engine.tokenizer import Tokenizer
 
     configured = checked_experiment(experiment, json.loads(settings))
     files = _verified(model)
-    engine.check(Tokenizer(files.tokenizer), read_config(files.folder), configured)
+    check(Tokenizer(files.tokenizer), read_config(files.folder), configured)
     engine.write(engine.measure(load(files, device), configured), model, experiment)
 
 

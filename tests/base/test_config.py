@@ -14,7 +14,9 @@ from replication.base import config as config_module
 from replication.base.config import Controls, checked, schema
 from replication.base.errors import UserError
 from replication.base.paths import REPOSITORY
+from replication.base.posts import NUMBERS, POSTS, place_in_post
 from replication.base.strict_yaml import read_yaml
+from replication.workflow import snakefile
 from replication.workflow.options import options
 from replication.workflow.snakefile import check, check_targets, complete
 
@@ -146,7 +148,7 @@ def test_the_editor_finds_the_schema():
 def test_keys_on_top_that_were_left_out_have_their_defaults():
     config = {key: SHIPPED[key] for key in ("model", "models", "experiments")}
     complete(config)
-    added = {"numerics", "device", "controls", "pin_despite", "pin_uncommitted"}
+    added = {"numerics", "device", "controls", "only", "run_name", "pin_despite", "pin_uncommitted"}
     assert set(config) == {"model", "models", "experiments"} | added
     assert checked(config) == checked({key: SHIPPED[key] for key in ("model", "models", "experiments")})
     partial = {**config, "controls": {"sweep": False}}
@@ -184,6 +186,82 @@ def test_key_tokens_are_named_by_text_or_by_place():
     for wrong in (0, -1, True, 1.0):
         with pytest.raises(UserError, match=r"experiments\.anger\.key_tokens"):
             checked(changed("experiments/anger/key_tokens", [wrong]))
+
+
+MINE = {"title": "Mine", "prompt": "a b c", "steering": {"layer": 3, "coefficient": 4, "added": "a"}}
+
+
+def prepared(changes: dict, *files: str, targets: tuple[str, ...] = ()) -> tuple[str, list[str]]:
+    """What a run is called whose configuration Snakemake merged from files and config.yaml, and its experiments."""
+    config = copy.deepcopy(SHIPPED) | changes
+    # Snakemake puts what it is given over config.yaml first.
+    config["experiments"] = changes.get("experiments", {}) | SHIPPED["experiments"] | changes.get("experiments", {})
+    read = [*map(Path, files), REPOSITORY / "config.yaml"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snakefile, "check", lambda config, files: checked(config))
+        return snakefile.prepare(config, read, targets), list(config["experiments"])
+
+
+def test_config_yaml_holds_the_posts_four_in_their_order():
+    assert [place_in_post(each) for each in SHIPPED["experiments"].values()] == list(range(len(POSTS)))
+    assert tuple(each["number"] for each in SHIPPED["experiments"].values()) == NUMBERS
+    more = read_yaml(REPOSITORY / "more.yaml")["experiments"]
+    assert {place_in_post(each) for each in more.values()} == {None}
+
+
+@pytest.mark.parametrize(
+    "same", [{}, {"model": "miniature"}, {"controls": {"sweep_jobs": 4}}, {"models": SHIPPED["models"]}]
+)
+def test_the_run_that_config_yaml_describes_has_no_folder_of_its_own(same):
+    assert prepared(same, "anything.yaml") == ("", list(SHIPPED["experiments"]))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"experiments": {"mine": MINE}},
+        {"experiments": {"anger": SHIPPED["experiments"]["anger"] | {"key_tokens": []}}},
+        {"only": ["anger"]},
+        {"controls": {"random_vectors": 99}},
+        {"controls": {"sweep": False}},
+        {"numerics": "fast"},
+        {"device": "cuda"},
+        {"run_name": "mine"},
+    ],
+    ids=str,
+)
+def test_any_other_has_one_by_the_name_of_its_file(other):
+    assert prepared(other, "elsewhere/theirs.yaml", "a b/mine.yaml")[0] == "/mine"
+    assert prepared(other | {"run_name": "named"}, "a b/mine.yaml")[0] == "/named"
+
+
+def test_a_run_named_by_no_file_or_by_an_odd_one_has_a_name_all_the_same():
+    assert prepared({"numerics": "fast"})[0] == "/config"
+    assert prepared({"numerics": "fast"}, "../my vectors, (2).yaml")[0] == "/my-vectors-2"
+    assert prepared({"numerics": "fast"}, "….yaml")[0] == "/own"
+
+
+def test_experiments_of_ones_own_stand_behind_the_posts_or_alone():
+    four = list(SHIPPED["experiments"])
+    added = {"experiments": {"mine": MINE, "aaa": MINE}}
+    assert prepared(added)[1] == [*four, "mine", "aaa"]
+    assert prepared(added | {"only": ["mine"]})[1] == ["mine"]
+    with pytest.raises(UserError, match="only: 'joy' is unknown; the experiments are "):
+        prepared(added | {"only": ["joy"]})
+    # The run's folder lies beside those of experiments, and what is left out cannot be asked for.
+    prepared(added | {"only": ["mine"], "run_name": "r"}, targets=("results/miniature/r/claims.json",))
+    with pytest.raises(UserError, match="no experiment is called 'anger'; the experiments are mine"):
+        prepared(added | {"only": ["mine"]}, targets=("results/miniature/anger/losses.csv",))
+
+
+def test_pins_are_of_the_posts_experiments_alone():
+    added = {"experiments": {"mine": MINE}}
+    assert snakefile.of_the_post(SHIPPED | {"experiments": SHIPPED["experiments"] | {"mine": MINE}}) == list(
+        SHIPPED["experiments"]
+    )
+    prepared(added, targets=("pin",))
+    with pytest.raises(UserError, match="pin: none of these experiments is the post's"):
+        prepared(added | {"only": ["mine"]}, targets=("pin",))
 
 
 def test_files_of_unknown_models_and_experiments_are_refused():

@@ -7,7 +7,8 @@ from replication.base.visible import shortened, visible
 
 @pytest.mark.parametrize(
     ("token", "expected"),
-    [(" a", "_a"), ("\n", "\\n"), ("\t", "\\t"), ("\x07", "\\x07"), ("\u202e", "\\u202e"), ("\u200b", "\\u200b"),
+    [(" a", "␣a"), ("_a", "_a"), ("\n", "\\n"), ("\t", "\\t"), ("\x07", "\\x07"), ("\u202e", "\\u202e"),
+     ("\u200b", "\\u200b"),
      ("\U000e0041", "\\U000e0041"), ("\u0301", "\\u0301"), ("\ue000", "\\ue000"), ("日", "日"), ("$x$", "$x$"),
      ("a\u00a0b", "a\\xa0b"), ("\\n", "\\n"), ("", "")],
 )  # fmt: skip
@@ -17,7 +18,7 @@ def test_visible(token, expected):
 
 @pytest.mark.parametrize(
     ("token", "expected"),
-    [("seventy", "seventy"), (" seventy", "_seven…"), ("\u202eab", "\\u202e…"), ("a\u202eb", "a…"),
+    [("seventy", "seventy"), (" seventy", "␣seven…"), ("\u202eab", "\\u202e…"), ("a\u202eb", "a…"),
      ("abc\u202e", "abc…"), ("ab\n\n\n", "ab\\n\\n…")],
 )  # fmt: skip
 def test_shortened_cuts_no_escape(token, expected):

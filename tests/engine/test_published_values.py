@@ -500,7 +500,7 @@ def test_a_tokenizer_path_without_bos_or_with_another_padding_is_caught(models, 
     if fault == "bos":
         monkeypatch.setattr(Tokenizer, "with_bos", Tokenizer.encode)
     else:
-        monkeypatch.setattr("replication.engine.steering.PADDING", "\n")
+        monkeypatch.setattr("replication.engine.sides.PADDING", "\n")
     found = published_values(loaded, [each for each in sets if each.name in STEERED])
     off = found[found["verdict"] == "differs"]
     assert set(off["quantity"]) == {"token ids of its texts"}

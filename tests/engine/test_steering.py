@@ -8,8 +8,9 @@ from replication.base.paths import REPOSITORY
 from replication.base.strict_yaml import read_yaml
 from replication.engine.gpt2_config import Config
 from replication.engine.loaded import Loaded
-from replication.engine.measure import check, measure
-from replication.engine.steering import padded_sides, steering_vector
+from replication.engine.measure import measure
+from replication.engine.sides import check, padded_sides
+from replication.engine.steering import steering_vector
 from replication.engine.tokenizer import texts
 
 EXPERIMENTS = checked(read_yaml(REPOSITORY / "config.yaml")).experiments

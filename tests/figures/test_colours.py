@@ -7,7 +7,6 @@ Cui and Li 2006), where 1 is about the least that is seen of two patches side by
 import re
 
 import numpy as np
-import plotly
 import pytest
 from colorspacious import cspace_convert
 from drawn_tables import controls_of, figures_of, made_up
@@ -22,10 +21,9 @@ EYES = ("all", "protanomaly", "deuteranomaly", "tritanomaly")
 STEPS = 101
 
 SCRIPT = (REPOSITORY / "replication/figures/interactive_page/page.js").read_text(encoding="utf-8")
-_CHANGES = [(float(at), colour) for at, colour in re.findall(r'\[([\d.]+), "(#\w{6})"\]', SCRIPT)]
 ON_PAGES = {
-    "losses": LinearSegmentedColormap.from_list("losses", plotly.colors.sequential.Viridis[:]),
-    "changes": LinearSegmentedColormap.from_list("changes", _CHANGES),
+    name: LinearSegmentedColormap.from_list(name, re.findall(r"#\w{6}", colours))
+    for name, colours in re.findall(r"^const (losses|changes) = \[(.*)\];$", SCRIPT, re.MULTILINE)
 }
 SEQUENTIAL = {"viridis": colormaps["viridis"], "Blues": colormaps["Blues"], "losses": ON_PAGES["losses"]}
 DIVERGING = {"RdBu_r": colormaps["RdBu_r"], "changes": ON_PAGES["changes"]}
@@ -82,5 +80,4 @@ def test_no_figure_has_other_colours():
     drawn = [*figures_of(made).values(), *controls_of(made).values()]
     used = {image.cmap.name for figure in drawn for axes in figure.axes for image in axes.images}
     assert used == {"viridis", "RdBu_r", "Blues"}
-    assert len(_CHANGES) == 5
-    assert re.findall(r'colorscale: "(\w+)"', SCRIPT) == ["Viridis"]
+    assert re.findall(r"colorscale: (.+?),", SCRIPT) == ["colorscale(losses)", "colorscale(changes)"]

@@ -92,10 +92,10 @@ def test_post_draws_every_second_layer_and_the_output(made, protocol):
         drawn = {"protocol": protocol, "condition": condition}
         assert axes.get_title(loc="left") == condition
         assert tick_texts(axes, "y") == ["input", "2", "4", "output"]
-        assert tick_texts(axes, "x") == ["_hate", "_you", "_wonderful", "<|endoftext|>"]
+        assert tick_texts(axes, "x") == ["␣hate", "␣you", "␣wonderful", "<|endoftext|>"]
         np.testing.assert_array_equal(values(axes), lens_table(made.losses, "loss", DRAWN, **drawn))
         tops = lens_table(made.losses, "top_token", DRAWN, **drawn)
-        expected = {top: top.replace(" ", "_") for top in VOCABULARY} | {"\n": "\\n", "\u202etxt": "\\u202etxt"}
+        expected = {top: top.replace(" ", "␣") for top in VOCABULARY} | {"\n": "\\n", "\u202etxt": "\\u202etxt"}
         assert cells(axes)[0].texts.tolist() == [[expected[top] for top in row] for row in tops]
 
 
@@ -105,7 +105,7 @@ def test_post_frames_the_columns_of_the_key_tokens_neighbours_together():
         # Four rows: three layers and the output.
         frames = {patch.get_bbox().bounds for patch in axes.patches}
         assert frames == {(0.5, -0.5, 2.0, 4.0), (3.5, -0.5, 1.0, 4.0)}
-        assert bold(axes) == ["_you", "_wonderful", "!"]
+        assert bold(axes) == ["␣you", "␣wonderful", "!"]
 
 
 def test_post_has_one_scale_whose_limits_are_those_of_all_layers_of_both_runs(made):
@@ -139,10 +139,10 @@ def test_lens_draws_all_layers_and_the_change_on_a_symmetric_scale(made):
     assert (cells(change)[0].texts == "").tolist() == (before == after).tolist()
     assert tick_texts(unsteered, "y") == ALL
     for axes in (unsteered, steered, change):
-        assert tick_texts(axes, "x") == [BOS, "_hate", "_you", "_wonderful"]
+        assert tick_texts(axes, "x") == [BOS, "␣hate", "␣you", "␣wonderful"]
         (above,) = axes.child_axes
-        assert tick_texts(above, "x") == ["_hate", "_you", "_wonderful", BOS]
-        assert bold(above) == ["_wonderful"]
+        assert tick_texts(above, "x") == ["␣hate", "␣you", "␣wonderful", BOS]
+        assert bold(above) == ["␣wonderful"]
 
 
 def test_the_injection_is_framed_where_the_vector_is_not_zero(made):
@@ -178,7 +178,7 @@ def test_output_draws_the_losses_of_the_last_row_and_the_change_of_key_tokens(ma
     assert drawn == {"unsteered": before.tolist(), "steered": after.tolist()}
     change = f"{after[2] - before[2]:+.2f}".replace("-", "−")
     assert [text.get_text() for text in axes.texts] == [change]
-    assert bold(axes) == ["_wonderful"]
+    assert bold(axes) == ["␣wonderful"]
     assert [patch.get_bbox().intervalx.tolist() for patch in axes.patches] == [[0.5, 2.5]]
 
 
@@ -197,7 +197,7 @@ def layer_lines(axes: Axes) -> dict[tuple[str, str], dict[int, float]]:
 def test_layers_draws_each_key_token_in_both_conditions_and_lenses_and_what_is_before_the_vector_once():
     made = made_up(key_positions=(0, 2))
     figure = by_layer.layers(made.losses, made.logit_lens, made.record)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["_hate (position 0)", "_wonderful (position 2)"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["␣hate (position 0)", "␣wonderful (position 2)"]
     for axes, position in zip(figure.axes, (0, 2), strict=True):
         drawn = layer_lines(axes)
         for condition, colour in zip(tables.CONDITIONS, (UNSTEERED, STEERED), strict=True):
@@ -341,7 +341,7 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path, monkeypatch):
         draw_one(kind, "m", "e", figure_files(kind, "m", "e", paths.FORMATS))
     draw_beyond_chance("m", ["e"])
     files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
-    named = (*paths.FIGURE_FILES, *CONTROL_FILES, *paths.BEYOND_CHANCE)
+    named = (*paths.FIGURE_FILES, *CONTROL_FILES, "figures/m/beyond_chance.pdf")
     assert files == sorted(pattern.format(model="m", experiment="e") for pattern in named)
 
 
@@ -413,16 +413,16 @@ def test_alt_text_says_the_numbers_that_matter(made, kind):
         assert "40.00 nats" in text
     before, after = (column(losses, "loss", "output", protocol="raw", condition=c) for c in ("unsteered", "steered"))
     if kind in ("post_raw", "post_centred", "lens", "output"):
-        assert "changes most at “_you” from 40.00 to 2.50 nats" in text
-        assert f"“_wonderful” from {before[2]:.2f} to {after[2]:.2f} nats" in text
+        assert "changes most at “␣you” from 40.00 to 2.50 nats" in text
+        assert f"“␣wonderful” from {before[2]:.2f} to {after[2]:.2f} nats" in text
     if kind == "lens":
-        assert "-37.50 nats, at the output, at “_you”" in text
+        assert "−37.50 nats, at the output, at “␣you”" in text
     if kind == "layers":
         # The key token's largest change is a fall at layer 3.
         key = (losses["position"] == 2) & (losses["layer"] == "3")
         losses.loc[key, "loss"] = [60.0 if name == "unsteered" else 1.0 for name in losses.loc[key, "condition"]]
         text = alt_text(kind, losses, made.effect, made.record)
-        assert "“_wonderful” steering changes the tuned lens' loss most at layer 3: from 60.00 to 1.00 nats" in text
+        assert "“␣wonderful” steering changes the tuned lens' loss most at layer 3: from 60.00 to 1.00 nats" in text
     if kind == "lenses":
         row = column(losses, "kl_to_output", "0", protocol="raw", condition="steered")
         last = column(losses, "kl_to_output", "4", protocol="raw", condition="steered")
@@ -443,18 +443,16 @@ def test_alt_text_of_controls_says_the_numbers_that_matter(made):
         for kind, table in control_tables(made).items()
         if kind in paths.CONTROL_KINDS
     }
-    assert "by -2.00 nats, by random vectors 0.00 to +3.00" in found["random_vectors"]
-    assert "by 1.00 nats in size, by random vectors 0.00 to 1.50" in found["random_vectors"]
-    others = "after 2 others by -0.50 to +3.00; 1 change in the other direction"
+    assert "by −2.00 nats, by random vectors 0 to +3.00" in found["random_vectors"]
+    assert "by 1.00 nats in size, by random vectors 0 to 1.50" in found["random_vectors"]
+    others = "after 2 others by −0.50 to +3.00; 1 change in the other direction"
     assert f"own prompt they change by +2.00 nats, {others}" in found["prompts"]
-    assert "layer 2 and coefficient 5, is framed: -3.75 and 1.25 nats" in found["sweep"]
-    assert "The lowest is layer 4 with 5: -6.25 and 1.25 nats" in found["sweep"]
+    assert "layer 2 and coefficient 5, is framed: −3.75 and 1.25 nats" in found["sweep"]
+    assert "The lowest is layer 4 with 5: −6.25 and 1.25 nats" in found["sweep"]
 
 
 def over_all(*experiments: Tables) -> Figure:
-    return beyond_chance.beyond_chance(
-        "m", [(part.record, control_tables(part)["random_by_layer"]) for part in experiments]
-    )
+    return beyond_chance.beyond_chance([(part.record, control_tables(part)["random_by_layer"]) for part in experiments])
 
 
 def test_the_figure_over_all_shows_each_vector_beside_the_band_of_its_draws(made):
@@ -475,9 +473,9 @@ def test_the_figure_over_all_shows_each_vector_beside_the_band_of_its_draws(made
 
 def test_alt_text_of_the_figure_over_all_says_each_change_and_band(made):
     judged = {kind: getattr(control_verdicts, kind)(table, made.record) for kind, table in control_tables(made).items()}
-    text = over_all_alt_text("m", {"e": made.record}, {"e": judged})
-    assert text.startswith("m. Lines of the change")
-    assert "-2.00 nats, random vectors +0.15 to +2.85, outside their band for good at layer 2." in text
+    text = over_all_alt_text({"e": made.record}, {"e": judged})
+    assert text.startswith(f"{made.record['model']}. Lines of the change")
+    assert "−2.00 nats, random vectors +0.15 to +2.85, outside their band for good at layer 2." in text
 
 
 def test_random_vectors_marks_the_steering_vector_among_the_draws(made):

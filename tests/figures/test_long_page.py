@@ -40,7 +40,7 @@ def page(browser: Page, file: Path, request: pytest.FixtureRequest):
 
 def drawn(page: Page) -> list[int]:
     """Positions that the maps have columns of."""
-    columns: list[list[int]] = page.run("maps.data.map((trace) => trace.x)")
+    columns: list[list[int]] = page.run("maps.data.slice(0, 3).map((trace) => trace.x)")
     assert columns[0] == columns[1] == columns[2]
     return columns[0]
 
@@ -67,7 +67,7 @@ def test_a_link_opens_at_its_cell(page):
 
 def test_columns_keep_the_width_that_their_text_needs(page):
     width = page.run("maps._fullLayout.xaxis._length") / len(drawn(page))
-    assert width >= page.run("columnWidth()") > 20
+    assert width >= page.run("columnWidth") > 20
 
 
 def test_the_numbers_are_those_of_the_columns(page, made):
@@ -98,8 +98,8 @@ def test_the_list_of_tokens_reaches_both_ends(page):
 
 
 def test_scrolling_draws_what_it_comes_to(page):
-    assert page.run("maps.data[0].x[0] === Math.round(scroll.scrollLeft / columnWidth())")
-    page.run("scroll.scrollLeft = 100 * columnWidth()")
+    assert page.run("maps.data[0].x[0] === Math.round(scroll.scrollLeft / columnWidth)")
+    page.run("scroll.scrollLeft = 100 * columnWidth")
     page.wait("maps.data[0].x[0] === 100")
     assert in_sight(page, 100)
     page.run("scroll.scrollLeft = scroll.scrollWidth")
@@ -115,7 +115,7 @@ def test_a_resized_window_draws_what_finds_room(page):
 
 
 def test_what_is_left_out_is_said(page):
-    said = page.run("document.querySelector('header').textContent")
+    said = page.run("document.getElementById('above').textContent")
     assert "of the ten most probable tokens of a cell this page has 2, and numbers have five digits" in said
     assert page.run("document.querySelectorAll('#top tbody tr').length") == 2
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from axe import serious_violations
+from chromium import Page
 from drawn_tables import made_up
 from elements import Elements
 from PIL import Image
 
 from replication.base.files import write_text
+from replication.base.paths import REPOSITORY
 from replication.report.compile import markdown
 from replication.report.html_page import page
 
@@ -37,7 +39,7 @@ def test_only_our_own_elements_are_there(html):
     assert len(elements.of("table")) == html.count("<table")
     assert all(str(image["src"]).startswith("data:image/") for image in elements.of("img"))
     # Of each experiment five figures, the lenses, and three controls.
-    assert len(elements.of("img")) == 18
+    assert len(elements.of("img")) == 19
     assert not [name for name, _ in elements.attributes() if name.startswith("on")]
     assert elements.policy().startswith("default-src 'none';")
 
@@ -49,6 +51,16 @@ def test_html_in_markdown_shows_as_text(tmp_path):
     assert "&lt;a id=&quot;x&quot; onclick=" in main
     assert "&lt;div&gt;d&lt;/div&gt;" in main
     assert "&lt;a href=&quot;javascript:e&quot;&gt;" in main
+
+
+@pytest.mark.parametrize(
+    "fold", ["<details ontoggle=x>\n<summary>s</summary>", "<details>\n<summary><b>s</b></summary>"]
+)
+def test_of_folds_only_those_of_our_form_pass(tmp_path, fold):
+    text = page(f"# T\n\n{fold}\n\nc\n\n</details>\n", tmp_path)
+    assert "<details" not in text[text.index("<main") :].replace("</details>", "")
+    text = page("# T\n\n<details>\n<summary>s</summary>\n\nc\n\n</details>\n", tmp_path)
+    assert "<details>\n<summary>s</summary>\n<p>c</p>\n</details>" in text
 
 
 def test_pictures_and_tables_stand_in_figures_with_their_captions(html):
@@ -123,8 +135,11 @@ def test_a_keyboard_skips_the_contents_and_scrolls_a_table(file, browser):
     assert browser.run("document.activeElement.textContent") == "Skip to the content"
     browser.press("Enter")
     browser.wait("document.activeElement.id === 'content'")
-    browser.press("Tab")
-    assert browser.run("document.activeElement.getAttribute('aria-label')") == "Table A"
+    visited = []
+    while "Table A" not in visited:
+        browser.press("Tab")
+        visited.append(browser.run("document.activeElement.getAttribute('aria-label')"))
+    assert visited[-3:] == ["Link to At a glance", "Link to Table A", "Table A"]
     browser.press("ArrowRight")
     browser.wait("document.activeElement.scrollLeft > 0")
 
@@ -134,3 +149,84 @@ def test_nothing_is_asked_for_and_nothing_runs(file, browser):
     assert browser.run("window.hacked") is None
     assert {url.split(":")[0] for url in browser.requests} <= {"about", "file", "data"}
     assert browser.messages == []
+
+
+def test_headings_and_captions_have_marks_that_link_to_them(file, browser):
+    browser.open(file, 1280)
+    found = browser.run(
+        """[...document.querySelectorAll("main h2, main h3, main figure")].map((place) => {
+            const mark = place.querySelector(":scope > .permalink, figcaption > .permalink");
+            return [place.id, mark?.hash, mark?.textContent, mark?.getBoundingClientRect().width > 0 ||
+                mark?.closest("details")?.open === false];
+        })"""
+    )
+    assert len(found) > 40
+    assert [place for place in found if place[1:] != [f"#{place[0]}", "#", True]] == []
+
+
+@pytest.mark.parametrize(("width", "shown"), [(390, False), (1280, True)])
+def test_the_contents_are_folded_on_a_phone_and_beside_the_text_not(file, browser, width, shown):
+    browser.open(file, width, 800)
+    assert browser.run("document.querySelector('nav li a').checkVisibility({contentVisibilityAuto: true})") == shown
+    heading = browser.run("document.querySelector('h1').getBoundingClientRect().top")
+    assert heading < 120, "what it is about comes first"
+
+
+def visible(page: Page, selector: str) -> bool:
+    """Whether an element is rendered: what is folded, or not printed, is not."""
+    seen: bool = page.run(f"document.querySelector({selector!r}).checkVisibility()")
+    return seen
+
+
+def test_a_link_into_a_fold_opens_it(file, browser):
+    browser.open(file)
+    assert not visible(browser, "#one-token-1")
+    browser.run("document.querySelector('a[href=\"#one-losses\"]').click()")
+    browser.wait("document.querySelector('#one-losses').closest('details').open")
+    assert visible(browser, "#one-token-1")
+    assert not visible(browser, "#one-layers")
+    browser.open(file, fragment="#one-layers")
+    assert visible(browser, "#one-layers"), "from outside, too"
+
+
+def test_print_unfolds_what_is_read_and_names_the_file_of_what_is_looked_up(file, browser):
+    browser.prefer("light", "print")
+    browser.open(file, fragment="#one-layers")
+    assert visible(browser, "#one-token-1")
+    assert not visible(browser, "#one-layers"), "though a link has opened it"
+    summaries = browser.run("[...document.querySelectorAll('.lookup > summary')].map((words) => words.textContent)")
+    assert summaries
+    assert [words for words in summaries if not re.search(r"\(.*(\.csv|\.json|replication cite)\)$", words)] == []
+    assert visible(browser, ".lookup > summary")
+    assert not visible(browser, ".permalink")
+    assert not visible(browser, "nav")
+    browser.prefer("light")
+
+
+def test_the_report_of_four_experiments_is_printed_on_twenty_pages(browser, tmp_path):
+    folder = REPOSITORY / "report/miniature"
+    html = page((folder / "report.md").read_text(encoding="utf-8"), folder)
+    (tmp_path / "report.html").write_text(html, encoding="utf-8")
+    browser.open(tmp_path / "report.html")
+    assert len(re.findall(rb"/Type\s*/Page\b", browser.pdf())) <= 20
+
+
+def test_a_shadow_shows_where_a_table_goes_on(file, browser):
+    browser.prefer("light")
+    browser.open(file, 390, fragment="#random-vectors")
+    places = "'#random-vectors .wide'"
+    box = browser.run(f"document.querySelector({places}).getBoundingClientRect().toJSON()")
+    assert browser.run(f"(({{scrollWidth: w, clientWidth: c}}) => w > c)(document.querySelector({places}))")
+
+    def darkness() -> list[int]:
+        picture = browser.picture()
+        # Along a line between the text of two rows: at both edges, and where no shadow is.
+        y = box["bottom"] - 25
+        line = [255 * 3 - sum(picture.getpixel((round(x), round(y)))) for x in (box["left"] + 1, box["right"] - 2)]
+        return line
+
+    left, right = darkness()
+    assert right > left + 100
+    browser.run(f"document.querySelector({places}).scrollLeft = 10000")
+    left, right = darkness()
+    assert left > right + 100

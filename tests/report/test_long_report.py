@@ -57,7 +57,7 @@ def test_captions_of_figures_say_what_they_show(text):
 
 def test_no_line_fills_a_screen_and_the_page_scrolls_nowhere_but_in_its_boxes(text):
     assert max(len(line) for line in text.splitlines()) < 1500
-    assert " t1 t2 t3" in text
+    assert "␣t1 t2 t3" in text
     assert " t998 t999` (1000 tokens" in text
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from drawn_tables import Tables, made_up
+from drawn_tables import Tables, made_up, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -23,7 +23,7 @@ from replication.base.paths import path
 from replication.base.steered_layer import scaled_layer
 from replication.report import citation
 from replication.report.compile import markdown, procedure
-from replication.report.experiment import x_vector_table
+from replication.report.experiment import experiment, x_vector_table
 from replication.report.index import index
 from replication.report.markdown import cell, code, plain
 from replication.report.numbering import Numbering
@@ -58,6 +58,11 @@ def rows(text: str, anchor: str) -> list[list[str]]:
     return found[1:]
 
 
+def seen(token: str) -> str:
+    """What a reader sees of a token of these tables."""
+    return re.sub("^ | $", "␣", token.replace("\n", "\\n").replace("\u202e", "\\u202e"))
+
+
 def loss(made: Tables, layer: str, position: int, condition: str) -> float:
     table = made.losses
     here = (table["protocol"] == "raw") & (table["layer"] == layer) & (table["position"] == position)
@@ -84,15 +89,15 @@ def test_changes_by_layer_are_those_of_the_table(text):
 def test_controls_stand_in_the_report_with_their_numbers(text):
     vector, others = rows(text, "random-vectors")
     # Two key tokens: -4 against 0, 2, 4 and 6, whose median and mean are 3 and deviation the root of 20 / 3.
-    assert vector[1:] == ["holds", "key tokens", "-4.0000", "+3.0000",
-                          "+0.3000 to +5.7000", "-7.0000", "0%", "100%", "-2.7"]  # fmt: skip
+    assert vector[1:] == ["holds", "key tokens", "−4.0000", "+3.0000",
+                          "+0.3000 to +5.7000", "−7.0000", "0%", "100%", "−2.7"]  # fmt: skip
     assert others[2:4] == ["other tokens", "1.0000"]
     (prompts,) = [row for row in rows(text, "more-prompts") if row[0].startswith("Love")]
-    assert prompts[1:] == ["does not hold", " a,  b", "+2.0000", "2 of 3", "+1.2500",
-                           "-0.5000 to +3.0000", "-0.5000 to +3.0000", "1 of 2"]  # fmt: skip
+    assert prompts[1:] == ["does not hold", "␣a, ␣b", "+2.0000", "2 of 3", "+1.2500",
+                           "−0.5000 to +3.0000", "−0.5000 to +3.0000", "1 of 2"]  # fmt: skip
     (own,) = rows(text, "sweep")
-    assert own[1:] == ["2, 5", "-7.5000", "1.2500", "4, 5", "-12.5000", "1.2500", "20% of 10"]
-    assert rows(text, "sign") == [[own[0], "holds", "-7.5000", "+7.5000"]]
+    assert own[1:] == ["2, 5", "−7.5000", "1.2500", "4, 5", "−12.5000", "1.2500", "20% of 10"]
+    assert rows(text, "sign") == [[own[0], "holds", "−7.5000", "+7.5000"]]
     assert "Not decidable for experiments without key tokens: Mine." in text
     assert [row[1:] for row in rows(text, "depths")] == [["2", "not scaled", "2", "2", "5"]] * 2
 
@@ -106,8 +111,8 @@ def test_the_first_screen_says_what_was_found_and_how_much_is_more_than_chance(t
     assert "- Through the tuned lens it does more than chance from layer 2 (" in before
     assert "- Negating the vector reverses its effect in 1 of 1." in before
     assert "(../../figures/m/beyond_chance.png)" in before
-    (glance,) = rows(text, "at-a-glance")
-    assert glance[1:] == ["-4.00", "+0.30 to +5.70", "-7.00", "2", "2", "+7.50", "1 of 2"]
+    (glance,) = rows(text, "effects")
+    assert glance[1:] == ["−4.00", "+0.30 to +5.70", "−7.00", "2", "2", "+7.50", "1 of 2"]
     assert "injected at layer 2: outside the band from layer 2 on, half of the effect from layer 2 on." in text
 
 
@@ -148,7 +153,7 @@ def test_a_scaled_layer_is_printed_as_it_was_steered():
 
 
 @pytest.mark.parametrize(
-    ("coefficient", "added", "subtracted"), [(5, "+5", "-5"), (-2.5, "-2.5", "+2.5"), (0, "0", "0")]
+    ("coefficient", "added", "subtracted"), [(5, "+5", "−5"), (-2.5, "−2.5", "+2.5"), (0, "0", "0")]
 )
 def test_both_sides_of_the_vector_have_opposite_signs(coefficient, added, subtracted):
     record = MADE["love_hate"].record
@@ -167,14 +172,17 @@ def test_predictions_are_the_first_five_of_the_top_ten(text):
         top = table[here & (table["condition"] == condition)].sort_values("place").head(5)
         for shown, token, probability in zip(row[4:], top["token"], top["probability"], strict=True):
             assert shown.endswith(f"{probability:.3f}")
-            assert shown.split("\xa0")[0] == token.replace("\n", "\\n").replace("\u202e", "\\u202e")
+            assert shown.split("\xa0")[0] == seen(token)
 
 
 def test_text_of_others_never_becomes_markup(text):
     tokens = PARSER.parse(text)
     html = [c.content for t in tokens for c in t.children or [] if c.type == "html_inline"]
     assert {piece for piece in html if not re.fullmatch(r'<a id="[\w.-]+">', piece)} == {"</a>"}
-    assert [t for t in tokens if t.type == "html_block"] == []
+    folds = [t.content for t in tokens if t.type == "html_block"]
+    opening = r'<details(?: class="lookup")?>\n<summary>[\w ,.\'()-]+</summary>\n'
+    assert {bool(re.fullmatch(opening, fold)) for fold in folds[::2]} == {True}
+    assert set(folds[1::2]) == {"</details>\n"}, "none within another"
     heading = next(t for t in tokens if "Love" in t.content and t.map and text.splitlines()[t.map[0]].startswith("###"))
     assert [child.type for child in heading.children or []] == ["text"]
     assert HOSTILE in heading.children[0].content if heading.children else False
@@ -185,11 +193,11 @@ def test_no_token_breaks_a_table(text):
     for name, made in MADE.items():
         shown = [row[1] for row in rows(text, f"{name}-losses")]
         targets = [*made.record["prompt"]["tokens"][1:], "<|endoftext|>"]
-        wanted = [token.replace("\n", "\\n").replace("\u202e", "\\u202e") for token in targets]
+        wanted = [seen(token) for token in targets]
         keys = made.record["key_positions"]
         assert shown == [token + (" key" if i in keys else "") for i, token in enumerate(wanted)]
     assert rows(text, "checks")[0][:3] == ["love_hate", "pins", "not run"]
-    assert [len(row) for row in rows(text, "claims")] == [4, 4]
+    assert [len(row) for row in rows(text, "claims")] == [4]
 
 
 AWKWARD = st.sampled_from("` |\\*_<&$[\n")
@@ -199,9 +207,10 @@ AWKWARD = st.sampled_from("` |\\*_<&$[\n")
 @settings(max_examples=50, deadline=None)
 @given(st.text(AWKWARD | st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_code_spans_read_back_in_text_and_in_tables(token):
-    seen = [c.isprintable() and unicodedata.category(c) != "Cf" for c in token]
-    shown = [c if s else c.encode("unicode_escape").decode() for c, s in zip(token, seen, strict=True)]
-    wanted = "".join(shown)
+    kept = [c.isprintable() and unicodedata.category(c) != "Cf" for c in token]
+    shown = "".join(c if k else c.encode("unicode_escape").decode() for c, k in zip(token, kept, strict=True))
+    # Of spaces those at both ends are made visible, which could not be seen there.
+    wanted = re.sub("^ +| +$", lambda spaces: "␣" * len(spaces[0]), shown)
     spans = [c.content for t in PARSER.parse(f"x {code(token)} y") for c in t.children or [] if c.type == "code_inline"]
     assert spans == [wanted]
     table = PARSER.parse(f"| a | b |\n|---|---|\n| {cell(token)} | end |")
@@ -217,6 +226,15 @@ def test_plain_text_reads_back(title):
     assert {child.type for child in inline.children or []} == {"text"}
     shown = "".join(child.content for child in inline.children or [])
     assert shown.removeprefix("1.").strip() == " ".join(title.split())
+
+
+def test_one_sign_stands_for_minus(text):
+    # Code, references and addresses are not of our writing.
+    prose = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)\n]*\)|<[^>\n]*>|https?:\S*", "", text, flags=re.DOTALL)
+    assert "−" in prose
+    assert re.findall(r".{20}(?<![\w-])-(?=\d|log|sum|[(]).*", prose) == []
+    assert re.findall(r".*\b\d[\d.]*e-\d.*", prose) == []
+    assert re.findall(r".*[^.\d]0\.0+(?!\d).*", prose) == [], "no zero with decimals"
 
 
 def test_every_link_leads_somewhere(run, text):
@@ -271,6 +289,39 @@ def test_one_published_value_that_differs_makes_its_set_differ(run, text):
         published_table.write(table, path(paths.PUBLISHED, "m"))
 
 
+def test_an_experiment_of_ones_own_is_never_called_the_posts(run, text):
+    posts, own = text.index("\n## The experiments\n"), text.index("\n## Own experiments\n")
+    assert posts < text.index('<a id="love_hate"></a>') < own < text.index('<a id="mine"></a>')
+    of_own = text[own : text.index("\n## ", own + 1)]
+    assert "These are not the post's" in of_own
+    assert not re.search(r"as the post prints|As posted|\[the post's figure", of_own)
+    assert text[posts:own].count("as the post prints it") == text[posts:own].count("As posted") == 1
+    assert "#mine-" not in text[text.index("\n## What the post says") : text.index("\n## Beyond the post")]
+
+
+def test_a_report_can_be_over_ones_own_experiments_alone(run):
+    written_run("m/alone", {"mine": MADE["mine"]}, note="A <b>note</b>")
+    found = markdown("m/alone", ["mine"])
+    assert found.count("`m`") >= 1
+    assert "The run `alone`: " in found
+    assert "replicates" not in found
+    assert not {"## The experiments", "## What the post says"} & set(found.splitlines())
+    assert "(../../../results/m/mine/losses.csv)" in found
+    assert "(../../../figures/m/alone/mine/post_raw.png)" in found
+    write_text(path(paths.REPORT, "m/alone"), found)
+    assert [row[0] for row in rows(index(), "models")] == ["m/alone"]
+    path(paths.REPORT, "m/alone").unlink()
+
+
+def test_a_number_of_the_posts_is_shown_of_its_experiments_alone(run):
+    number = {"experiment": MADE["mine"].record["experiment"] | {"number": 5}}
+    written(MADE["mine"]._replace(record=MADE["mine"].record | number), "m", "mine")
+    try:
+        assert experiment("m", "mine")["settings"].number is None
+    finally:
+        written(MADE["mine"], "m", "mine")
+
+
 def test_index_lists_models_that_have_a_report(run, text):
     write_text(path(paths.REPORT, "m"), text)
     written_run("second", {"mine": MADE["mine"]})
@@ -278,12 +329,15 @@ def test_index_lists_models_that_have_a_report(run, text):
     write_text(path(paths.REPORT, "second"), "a report")
     verdicts = read_json(path(paths.VERIFICATION, "second"))
     write_json(path(paths.VERIFICATION, "second"), verdicts | {"passed": False})
+    # What is measured of an experiment is the same in every run on a model.
+    written_run("m/again", {"love_hate": MADE["love_hate"]}, note="A <b>note</b>")
+    write_text(path(paths.REPORT, "m/again"), "a report")
     found = rows(index(), "models")
-    assert [row[0] for row in found] == ["m", "second"]
-    assert [row[3] for row in found] == ["nothing differs", "something differs"]
+    assert [row[0] for row in found] == ["m", "second", "m/again"]
+    assert [row[3] for row in found] == ["nothing differs", "something differs", "nothing differs"]
     assert f"- `m`: **{plain('A <b>note</b>')}**" in index()
     losses = rows(index(), "key-tokens")
-    assert [row[1:5] for row in losses] == [[" a|b", "m", "5", "2"], [" wonderful", "m", "5", "2"]]
+    assert [row[1:5] for row in losses] == [["␣a|b", "m", "5", "2"], ["␣wonderful", "m", "5", "2"]]
     made = MADE["love_hate"]
     for row, position in zip(losses, (2, 5), strict=True):
         before, after = (loss(made, tables.OUTPUT, position, c) for c in tables.CONDITIONS)

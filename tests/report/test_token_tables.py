@@ -71,8 +71,12 @@ def read_latex(text: str) -> list[list[str]]:
 def read_markdown(text: str) -> list[list[str]]:
     lines = text.split("\n\n")[0].splitlines()[2:]
     rows = [[cell[1:-1] for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-    names = [[row[0], row[1].strip("*").removeprefix("`").removesuffix("`").replace("\\|", "|")] for row in rows[::3]]
-    return [[*names[place // 3], *row[2:]] for place, row in enumerate(rows)]
+    tokens = [row[1].strip("*").removeprefix("`").removesuffix("`").replace("\\|", "|") for row in rows[::3]]
+    numbers = [[re.sub("^[<>].*", "0.000", cell).replace("−", "-") for cell in row[3:]] for row in rows]
+    return [
+        [rows[place - place % 3][0], tokens[place // 3].replace("␣", " "), row[2], *numbers[place]]
+        for place, row in enumerate(rows)
+    ]
 
 
 @pytest.mark.parametrize(("written", "read"), [(latex_table, read_latex), (markdown_table, read_markdown)])
@@ -91,7 +95,7 @@ def test_the_numbers_read_back_are_those_of_the_losses(miniature_measured, name,
             loss = {each: np.float64(losses.loc[(each, layer, int(position)), "loss"]) for each in CONDITIONS}
             exact = loss["steered"] - loss["unsteered"] if row == "change" else loss[row]
             assert abs(float(cell) - exact) <= 0.0005 + 1e-6, (position, row, layer)
-            assert (cell == "0") == (row == "change" and exact == 0)
+            assert (cell == "0") == (exact == 0)
             assert cell == "0" or len(cell.split(".")[1]) == 3
             assert cell.startswith(("+", "-")) == (row == "change" and float(cell) != 0)
 
@@ -104,7 +108,7 @@ def test_the_caption_states_units_and_conditions(miniature_measured, written):
     assert "positions 0 to 6" in text
     assert "A test bed." in text
     assert (r"\label{tab:miniature:conspiracy:centred}" in text) == (written is latex_table)
-    assert text.count(r"\underline" if written is latex_table else "**` ") == 3, "three key tokens"
+    assert text.count(r"\underline" if written is latex_table else "**`␣") == 3, "three key tokens"
 
 
 @pytest.mark.parametrize("written", [latex_table, markdown_table])
@@ -188,6 +192,15 @@ def test_every_statement_stands_once_with_the_verdict_on_each_experiment(miniatu
     assert verdicts[3] == "; ".join(rf"{title}: \textbf{{does not hold}}" for title in titles)
     assert verdicts[3].count("not") == 4
     assert r"by 95\% of" in statements[3]
+
+
+def test_a_change_that_rounds_to_zero_is_told_from_none():
+    made = made_up(layers=5, layer=2)
+    steered = (made.losses["condition"] == "steered") & (made.losses["position"] == 0)
+    made.losses.loc[steered & (made.losses["layer"] == "0"), "loss"] += 1e-4
+    table = token_table(summary(made.losses, made.record), made.record, "e", "raw", None)
+    assert "| change | <+0.001 | 0 | 0 |" in markdown_table(table)
+    assert "& change & 0.000 & 0 & 0 &" in latex_table(table)
 
 
 @pytest.fixture(scope="module")

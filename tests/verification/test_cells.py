@@ -1,5 +1,6 @@
 """Two runs compared: made-up pairs of tables whose differences are known beforehand, counted by hand."""
 
+import re
 import sys
 from html.parser import HTMLParser
 from itertools import product
@@ -17,7 +18,7 @@ from replication.base.files import write_json
 from replication.report import two_runs as account
 from replication.verification.cells import DIFFERENT, EQUAL, WITHIN
 from replication.verification.circumstances import circumstances
-from replication.verification.differences import Comparison, compare
+from replication.verification.differences import Alone, Comparison, compare
 from replication.verification.runs import read_run
 from replication.workflow import cli as __main__
 
@@ -143,7 +144,7 @@ def test_every_cell_has_the_verdict_worked_out_by_hand(a: Path, b: Path) -> None
     cells = list(product(tables.PROTOCOLS, tables.CONDITIONS, ("0", "output"), (0, 1)))
     assert found == {cell: VERDICTS.get(cell, EQUAL) for cell in cells}
     assert comparison.verdict == DIFFERENT
-    assert (comparison.missing, comparison.left_out) == ([], [])
+    assert (comparison.only_a, comparison.only_b) == (Alone([], [], 1), Alone([], [], 0))
 
 
 def test_differences_and_ties_are_those_put_in(a: Path, b: Path) -> None:
@@ -168,13 +169,13 @@ def test_a_tie_in_one_run_alone_is_no_tie(tmp_path: Path, b: Path) -> None:
 def test_account_on_the_terminal(a: Path, b: Path) -> None:
     text = account.terminal(compared(a, b))
     assert text.startswith(
-        "Different (by more than 2e-05 nats, 3e-05 of a KL, or in cells, ranks or tokens): 16 cells compared, 8 equal, "
-        "4 different, 3 within tolerance, 1 only in A."
+        "Different (by more than 2e-05 nats, 3e-05 of a KL, or in ranks or tokens): 15 cells in both, 8 equal, "
+        "4 different, 3 within tolerance. Only in A: 1 cell. Of the other tables 1 differ.\n"
     )
     lines = [line.split() for line in text.splitlines()]
     assert ["anger", "8", "3", "5", "0.5", "0.25", "0", "2", "(1)", "2", "(1)"] in lines
     assert ["numerics", "threads", "1", "2"] in lines
-    assert ["1.000000", "1.000010", "+1e-05", "0", "0", "within"] in [line[-6:] for line in lines]
+    assert ["1.000000", "1.000010", "+1e−05", "0", "0", "within"] in [line[-6:] for line in lines]
     assert any(line[:4] == ["anger", "raw", "steered", "output"] and line[-1] == "tie" for line in lines if line)
 
 
@@ -214,31 +215,63 @@ def test_the_exit_status_is_the_verdict_and_an_error_is_none(
     assert command("nothing") == 2
 
 
-def test_an_experiment_that_only_one_run_has_makes_them_different(a: Path, tmp_path: Path) -> None:
+def test_what_one_run_has_and_the_other_lacks_is_counted_and_makes_them_different(
+    a: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     more = write_run(write_run(tmp_path / "more", TIED), experiment="joy")
+    for name in ("sweep.csv", "prompts.csv"):
+        (a / "anger" / name).write_text("anything\n")
+    (more / "anger" / "sweep.csv").write_text("anything\n")
     comparison = compared(a, more)
     assert set(comparison.cells["verdict"]) == {EQUAL}
-    assert (comparison.missing, comparison.verdict) == (["joy is only in B."], DIFFERENT)
+    assert (comparison.only_a, comparison.only_b) == (Alone([], ["anger/prompts.csv"], 0), Alone(["joy"], [], 0))
+    assert command("diff", a, more) == command("diff", more, a) == 2
+    said = capsys.readouterr().out.splitlines()
+    same = (
+        "Not the same, though no loss that both have differs by more than 2e-05 nats, 3e-05 of a KL: 16 cells in both"
+    )
+    assert said[0] == f"{same}, 16 equal. Only in A: 1 table. Only in B: 1 experiment."
+    assert {"  joy is only in B.", "  anger/prompts.csv is only in A."} <= set(said)
+
+
+def test_equal_losses_beside_another_table_that_differs_are_not_called_equal(a: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "other", TIED)
+    for folder, text in ((a, "one\n"), (other, "two\n")):
+        (folder / "anger" / "sweep.csv").write_text(text)
+    comparison = compared(a, other)
+    assert (comparison.other_bytes, comparison.verdict) == (["anger/sweep.csv"], DIFFERENT)
+    assert "16 equal. Of the other tables 1 differ.\n" in account.terminal(comparison)
+    assert "anger/sweep.csv differs; its cells are not compared." in account.terminal(comparison)
+    near = write_run(tmp_path / "near", TIED | {("raw", "unsteered", "0", 0): {"loss": 1.00001}})
+    (near / "anger" / "sweep.csv").write_text("three\n")
+    assert compared(a, near).verdict == WITHIN
 
 
 def test_pins_are_compared_where_they_are_and_by_their_own_tolerance(a: Path, tmp_path: Path) -> None:
-    write_run(a, experiment="joy")
     pins = write_pins(tmp_path / "pins", a, tolerance=1e-6, loss=1.00001)
     comparison = compared(a, pins)
     assert len(comparison.cells) == 8
     assert comparison.tolerance["loss"] == 1e-6
     assert comparison.verdict == DIFFERENT
-    assert comparison.missing == []
-    assert comparison.left_out == ["joy is only in A.", "anger: pins hold the rows output; no other is compared."]
-    assert compared(a, write_pins(tmp_path / "same", a, tolerance=1e-6)).verdict == EQUAL
+    assert not any([*comparison.only_a, *comparison.only_b])
+    assert comparison.notes == ["anger: pins hold the rows output; no other is compared."]
+    same = write_pins(tmp_path / "same", a, tolerance=1e-6)
+    assert compared(a, same).verdict == EQUAL
+    assert account.terminal(compared(a, same)).startswith(
+        "Equal: 8 cells in both in the rows that pins hold, 8 equal.\n"
+    )
     assert compared(write_pins(tmp_path / "wide", a, 2e-5, 1.00001), a).verdict == WITHIN
+    write_run(a, experiment="joy")
+    assert compared(a, same).only_a == Alone(["joy"], [], 0)
+    assert compared(a, same).verdict == DIFFERENT
 
 
 def test_of_models_of_another_depth_the_output_row_alone_is_compared(a: Path, tmp_path: Path) -> None:
     comparison = compared(a, write_run(tmp_path / "deep", TIED, layers=3, weights="other"))
     assert set(comparison.cells["layer"]) == {"output"}
     assert set(comparison.cells["verdict"]) == {EQUAL}
-    assert comparison.missing == ["anger: 1 layers in A, 3 layers in B; only the output row is compared."]
+    assert comparison.notes[0] == "anger: 1 layers in A, 3 layers in B; only the output row is compared."
+    assert (comparison.only_a.cells, comparison.only_b.cells) == (8, 24)
     assert comparison.verdict == DIFFERENT
 
 
@@ -265,9 +298,13 @@ def test_other_prompts_have_no_cell_in_common(a: Path, tmp_path: Path) -> None:
 def test_circumstances_stand_side_by_side(a: Path, b: Path, tmp_path: Path) -> None:
     found = {one.name: (one.a, one.b) for one in circumstances(read_run(a), read_run(b)) if not one.same}
     assert found == {"numerics threads": ("1", "2")}
+    for text in (account.terminal(compared(a, b)), account.html(compared(a, b))):
+        shown = text.partition("How the runs were made")[2]
+        assert "numerics threads" in shown
+        assert not re.search(r"version of torch|sha256 lens/params.pt|the same", shown)
     pins = write_pins(tmp_path / "pins", a, 1e-6)
     told = {one.name: (one.a, one.b) for one in circumstances(read_run(a), read_run(pins))}
-    assert told["version of torch"] == ("2", "(not recorded)")
+    assert "version of torch" not in told  # these pins do not say
     assert told["sha256 lens/params.pt"] == ("lens", "lens")
 
 
@@ -276,7 +313,6 @@ def test_a_run_without_provenance_is_said_to_have_none(a: Path, tmp_path: Path) 
     (bare / "provenance.json").unlink()
     text = account.terminal(compared(a, bare))
     assert "B has no provenance.json: machine, commit and versions are unknown." in text
-    assert "not recorded" not in text
     assert "no provenance.json" not in account.terminal(compared(a, a))
 
 

@@ -70,11 +70,22 @@ def test_the_numbers_that_decide_are_given():
     assert [row["token"] for row in found["surprise"]["top10_unsteered"]] == [f" t{i}" for i in range(1, 11)]
 
 
-def test_other_experiments_are_reported_not_judged():
+def test_the_posts_other_experiments_are_reported_not_judged():
     record = copy.deepcopy(RECORD)
-    record["experiment"]["steering"]["coefficient"] = 4.0
+    record["experiment"]["steering"] |= {
+        "coefficient": 15.0,
+        "added": "Intent to praise",
+        "subtracted": "Intent to hurt",
+    }
     (claim,) = claims(*tables_with({7: -0.75}), record)
     assert claim["verdict"] is None
     assert claim["key_tokens"] == [
         {"token": " wonderful", "position": 7, "unsteered": 2.0, "steered": 1.25, "change": -0.75}
     ]
+
+
+@pytest.mark.parametrize("other", [{"coefficient": 4.0}, {"layer": 7}, {"subtracted": ""}])
+def test_of_an_experiment_that_is_not_the_posts_nothing_is_said(other):
+    record = copy.deepcopy(RECORD)
+    record["experiment"]["steering"] |= other
+    assert claims(*tables_with({7: -0.75}), record) == []

@@ -119,8 +119,8 @@ def test_a_recorded_pin_agrees(run):
     pins = verification("m", ["e"], [])["experiments"]["e"]["pins"]
     assert (pins["status"], pins["largest_difference"]) == ("agrees", 0)
     command("verification", "m", "e")
-    assert "e                  pins            agrees" in command("verdict", "m", "e")
-    assert path(VERDICT, "m").exists()
+    assert command("verdict", "m", "e") == "", "a run says it at its end, where it was asked for"
+    assert "e                  pins            agrees" in path(VERDICT, "m").read_text()
 
 
 def test_a_changed_number_fails_and_says_what_is_off_by_how_much(run):
@@ -217,7 +217,8 @@ def test_a_pin_of_an_older_version_is_understood(run):
 def test_the_last_lines_are_the_fingerprints(run):
     command("verification", "m", "e")
     digest = json.loads(path(RECORD, "m", "e").read_text())["fingerprint"]
-    assert command("verdict", "m", "e").splitlines()[-1].split() == ["e", "fingerprint", digest]
+    command("verdict", "m", "e")
+    assert path(VERDICT, "m").read_text().splitlines()[-1].split() == ["e", "fingerprint", digest]
 
 
 def test_a_second_opinion_that_differs_fails(run):
@@ -372,9 +373,10 @@ def test_a_set_that_differs_is_excused_by_its_name_alone_and_remembered(run):
     command("pin", "m", "e")
     assert json.loads(path(PIN_PROVENANCE, "m").read_text())["pinned_despite"] == ["one", "two"]
     command("verification", "m", "e")
-    printed = command("verdict", "m", "e")
-    assert "published       differs, pinned despite" in printed
-    assert "published set   differs, pinned despite two" in printed
+    command("verdict", "m", "e")
+    written = path(VERDICT, "m").read_text()
+    assert "published       differs, pinned despite" in written
+    assert "published set   differs, pinned despite two" in written
     # A third is not excused with them, nor do the pins of other weights excuse any.
     published("one", "two", "three")
     assert not verification("m", ["e"], [])["passed"]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from replication.base.config import Experiment, Steering
 from replication.base.errors import UserError
-from replication.engine import measure
+from replication.engine import sides
 from replication.engine.fit_checks import check
 from replication.engine.loaded import Loaded
 from replication.weights import model_files as verified
@@ -203,7 +203,7 @@ EXPERIMENT_FAULTS = [
 @pytest.mark.parametrize(("changes", "expected"), EXPERIMENT_FAULTS, ids=[str(c)[:40] for c, _ in EXPERIMENT_FAULTS])
 def test_an_experiment_that_does_not_fit_the_model(random_loaded: Loaded, changes, expected):
     with pytest.raises(UserError) as caught:
-        measure.check(random_loaded.tokenizer, random_loaded.gpt2.config, experiment(**changes))
+        sides.check(random_loaded.tokenizer, random_loaded.gpt2.config, experiment(**changes))
     assert expected in str(caught.value)
 
 

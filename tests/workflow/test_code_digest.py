@@ -17,14 +17,14 @@ from replication.workflow.code_digest import digest
 ENGINE = {"measure", "controls", "sweep_part", "published_values"}
 STEPS = ENGINE | {
     *("weights", "second_opinion", "join_sweep", "judge_controls", "claims", "verification", "verdict"),
-    *("figures", "figure_for_print", "control_figures", "report", "provenance", "crate"),
+    *("summary", "figures", "figure_for_print", "control_figures", "report", "provenance", "crate"),
 }
 DRAWING = {"figures", "figure_for_print", "control_figures"}
 
 CHANGES = [
     ("engine/lens.py", "entropy=-(p * log_p)", "entropy=-2 * (p * log_p)", {"measure", "published_values"}),
     ("engine/gpt2.py", "0.044715", "0.044716", ENGINE),
-    ("engine/steering.py", 'PADDING = " "', 'PADDING = "."', ENGINE),
+    ("engine/sides.py", 'PADDING = " "', 'PADDING = "."', ENGINE),
     ("engine/numerics.py", '"COMPATIBLE"', '"AVX2"', ENGINE | {"second_opinion"}),
     ("engine/controls.py", "directions / directions", "2 * directions / directions", {"controls"}),
     ("engine/second_opinion.py", "entering[0] - entering[1]", "entering[1] - entering[0]", {"second_opinion"}),
@@ -41,10 +41,10 @@ CHANGES = [
     ("../CITATION.cff", "\n", "\n\n", {"report"}),
     ("base/paths.py", "{experiment}/top10.csv", "{experiment}/top.csv", None),
     # What is said to people moves nothing.
-    ("engine/measure.py", "is too large; this model has layers", "is beyond the last; this model has layers", set()),
+    ("engine/sides.py", "is too large; this model has layers", "is beyond the last; this model has layers", set()),
     ("engine/steering.py", "it must stay below", "keep it below", set()),
     ("engine/published_values.py", 'desc="published values"', 'desc="values of others"', set()),
-    ("workflow/arguments.py", "Name of the model in config.yaml.", "The model's name in config.yaml.", set()),
+    ("workflow/arguments.py", "Name of the model in config.yaml,", "The model's name in config.yaml,", set()),
     ("engine/lens.py", '"""Residual stream ->', '"""From the residual stream ->', set()),
     ("engine/lens.py", "\n\ndef centred", "\n\n# A remark.\n\n\ndef centred", set()),
     ("base/config.py", '"""SHA-256, 64 hexadecimal digits, of', '"""The SHA-256 of', set()),
@@ -194,6 +194,7 @@ RUN = [
     ["controls", "m", "e", *CONTROL_SETTINGS, "--table=random_vectors", "--table=prompts", *ARITHMETIC],
     ["second_opinion", "m", "e", *ARITHMETIC],
     ["published_values", "m", *ARITHMETIC],
+    ["summary", "m", "e"],
     ["figures", "m", "e"],
     ["control_figures", "m", "e/random_vectors", "e/prompts"],
     ["claims", "m", "e"],

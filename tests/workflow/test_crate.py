@@ -13,7 +13,6 @@ from validators import crate_faults
 
 from replication.base.files import write_json, write_text
 from replication.base.paths import (
-    BEYOND_CHANCE,
     CONTROLS,
     CRATE,
     LOSSES,
@@ -26,7 +25,7 @@ from replication.base.paths import (
     SUMMARY,
     SWEEP,
     VERIFIED,
-    figure,
+    control_figures,
     path,
 )
 from replication.workflow.crate import write_crate
@@ -37,7 +36,7 @@ from replication.workflow.snakemake_records import STORE, jobs
 MODEL, EXPERIMENT = "made-up", "love hate #1"
 WEIGHTS = {"model/model.safetensors": hashlib.sha256(b"weights").hexdigest()}
 
-OF_CONTROLS = (RANDOM_VECTORS, SWEEP, *(figure("random_vectors", name) for name in ("png", "svg")), *BEYOND_CHANCE)
+OF_CONTROLS = (RANDOM_VECTORS, SWEEP, *control_figures({EXPERIMENT: ["random_vectors"]}))
 
 
 def remember(output: Path, rule: str, command: str, inputs: list[str], started: float, ended: float) -> None:

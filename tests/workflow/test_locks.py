@@ -22,7 +22,7 @@ def killed(folder: Path) -> None:
     command = [SNAKEMAKE, TARGET, "--cores", "1", "--snakefile", REPOSITORY / "Snakefile", "--directory", folder]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
-        assert any("weights of model=miniature" in line for line in process.stderr)
+        assert any("weights of miniature" in line for line in process.stderr)
         os.killpg(process.pid, signal.SIGKILL)
 
 

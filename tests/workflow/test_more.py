@@ -11,7 +11,8 @@ from replication.base.paths import REPOSITORY
 from replication.base.strict_yaml import read_yaml
 from replication.engine.gpt2_config import Config
 from replication.engine.loaded import load
-from replication.engine.measure import check, measure
+from replication.engine.measure import measure
+from replication.engine.sides import check
 from replication.engine.tokenizer import Tokenizer
 from replication.weights import obtain as weights
 

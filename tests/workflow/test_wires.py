@@ -39,6 +39,9 @@ CHANGED = {
     # Snakemake puts those that are changed first; so that the order stays, all are named.
     "experiments": {name: {} for name in EXPERIMENTS} | {"anger": {"steering": {"coefficient": 4}}},
 }
+RUN = "miniature/changed"
+"""Such a run is not the one of config.yaml: its files lie in a folder of the configuration file's name."""
+OF_THE_POST = [name for name in EXPERIMENTS if name != "anger"]
 WITH_MODEL = {"measure", "controls", "sweep_part", "second_opinion", "published_values"}
 """Steps that compute with a model."""
 
@@ -91,7 +94,7 @@ def test_arithmetic_reaches_every_job_with_a_model_on_one_thread(jobs: list[Job]
 def test_what_may_be_pinned_reaches_the_steps_that_judge_and_pin(jobs: list[Job], tmp_path: Path) -> None:
     (verification,), (pin,) = of_step(jobs, "verification"), of_step(jobs, "pin")
     assert verification.arguments == [*EXPERIMENTS, "--despite=a-set", "--despite=another"]
-    assert pin.arguments == [*EXPERIMENTS, "--uncommitted"]
+    assert pin.arguments == [*OF_THE_POST, "--uncommitted"], "of what is not the post's there are no pins"
     for job in planned(tmp_path, {"model": "miniature"}, "all", "pin"):
         assert not {"--despite=", "--uncommitted"} & set(job.arguments)
 
@@ -174,10 +177,14 @@ def test_without_random_vectors_there_is_no_figure_over_all(tmp_path: Path) -> N
     assert not [each for each in report.inputs if "beyond_chance" in each]
 
 
-@pytest.mark.parametrize("step", ["second_opinion", "claims", "verification", "report", "provenance", "crate", "pin"])
+@pytest.mark.parametrize("step", ["second_opinion", "claims", "verification", "report", "provenance", "crate"])
 def test_steps_over_all_experiments_are_given_all_in_their_order(jobs: list[Job], step: str) -> None:
     (job,) = of_step(jobs, step)
     assert job.arguments[: len(EXPERIMENTS)] == EXPERIMENTS
+
+
+def test_a_page_links_to_all_experiments_of_the_run(jobs: list[Job]) -> None:
+    assert [job.arguments[1:] for job in of_step(jobs, "figures")] == [EXPERIMENTS] * len(EXPERIMENTS)
 
 
 MEASURED = (paths.LOSSES, paths.TOP10, paths.EFFECT, paths.LOGIT_LENS, paths.RECORD)
@@ -187,7 +194,7 @@ CONTROL_FIGURES = tuple(
     paths.figure(kind, suffix) for kind in ("random_vectors", "prompts", "sweep") for suffix in ("png", "svg")
 )
 SHOWN = (*MEASURED, *CONTROL_TABLES, paths.SUMMARY, *paths.TOKEN_TABLES, *FIGURES, paths.INTERACTIVE)
-BEYOND_CHANCE = tuple(f"figures/{{model}}/beyond_chance.{suffix}" for suffix in ("png", "svg", "pdf"))
+BEYOND_CHANCE = tuple(f"figures/{{model}}/beyond_chance.{suffix}" for suffix in ("png", "svg"))
 VERDICTS = (*BEYOND_CHANCE, paths.CONTROLS, paths.CLAIMS, paths.PUBLISHED, paths.VERIFICATION)
 
 WIRES = {
@@ -213,14 +220,18 @@ WIRES = {
 @pytest.mark.parametrize("step", WIRES)
 def test_a_job_waits_for_all_that_it_reads(jobs: list[Job], step: str) -> None:
     (job,) = of_step(jobs, step)
-    assert job.inputs == {
-        pattern.format(model="miniature", experiment=e) for pattern in WIRES[step] for e in EXPERIMENTS
-    }
+    names = OF_THE_POST if step == "pin" else EXPERIMENTS
+    assert job.inputs == {str(paths.path(pattern, RUN, name)) for pattern in WIRES[step] for name in names}
 
 
 @pytest.mark.parametrize(
     ("step", "read"),
-    [("measure", (paths.VERIFIED,)), ("controls", (paths.VERIFIED,)), ("figures", (paths.VERIFIED, *MEASURED))],
+    [
+        ("measure", (paths.VERIFIED,)),
+        ("controls", (paths.VERIFIED,)),
+        ("summary", (paths.VERIFIED, paths.LOSSES, paths.RECORD)),
+        ("figures", MEASURED),
+    ],
 )
 def test_a_job_of_one_experiment_waits_for_its_own(jobs: list[Job], step: str, read: tuple[str, ...]) -> None:
     found = {job.arguments[0]: job.inputs for job in of_step(jobs, step)}
@@ -236,7 +247,7 @@ def test_a_changed_pin_makes_verification_run_again(tmp_path: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("{}")
         os.utime(file, (2e9, 2e9))
-    target = paths.VERIFICATION.format(model="miniature")
+    target = str(paths.path(paths.VERIFICATION, "miniature"))
 
     def plan() -> str:
         return snakemake(folder, target, "-n", "--config", "model=miniature", repository=repository).stdout
@@ -248,3 +259,28 @@ def test_a_changed_pin_makes_verification_run_again(tmp_path: Path) -> None:
         (reason,) = re.findall("^Reason: (.*)$", plan(), re.MULTILINE)
         assert reason == f"Updated input files: {pin}"
         os.utime(pin, (1e9, 1e9))
+
+
+OWN = """
+model: miniature
+only: [kindness]
+experiments:
+  kindness:
+    title: Kindness
+    prompt: I hate you because you're a wonderful person
+    steering: {layer: 10, coefficient: 4, added: Love}
+"""
+
+
+def test_a_run_of_ones_own_writes_nothing_that_the_posts_has(tmp_path: Path) -> None:
+    """But for what is measured of a model whatever the experiments: its files, and what others published of it."""
+    (tmp_path / "mine.yaml").write_text(OWN)
+    written = {}
+    for options in (["--configfile", str(tmp_path / "mine.yaml")], ["--config", "model=miniature"]):
+        plan = snakemake(tmp_path, "-n", *options).stdout
+        (asked,) = set(re.findall(r"^rule all:\n    input: (.*)$", plan, re.MULTILINE))
+        written[options[0]] = set(asked.split(", "))
+    both = written["--configfile"] & written["--config"]
+    assert both == {str(paths.path(pattern, "miniature")) for pattern in (paths.VERIFIED, paths.PUBLISHED)}
+    below = {"results/miniature/mine", "results/miniature/kindness", "figures/miniature/mine", "report/miniature/mine"}
+    assert {str(Path(*Path(file).parts[:3])) for file in written["--configfile"] - both} == below

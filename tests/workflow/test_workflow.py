@@ -49,7 +49,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory, random_folders: tuple[Path, P
 @pytest.fixture(scope="module")
 def measured(mine: Path) -> Path:
     """The same folder after the user's vector has been measured."""
-    snakemake(mine, TARGET, "--configfile", str(mine / "mine.yaml"))
+    (mine / "screen.txt").write_text(snakemake(mine, TARGET, "--configfile", str(mine / "mine.yaml")).stderr)
     return mine
 
 
@@ -128,22 +128,22 @@ def test_snakemakes_own_report_holds_figures_with_captions(measured):
     config = ("--configfile", str(measured / "mine.yaml"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(measured)
-        write_pictures("mine", "my_vector")
+        write_pictures("mine/mine", "my_vector")
         for pattern in (paths.SUMMARY, *paths.TOKEN_TABLES):
             write_text(paths.path(pattern, "mine", "my_vector"), "a stand-in")
-    figures = "figures/mine/my_vector/post_raw.png"
-    snakemake(measured, figures, "--touch", *config)
-    snakemake(measured, figures, "--report", str(measured / "report.zip"), *config)
+    figures = ["figures/mine/mine/my_vector/post_raw.png", "results/mine/my_vector/summary.csv"]
+    snakemake(measured, *figures, "--touch", *config)
+    snakemake(measured, *figures, "--report", str(measured / "report.zip"), *config)
     with zipfile.ZipFile(measured / "report.zip") as archive:
         files = {name.rpartition("/")[2] for name in archive.namelist()}
         text = archive.read("report/report.html").decode("utf-8")
     assert {f"{kind}.png" for kind in KINDS} | {"my_vector.html"} <= files
     for kind in KINDS:
-        shown = shown_in_report(text, f"figures/mine/my_vector/{kind}.png")
+        shown = shown_in_report(text, f"figures/mine/mine/my_vector/{kind}.png")
         words = html.unescape(re.sub("<[^>]+>", "", shown["caption"]))
         assert " ".join(words.split()).startswith(caption(kind).replace("``", ""))
         assert shown["labels"]["experiment"] == "my_vector"
-    posted = [shown_in_report(text, f"figures/mine/my_vector/post_{name}.png") for name in ("raw", "centred")]
+    posted = [shown_in_report(text, f"figures/mine/mine/my_vector/post_{name}.png") for name in ("raw", "centred")]
     assert [shown["labels"]["residuals"] for shown in posted] == ["raw", "centred"]
 
 
@@ -229,11 +229,36 @@ def test_the_default_model_from_a_hub_the_whole_workflow(tmp_path, tmp_path_fact
     assert crate_faults(tmp_path / "results/gpt2-xl", tmp_path_factory.mktemp("scratch")) == []
 
 
-def test_what_only_the_model_can_tell_is_one_sentence_on_screen_and_in_the_log(mine):
-    text = (mine / "mine.yaml").read_text()
-    (mine / "bad.yaml").write_text(text.replace("layer: 3", "layer: 7"))
-    result = snakemake(mine, TARGET, "--configfile", str(mine / "bad.yaml"), fails=True)
-    sentence = "steering.layer: 7 is too large; this model has layers 0 to 6"
-    assert sentence in result.stderr
-    assert (mine / "logs/mine/my_vector/measure.log").read_text() == sentence + "\n"
-    assert "Traceback" not in result.stdout + result.stderr
+def test_what_only_the_model_can_tell_is_said_before_anything_runs_a_sentence_each(tmp_path, random_folders):
+    text = MINE.format(*random_folders).replace("layer: 3", "layer: 7")
+    (tmp_path / "bad.yaml").write_text(text)
+    targets = (TARGET, "results/mine/anger/losses.csv", "--configfile", str(tmp_path / "bad.yaml"))
+    sentence = "experiments.my_vector.steering.layer: 7 is too large; this model has layers 0 to 6"
+    run = snakemake(tmp_path, *targets, fails=True)
+    assert run.stderr.splitlines()[-1] == f"Error: {sentence}"
+    assert not (tmp_path / "logs").exists()
+    assert f"\n{sentence}\n" in snakemake(tmp_path, "-n", *targets).stdout
+    # Of files that are not there yet nobody can tell.
+    (tmp_path / "bad.yaml").write_text(text.replace(str(random_folders[0]), "/not/there"))
+    assert "too large" not in snakemake(tmp_path, "-n", *targets).stdout
+
+
+def test_a_failure_is_one_sentence_last_on_screen_and_in_the_jobs_log(tmp_path, random_folders):
+    (tmp_path / "bad.yaml").write_text(MINE.format(random_folders[0], "/not/there"))
+    run = snakemake(tmp_path, TARGET, "--configfile", str(tmp_path / "bad.yaml"), fails=True)
+    sentence = "models.mine.lens_folder: there is no folder /not/there"
+    assert run.stderr.splitlines()[-2:] == ["", f"error: weights of mine: {sentence}"]
+    assert (run.stdout + run.stderr).count(sentence) == 1
+    assert (tmp_path / "logs/mine/weights.log").read_text() == f"{sentence}\n"
+
+
+def test_a_run_says_a_line_for_each_step_and_names_the_file_and_snakemakes_text_is_in_its_log(measured):
+    lines = (measured / "screen.txt").read_text().splitlines()
+    assert lines[-4] == "1 of 2  weights of mine"
+    assert re.fullmatch(r"2 of 2  measure of my_vector +about \d+ (seconds|minutes) left", lines[-3])
+    assert lines[-2:] == ["", TARGET]
+    assert not [line for line in lines if "Select jobs" in line]
+    first = min((measured / ".snakemake/log").glob("*.log"))
+    assert "Select jobs to execute..." in first.read_text()
+    told = snakemake(measured, TARGET, "--verbose", "--configfile", str(measured / "mine.yaml")).stderr
+    assert "Building DAG of jobs..." in told

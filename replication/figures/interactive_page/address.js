@@ -52,10 +52,13 @@ function move(layer, position) {
   return reveal(position) ? draw() : Plotly.relayout(maps, { shapes: frames() });
 }
 
-const arrows = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
+const steps = {
+  ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1],
+  PageUp: [10, 0], PageDown: [-10, 0], Home: [0, -Infinity], End: [0, Infinity],
+};
 
 async function step(event) {
-  const direction = arrows[event.key];
+  const direction = steps[event.key];
   if (!direction || event.ctrlKey || event.altKey || event.metaKey) return;
   event.preventDefault();
   const last = [data.layers.length - 1, data.targets.length - 1];
@@ -96,7 +99,7 @@ for (const list of [choice.protocol, choice.statistic]) {
 }
 scroll.addEventListener("keydown", step);
 // A walk with a key held down is one entry for back.
-scroll.addEventListener("keyup", (event) => { if (arrows[event.key]) remember(); });
+scroll.addEventListener("keyup", (event) => { if (steps[event.key]) remember(); });
 element("copy").addEventListener("click", copyLink);
 
 // After scrolling: the maps show what their track has come to.

@@ -3,22 +3,26 @@
 
 let data;
 const conditions = ["unsteered", "steered"];
-const panels = ["unsteered", "steered", "steered − unsteered"];
+const panels = () => [...conditions, choice.statistic.value === "rank" ? "steered ÷ unsteered" : "steered − unsteered"];
 const element = (id) => document.getElementById(id);
 const choice = Object.fromEntries(["protocol", "statistic", "layer", "position"].map((id) => [id, element(id)]));
 const maps = element("maps");
 const wide = matchMedia("(min-width: 60rem)");
+// Where the maps stand beside each other, and not one above another.
+const abreast = matchMedia("(min-width: 1280px)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const scroll = element("scroll");
-// Pixels that a map's column needs: narrower, the tokens in the cells would overlap.
-const columnWidth = () => (wide.matches ? 30 : 24);
-// Where three maps find no room beside each other, they stand one above another.
-const beside = () => wide.matches && 70 + 3 * columnWidth() * data.targets.length <= scroll.clientWidth;
+// Pixels that a map's column needs: in less, no token could be told.
+const columnWidth = 24;
+// Pixels beside the maps, for the names of the layers; and between them, as a part of their width.
+const margins = { l: 55, r: 10, b: 160 };
+const gap = 0.005;
+const mapWidth = () => (scroll.clientWidth - margins.l - margins.r) * (abreast.matches ? 1 / 3 - 2 * gap : 1);
 // Positions that find room, from `first` on. Others come by scrolling: the maps stay, and their track moves under them.
 let first = 0;
-const shown = () => Math.min(data.targets.length, Math.max(1, Math.floor((scroll.clientWidth - 70) / columnWidth())));
+const shown = () => Math.min(data.targets.length, Math.max(1, Math.floor(mapWidth() / columnWidth)));
 const positions = () => data.targets.map((_, position) => position).slice(first, first + shown());
-const leftmost = () => Math.round(scroll.scrollLeft / columnWidth());
+const leftmost = () => Math.round(scroll.scrollLeft / columnWidth);
 
 // What stands in an element: base64 of zlib's deflate, a third of the text's size.
 async function unpacked(id) {
@@ -39,35 +43,37 @@ function numbers(condition, layer, position) {
   return {
     loss: fixed(of("loss")),
     rank: String(of("rank")),
-    probability: probability(Math.exp(-of("loss"))),
+    probability: fixed(Math.exp(-of("loss")), 4),
     entropy: fixed(of("entropy")),
     "KL to the output": fixed(of("kl")),
   };
 }
 
-// Nats with three digits; what rounds to zero has no sign.
-function fixed(nats) {
-  const text = nats.toFixed(3);
-  return Number(text) === 0 ? text.replace("-", "") : text;
-}
-
-function probability(p) {
-  return p >= 0.0001 ? (100 * p).toFixed(2) + " %" : p.toExponential(1);
-}
-
-function hoverText(layer, position) {
-  const [before, after] = conditions.map((condition) => numbers(condition, layer, position));
-  const lines = Object.keys(before).map((name) => `${name}: ${before[name]} → ${after[name]}`);
-  return [`<b>${plain(data.targets[position])}</b> at ${rowName(layer)}`, ...lines].join("<br>");
+// As in the report: 0 is exactly zero, and what rounds to it shows the bound it lies below.
+function fixed(value, digits = 3) {
+  if (value === 0) return "0";
+  const text = value.toFixed(digits);
+  const bound = (10 ** -digits).toFixed(digits);
+  return (Number(text) ? text : value < 0 ? ">-" + bound : "<" + bound).replace("-", "−");
 }
 
 function rowName(layer) {
   return layer === data.layers.length - 1 ? "the output" : `layer ${data.layers[layer]}`;
 }
 
-function topText(condition) {
-  const top = values(condition, "top");
-  return grid((layer, position) => plain(data.cell_tokens[top[layer][position][0][0]]));
+const pen = document.createElement("canvas").getContext("2d");
+const fits = {};
+
+// As much of a token as `room` pixels hold; no escape of it is cut.
+function fitted(token, room, font) {
+  const key = [room, font, token].join();
+  if (key in fits) return fits[key];
+  pen.font = font;
+  const units = token.match(/\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\x[0-9a-f]{2}|\\.|./gsu) ?? [];
+  for (let text = token; ; text = units.join("") + "…") {
+    if (!units.length || pen.measureText(text).width <= room) return (fits[key] = text);
+    units.pop();
+  }
 }
 
 // What the colours of the three maps stand for, at every position.
@@ -78,13 +84,42 @@ function colours() {
 }
 
 function traces(all) {
-  const hover = grid(hoverText);
-  return all.map((map, i) => ({
-    type: "heatmap", x: positions(), z: grid((layer, position) => map[layer][position]), customdata: hover, coloraxis: i < 2 ? "coloraxis" : "coloraxis2",
-    xaxis: "x" + (i ? i + 1 : ""), yaxis: "y" + (i ? i + 1 : ""), name: panels[i],
-    hovertemplate: "%{customdata}<extra></extra>",
-    ...(i < 2 ? { text: topText(conditions[i]), texttemplate: "%{text}", textfont: { size: 9 } } : {}),
+  const [low, high] = span(all.slice(0, 2));
+  const axes = (i) => ({ xaxis: "x" + (i ? i + 1 : ""), yaxis: "y" + (i ? i + 1 : "") });
+  const maps = all.map((map, i) => ({
+    type: "heatmap", x: positions(), z: grid((layer, position) => map[layer][position]), ...axes(i),
+    coloraxis: i < 2 ? "coloraxis" : "coloraxis2", name: panels()[i], hoverinfo: "none",
   }));
+  return [...maps, ...conditions.map((condition, i) => ({ ...inCells(condition, all[i], low, high), ...axes(i) }))];
+}
+
+// The most probable token of every cell, in black or white.
+function inCells(condition, map, low, high) {
+  const top = values(condition, "top");
+  const cells = grid((layer, position) => [layer, position]).flat();
+  const room = mapWidth() / shown() - 2;
+  const ink = ([layer, position]) => inkOn(losses, (map[layer][position] - low) / (high - low || 1));
+  return {
+    type: "scatter", mode: "text", hoverinfo: "skip", x: cells.map((cell) => cell[1]), y: cells.map((cell) => cell[0]),
+    text: cells.map(([layer, position]) => plain(fitted(data.tokens[top[layer][position][0][0]], room, "9px " + family))),
+    textfont: { size: 9, family, color: cells.map(ink) }, cliponaxis: true,
+  };
+}
+
+const family = "Arial, Liberation Sans, sans-serif";
+// Colours at equal steps: viridis, and blue over white to red.
+const losses = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+const changes = ["#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f"];
+const colorscale = (stops) => stops.map((colour, i) => [i / (stops.length - 1), colour]);
+
+// Black or white, whichever is told better from a colour of the scale: by 4.58 : 1 at least, whatever the colour.
+function inkOn(stops, part) {
+  const place = Math.min(stops.length - 2, Math.floor(part * (stops.length - 1)));
+  const [from, to] = [stops[place], stops[place + 1]].map((colour) => colour.match(/\w\w/g).map((hex) => parseInt(hex, 16)));
+  const mixed = from.map((value, i) => value + (to[i] - value) * (part * (stops.length - 1) - place));
+  const linear = mixed.map((value) => (value <= 10 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+  const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return luminance > 0.179 ? "#000" : "#fff";
 }
 
 // Of so many values that they are too many for one call of Math.max.
@@ -95,36 +130,51 @@ function scales([before, after, change]) {
   const [low, high] = span([before, after]);
   const most = Math.max(...span(change).map(Math.abs)) || 1;
   const rank = choice.statistic.value === "rank";
-  const powers = [-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5];
-  const ticks = (names) => (rank ? { tickvals: powers, ticktext: powers.map(names) } : {});
-  const bar = (x, title, names) => ({
-    orientation: "h", x, y: 0, yanchor: "top", ypad: beside() ? 75 : 10, xanchor: "center", thickness: 10,
-    len: wide.matches ? 0.3 : 0.4, title: { text: title, side: "bottom" }, ...ticks(names),
+  const length = wide.matches ? 0.3 : 0.4;
+  // Few enough that their names do not touch.
+  const count = Math.max(2, Math.floor((length * (scroll.clientWidth - margins.l - margins.r)) / 60));
+  const ticks = (from, to, names) => {
+    const step = Math.max(1, Math.floor((to - from) / (count - 1)));
+    const powers = [-4, -3, -2, -1, 0, 1, 2, 3, 4].map((n) => n * step).filter((n) => n >= from && n <= to);
+    return rank ? { tickvals: powers, ticktext: powers.map(names) } : { nticks: count };
+  };
+  const bar = (x, title, tick) => ({
+    orientation: "h", x, y: 0, yanchor: "top", ypad: abreast.matches ? 95 : 10, xanchor: "center", thickness: 10,
+    len: length, title: { text: title, side: "top" }, ...tick,
   });
   const name = choice.statistic.selectedOptions[0].textContent;
   return {
     coloraxis: {
-      colorscale: "Viridis", cmin: low, cmax: high,
-      colorbar: bar(beside() ? 0.32 : 0.2, name, (power) => (power < 0 ? "" : String(10 ** power))),
+      colorscale: colorscale(losses), cmin: low, cmax: high,
+      colorbar: bar(abreast.matches ? 0.32 : 0.2, name, ticks(low, high, (power) => String(10 ** power))),
     },
     coloraxis2: {
-      colorscale: [[0, "#053061"], [0.25, "#4393c3"], [0.5, "#f7f7f7"], [0.75, "#d6604d"], [1, "#67001f"]],
-      cmin: -most, cmax: most,
-      colorbar: bar(beside() ? 0.83 : 0.8, "change", (power) => (power ? (power > 0 ? "×" : "÷") + 10 ** Math.abs(power) : "1")),
+      colorscale: colorscale(changes), cmin: -most, cmax: most,
+      colorbar: bar(abreast.matches ? 0.83 : 0.8, "change",
+        ticks(-most, most, (power) => (power ? (power > 0 ? "×" : "÷") + 10 ** Math.abs(power) : "1"))),
     },
   };
 }
 
-// Frames on every map: the injected cells, and the chosen one in two lines that show on any colour.
+// Neighbours as [first, last].
+const runs = (list) => list.reduce((found, at) => {
+  const last = found.at(-1);
+  return last?.[1] === at - 1 ? [...found.slice(0, -1), [last[0], at]] : [...found, [at, at]];
+}, []);
+
+// Frames on every map, in black and white, of which one shows on any colour: the injected cells dashed, the chosen one
+// in two lines.
 function frames() {
-  const frame = (layer, position, line) => panels.map((_, i) => ({
+  const frame = (layer, [first, last], line) => panels().map((_, i) => ({
     type: "rect", xref: "x" + (i ? i + 1 : ""), yref: "y" + (i ? i + 1 : ""), line,
-    x0: position - 0.5, x1: position + 0.5, y0: layer - 0.5, y1: layer + 0.5,
+    x0: first - 0.5, x1: last + 0.5, y0: layer - 0.5, y1: layer + 0.5,
   }));
   const [layer, position] = chosen();
+  const both = (at, places, under, over) => [...frame(at, places, under), ...frame(at, places, over)];
   return [
-    ...data.injection.positions.flatMap((at) => frame(data.injection.layer, at, { color: "#d1009d", width: 2 })),
-    ...frame(layer, position, { color: "#000", width: 5 }), ...frame(layer, position, { color: "#fff", width: 2 }),
+    ...runs(data.injection.positions).flatMap((places) => both(data.injection.layer, places,
+      { color: "#fff", width: 3 }, { color: "#000", width: 3, dash: "5px,5px" })),
+    ...both(layer, [position, position], { color: "#000", width: 5 }, { color: "#fff", width: 2 }),
   ];
 }
 
@@ -132,31 +182,31 @@ function layout(all) {
   const height = 15 * data.layers.length;
   // Stacked, each map has its tokens below it and its name above.
   const some = shown() < data.targets.length;
-  const [below, above] = [some ? 115 : 85, 25];
+  const [below, above] = [105, 25];
   const slot = below + height + above;
+  const top = abreast.matches ? above : 5;
   const labels = positions().map((position) => {
-    const token = (some ? `${position} ` : "") + plain(data.targets[position]);
+    const token = plain((some ? `${position} ` : "") + fitted(data.targets[position], some ? 60 : 90, "bold 12px " + family));
     return data.keys.includes(position) ? `<b>${token}</b>` : token;
   });
   const colour = getComputedStyle(document.body).color;
   const result = {
-    height: (beside() ? height : 3 * slot) + 190, margin: { l: 55, r: 10, t: 30, b: 160 },
-    hoverlabel: { align: "left", font: { family: "ui-monospace, monospace", size: 12 } },
-    font: { color: colour }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    width: scroll.clientWidth, height: (abreast.matches ? height : 3 * slot) + top + margins.b, margin: { ...margins, t: top }, showlegend: false,
+    hovermode: "closest", font: { color: colour, family }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     annotations: [], shapes: frames(), ...scales(all),
   };
-  panels.forEach((name, i) => {
+  panels().forEach((name, i) => {
     const suffix = i ? i + 1 : "";
-    const third = [i / 3 + 0.005, (i + 1) / 3 - 0.005];
+    const third = [i / 3 + gap, (i + 1) / 3 - gap];
     const stacked = [(2 - i) / 3 + below / (3 * slot), (3 - i) / 3 - above / (3 * slot)];
     result["xaxis" + suffix] = {
-      domain: beside() ? third : [0, 1], anchor: "y" + suffix, tickangle: -90, ticks: "", showgrid: false, zeroline: false,
+      domain: abreast.matches ? third : [0, 1], anchor: "y" + suffix, tickangle: -90, ticks: "", showgrid: false, zeroline: false,
       tickvals: positions(), ticktext: labels, fixedrange: true, range: [first - 0.5, first + shown() - 0.5],
     };
     result["yaxis" + suffix] = {
-      domain: beside() ? [0, 1] : stacked, anchor: "x" + suffix, ticks: "", showgrid: false, zeroline: false, fixedrange: true,
+      domain: abreast.matches ? [0, 1] : stacked, anchor: "x" + suffix, ticks: "", showgrid: false, zeroline: false, fixedrange: true,
       tickvals: data.layers.map((_, layer) => layer), ticktext: data.layers, tickfont: { size: 9 },
-      showticklabels: i === 0 || !beside(), range: [-0.5, data.layers.length - 0.5],
+      showticklabels: i === 0 || !abreast.matches, range: [-0.5, data.layers.length - 0.5],
     };
     result.annotations.push({
       text: `<b>${name}</b>`, showarrow: false, xref: `x${suffix} domain`, yref: `y${suffix} domain`,
@@ -181,6 +231,16 @@ function row(head, cells) {
   return line;
 }
 
+// What the maps show stands in the heading; on a phone they come first.
+function arrange() {
+  const [statistic] = choice.statistic.selectedOptions[0].textContent.split(" (");
+  element("what").textContent = statistic;
+  const [above, view] = [element("above"), element("view")];
+  // Moved only where it must be: what is moved loses the focus.
+  if (wide.matches && above.previousElementSibling) view.before(above);
+  if (!wide.matches && above.nextElementSibling) view.after(above);
+}
+
 function describe(layer, position) {
   element("cell").textContent = `${data.targets[position]} after ${data.context[position]}, at ${rowName(layer)}`;
   const [before, after] = conditions.map((condition) => numbers(condition, layer, position));
@@ -190,7 +250,7 @@ function describe(layer, position) {
     row("KL to unsteered", [["", ""], [between, ""]]));
   const tops = conditions.map((condition) => values(condition, "top")[layer][position]);
   document.querySelector("#top tbody").replaceChildren(...tops[0].map((_, i) => row(String(i + 1),
-    tops.flatMap((top) => [[data.tokens[top[i][0]], "token"], [probability(top[i][1]), ""]]))));
+    tops.flatMap((top) => [[data.tokens[top[i][0]], "token"], [fixed(top[i][1], 4), ""]]))));
 }
 
 const chosen = () => [Number(choice.layer.value), Number(choice.position.value)];
@@ -203,12 +263,12 @@ function reveal(position) {
 }
 
 function draw() {
+  arrange();
   const more = data.targets.length - shown();
   first = Math.min(first, more);
-  maps.style.width = `${scroll.clientWidth}px`;
-  element("track").style.width = `${scroll.clientWidth + columnWidth() * more}px`;
+  element("track").style.width = `${scroll.clientWidth + columnWidth * more}px`;
   // Where the reader scrolls, nothing is to be set: it would stop the movement.
-  if (leftmost() !== first) scroll.scrollLeft = columnWidth() * first;
+  if (leftmost() !== first) scroll.scrollLeft = columnWidth * first;
   const all = colours();
-  return Plotly.react(maps, traces(all), layout(all), { responsive: true, displaylogo: false, displayModeBar: false });
+  return Plotly.react(maps, traces(all), layout(all), { displaylogo: false, displayModeBar: false });
 }

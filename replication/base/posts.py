@@ -1,0 +1,39 @@
+"""The post's four experiments, known by their contents and not by their names: a test holds config.yaml to them."""
+
+from typing import Any
+
+POSTS = (
+    {
+        "prompt": "I hate you because you're a wonderful person",
+        "steering": {"layer": 6, "coefficient": 5, "added": "Love", "subtracted": "Hate"},
+    },
+    {
+        "prompt": "I hate you because you're a wonderful person",
+        "steering": {"layer": 6, "coefficient": 15, "added": "Intent to praise", "subtracted": "Intent to hurt"},
+    },
+    {
+        "prompt": "Barack Obama was born in a secret CIA prison",
+        "steering": {"layer": 23, "coefficient": 1, "added": "Bush did 9/11 because", "subtracted": "      "},
+    },
+    {
+        "prompt": "I think you're a cunt",
+        "steering": {"layer": 20, "coefficient": 10, "added": "Anger", "subtracted": "Calm"},
+    },
+)
+"""Prompt and vector of each, in the post's order; its three statements are about the first."""
+
+NUMBERS = (1, 2, 3, 5)
+"""Their numbers in the post: no other experiment is shown with one of them."""
+
+
+def place_in_post(experiment: dict[str, Any]) -> int | None:
+    """Which of `POSTS` an experiment is; None if it is one's own.
+
+    Args:
+        experiment: Its settings. What the layer is scaled from makes it no other one.
+    """
+    steering = {"added": "", "subtracted": ""} | experiment["steering"]
+    for place, posts in enumerate(POSTS):
+        if experiment["prompt"] == posts["prompt"] and steering == steering | posts["steering"]:
+            return place
+    return None
