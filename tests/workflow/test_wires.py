@@ -210,6 +210,7 @@ WIRES = {
     "crate": (
         *(paths.VERIFIED, *SHOWN, *CONTROL_FIGURES, *VERDICTS),
         *(paths.SECOND_OPINION, paths.REPORT, paths.REPORT_PAGE, paths.PROVENANCE),
+        *(paths.KEY_TOKENS_TABLE, paths.VERDICTS_TABLE),
     ),
     "pin": (paths.LOSSES, paths.RECORD, paths.VERDICT, paths.PROVENANCE),
 }
