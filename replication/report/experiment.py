@@ -9,7 +9,7 @@ from replication.base.config import Experiment
 from replication.base.files import read_json
 from replication.base.numbers import signed
 from replication.base.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
-from replication.base.posts import NUMBERS, place_in_post
+from replication.base.posts import place_in_post
 from replication.base.steered_layer import steered_layer
 from replication.base.tables import CONDITIONS, OUTPUT
 from replication.base.window import BY_POSITION, MOST_KEYS, WIDEST, keys_note, window, window_note
@@ -46,14 +46,11 @@ def experiment(model: str, name: str) -> dict[str, Any]:
     )
     record = read.record
     settings = Experiment(**record["experiment"])
-    of_the_post = place_in_post(record["experiment"]) is not None
-    if not of_the_post and settings.number in NUMBERS:
-        settings = settings.model_copy(update={"number": None})
     output = read.summary[(read.summary["protocol"] == "raw") & (read.summary["layer"] == OUTPUT)]
     shown = window(record)
     return {
         "name": name,
-        "of_the_post": of_the_post,
+        "of_the_post": place_in_post(record["experiment"]) is not None,
         "place": str(settings.number or name),
         "settings": settings,
         "record": record,

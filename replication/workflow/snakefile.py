@@ -15,7 +15,7 @@ from typing import Any
 from replication.base import paths
 from replication.base.errors import UserError
 from replication.base.paths import PACKAGE, REPOSITORY, SCHEMA, SHIPPED
-from replication.base.posts import POSTS, place_in_post
+from replication.base.posts import NUMBERS, POSTS, place_in_post
 from replication.base.strict_yaml import read_yaml
 from replication.weights.at_hand import mark
 from replication.workflow.code_digest import digest
@@ -47,12 +47,14 @@ def of_the_post(config: dict[str, Any]) -> list[str]:
 def chosen(config: dict[str, Any]) -> dict[str, Any]:
     """The experiments of a run, the post's in its order and one's own behind them.
 
-    Snakemake puts what a file of one's own adds first.
+    Snakemake puts what a file of one's own adds first. No other experiment keeps one of the post's numbers, not even
+    one of the post's that has been changed.
     """
     there: dict[str, Any] = config["experiments"]
     places = {name: len(POSTS) if (place := place_in_post(each)) is None else place for name, each in there.items()}
-    names = sorted(there, key=lambda name: places[name])
-    return {name: there[name] for name in names if name in (config["only"] or there)}
+    names = [name for name in sorted(there, key=lambda name: places[name]) if name in (config["only"] or there)]
+    taken = {name for name in names if places[name] == len(POSTS) and there[name].get("number") in NUMBERS}
+    return {name: there[name] | ({"number": None} if name in taken else {}) for name in names}
 
 
 def run(config: dict[str, Any], files: Iterable[Path]) -> str:

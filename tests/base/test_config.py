@@ -254,6 +254,16 @@ def test_experiments_of_ones_own_stand_behind_the_posts_or_alone():
         prepared(added | {"only": ["mine"]}, targets=("results/miniature/anger/losses.csv",))
 
 
+def test_a_number_of_the_posts_is_left_to_its_experiments():
+    """Else figures and report would call another one, or one that has been changed, by it."""
+    changed_one = copy.deepcopy(SHIPPED["experiments"]["anger"])
+    changed_one["steering"]["coefficient"] = 4
+    own = {"anger": changed_one, "mine": MINE | {"number": 7}}
+    config = SHIPPED | {"only": [], "experiments": SHIPPED["experiments"] | own}
+    numbers = {name: each.get("number") for name, each in snakefile.chosen(config).items()}
+    assert numbers == {"love_hate": 1, "intent_to_praise": 2, "conspiracy": 3, "anger": None, "mine": 7}
+
+
 def test_pins_are_of_the_posts_experiments_alone():
     added = {"experiments": {"mine": MINE}}
     assert snakefile.of_the_post(SHIPPED | {"experiments": SHIPPED["experiments"] | {"mine": MINE}}) == list(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from drawn_tables import Tables, made_up, written
+from drawn_tables import Tables, made_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -23,7 +23,7 @@ from replication.base.paths import path
 from replication.base.steered_layer import scaled_layer
 from replication.report import citation
 from replication.report.compile import markdown, procedure
-from replication.report.experiment import experiment, x_vector_table
+from replication.report.experiment import x_vector_table
 from replication.report.index import index
 from replication.report.markdown import cell, code, plain
 from replication.report.numbering import Numbering
@@ -303,7 +303,7 @@ def test_a_report_can_be_over_ones_own_experiments_alone(run):
     written_run("m/alone", {"mine": MADE["mine"]}, note="A <b>note</b>")
     found = markdown("m/alone", ["mine"])
     assert found.count("`m`") >= 1
-    assert "The run `alone`: " in found
+    assert "This is the run `alone`, " in found
     assert "replicates" not in found
     assert not {"## The experiments", "## What the post says"} & set(found.splitlines())
     assert "(../../../results/m/mine/losses.csv)" in found
@@ -311,15 +311,6 @@ def test_a_report_can_be_over_ones_own_experiments_alone(run):
     write_text(path(paths.REPORT, "m/alone"), found)
     assert [row[0] for row in rows(index(), "models")] == ["m/alone"]
     path(paths.REPORT, "m/alone").unlink()
-
-
-def test_a_number_of_the_posts_is_shown_of_its_experiments_alone(run):
-    number = {"experiment": MADE["mine"].record["experiment"] | {"number": 5}}
-    written(MADE["mine"]._replace(record=MADE["mine"].record | number), "m", "mine")
-    try:
-        assert experiment("m", "mine")["settings"].number is None
-    finally:
-        written(MADE["mine"], "m", "mine")
 
 
 def test_index_lists_models_that_have_a_report(run, text):
