@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from replication.base import paths
 from replication.base.errors import UserError
+from replication.base.visible import visible
 from replication.figures.draw import control_drawing, drawing
 from replication.figures.positions import BY_LAYER
 from replication.figures.view import View, chosen
@@ -76,7 +77,7 @@ def test_a_map_shows_the_chosen_rows_and_columns_and_its_marks_stay_with_them(ma
     targets = [" you", " wonderful", "!"]
     above = first if kind.startswith("post") else first.child_axes[0]
     names = above.get_xticklabels()
-    assert [name.get_text() for name in names] == [text.replace(" ", "_").replace("!", "!") for text in targets]
+    assert [name.get_text() for name in names] == [visible(text) for text in targets]
     # Key tokens are at positions 2 and 4; the vector was added at 1 and 2, before block 3.
     assert [name.get_fontweight() for name in names] == ["normal", "bold", "bold"]
     frames = {patch.get_bbox().bounds for patch in first.patches}
@@ -97,12 +98,15 @@ def test_output_shows_the_chosen_tokens(made):
     (unsteered,) = (line for line in axes.lines if line.get_label() == "unsteered")
     wanted = {"protocol": "raw", "condition": "unsteered"}
     assert list(unsteered.get_ydata()) == [value(made.losses, "loss", "output", i, **wanted) for i in (0, 2, 3, 4)]
-    assert labels(axes, "x") == ["_hate", "_wonderful", "_person", "!"]
+    assert labels(axes, "x") == [visible(text) for text in (" hate", " wonderful", " person", "!")]
 
 
 def test_layers_has_a_panel_for_each_chosen_token_and_lines_over_the_chosen_layers(made):
     figure = drawn(made, "layers", tokens="3,5", layers="2-6")
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["_person (position 3)", f"{BOS} (position 5)"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        f"{visible(' person')} (position 3)",
+        f"{BOS} (position 5)",
+    ]
     for axes in figure.axes:
         steered = next(line for line in axes.lines if line.get_label() == "steered, tuned lens")
         assert list(steered.get_xdata()) == [2, 3, 4, 5, 6]

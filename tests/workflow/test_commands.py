@@ -113,7 +113,7 @@ def test_figure_takes_width_title_layers_and_tokens(finished: Path) -> None:
     text = (finished / "below/small.svg").read_text(encoding="utf-8")
     assert 'width="237.6pt"' in text  # 3.3 inches of 72 points
     assert "Love - Hate" not in text
-    assert "_person" not in text
+    assert "person" not in text
 
 
 @pytest.mark.parametrize(
