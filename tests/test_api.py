@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     steps = [
         ["weights", "miniature", *model_arguments(config, "miniature")],
         ["measure", "miniature", "love_hate", *measured, "--numerics", PORTABLE],
-        ["figures", "miniature", "love_hate"],
+        ["summary", "miniature", "love_hate"],
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -23,6 +23,8 @@ BASE: dict[str, Any] = {
     "model": "hub",
     "numerics": "fast",
     "device": "cpu",
+    "only": ["love"],
+    "run_name": "a-run",
     "pin_despite": "a-set,another",
     "pin_uncommitted": False,
     "controls": {
@@ -128,6 +130,8 @@ def check_both_ways(config: dict[str, Any]) -> None:
 
 @both_profiles
 def test_a_missing_extra_or_renamed_key_is_refused_or_optional(factor):
+    # What maps names of one's own.
+    free = [("models",), ("experiments",), ("sha256",), ("bytes",)]
     required = {"model", "models", "experiments", "title", "prompt", "steering", "layer", "coefficient", "repo",
                 "revision", "sha256", "weights", "lens", "folder", "lens_folder", "target",
                 "contrast"}  # fmt: skip
@@ -137,7 +141,7 @@ def test_a_missing_extra_or_renamed_key_is_refused_or_optional(factor):
     def attempt(place: tuple[Any, ...], name: str, change: str) -> None:
         config = copy.deepcopy(BASE)
         part = inside(config, place[:-1])
-        if not isinstance(part, dict) or name in part or place[-2:-1] in [("models",), ("experiments",), ("sha256",)]:
+        if not isinstance(part, dict) or name in part or place[-2:-1] in free:
             return
         value = part[place[-1]]
         if change != "extra":

@@ -342,7 +342,7 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path, monkeypatch):
     draw_beyond_chance("m", ["e"])
     files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
     named = (*paths.FIGURE_FILES, *CONTROL_FILES, "figures/m/beyond_chance.pdf")
-    assert files == sorted(pattern.format(model="m", experiment="e") for pattern in named)
+    assert files == sorted(str(paths.path(pattern, "m", "e")) for pattern in named)
 
 
 @pytest.mark.parametrize("suffix", paths.FORMATS)

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import zlib
-from pathlib import Path
 
 import axe
 import pytest
@@ -74,15 +73,15 @@ def test_page_is_the_same_for_the_same_tables(made, text, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     written(made, "m", NAME)
     interactive.draw("m", NAME, [NAME, "other", "third"])
-    drawn = Path(paths.INTERACTIVE.format(model="m", experiment=NAME))
+    drawn = paths.path(paths.INTERACTIVE, "m", NAME)
     found = drawn.read_text(encoding="utf-8")
     assert found.replace(found[found.index("<nav") : found.index("</nav>") + len("</nav>\n\n")], "") == text
     links = [str(link["href"]) for link in Elements(found).of("a")]
     lead = [os.path.normpath(drawn.parent / link.partition("#")[0]) for link in links]
     names = ("losses.csv", "top10.csv", "effect.csv", "summary.csv", "record.json")
     tables_of_it = [f"results/m/{NAME}/{name}" for name in names]
-    others = [paths.INTERACTIVE.format(model="m", experiment=name) for name in ("other", "third")]
-    assert lead == [paths.REPORT_PAGE.format(model="m"), *tables_of_it, *others]
+    others = [str(paths.path(paths.INTERACTIVE, "m", name)) for name in ("other", "third")]
+    assert lead == [str(paths.path(paths.REPORT_PAGE, "m")), *tables_of_it, *others]
     assert links[0].endswith(f"#{NAME}")
 
 

@@ -92,7 +92,9 @@ def test_controls_are_given_their_own_settings_and_every_layer(
 
         def made(*arguments: object, name: str = name, columns: dict[str, str] = columns) -> pd.DataFrame:
             given[name] = [list(each) if isinstance(each, range | tuple) else each for each in arguments[2:]]
-            return pd.DataFrame([{**COLUMNS, "draw": 0}])[list(columns)]
+            table = pd.DataFrame([{**COLUMNS, "draw": 0}])
+            by_layer = table.assign(layer="0")[list(tables.RANDOM_BY_LAYER)]
+            return (table[list(columns)], by_layer) if name == "random_vectors" else table[list(columns)]
 
         monkeypatch.setattr(controls, name, made)
     wanted = json.dumps({"random_vectors": 5, "seed": 6, "sweep_multiples": [0, 1, 4]})

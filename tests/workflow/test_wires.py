@@ -195,7 +195,7 @@ CONTROL_FIGURES = tuple(
     paths.figure(kind, suffix) for kind in ("random_vectors", "prompts", "sweep") for suffix in ("png", "svg")
 )
 SHOWN = (*MEASURED, *CONTROL_TABLES, paths.SUMMARY, *paths.TOKEN_TABLES, *FIGURES, paths.INTERACTIVE)
-BEYOND_CHANCE = tuple(f"figures/{{model}}/beyond_chance.{suffix}" for suffix in ("png", "svg"))
+BEYOND_CHANCE = tuple(f"figures/{{model}}{{run}}/beyond_chance.{suffix}" for suffix in ("png", "svg"))
 VERDICTS = (*BEYOND_CHANCE, paths.CONTROLS, paths.CLAIMS, paths.PUBLISHED, paths.VERIFICATION)
 
 WIRES = {
