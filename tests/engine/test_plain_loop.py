@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from agreement import CLOSE, apart
 from test_measure import experiment
 
@@ -12,6 +13,7 @@ from replication.base.paths import REPOSITORY
 from replication.engine.measure import measure
 
 
+@pytest.mark.slow
 def test_the_plain_loops_tables_equal_ours(random_loaded, random_folders, tmp_path):
     measured = measure(random_loaded, experiment())
     ours = tmp_path / "ours"

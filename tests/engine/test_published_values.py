@@ -315,6 +315,7 @@ def test_every_set_agrees_with_the_second_calculation(models, name):
     assert len(found) < 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if "xl" in name else name for name in MODELS]
 )

@@ -209,7 +209,7 @@ def every_table(miniature_measured, summaries) -> list[str]:
     return [latex_table(table) for table in tables] + summaries
 
 
-@pytest.mark.parametrize("options", ["", "twocolumn"])
+@pytest.mark.parametrize("options", [pytest.param("", marks=pytest.mark.slow), "twocolumn"])
 def test_every_table_fits_a_page_of_one_column_and_of_two_with_a_caption_of_three_lines(every_table, options, tmp_path):
     log = compiled(tmp_path, every_table, options)
     assert "Overfull" not in log
@@ -223,7 +223,7 @@ CHARACTERS = "".join([*ASCII, *STRANGE, *LATIN])
 LONG = [*HOSTILE, *(CHARACTERS[start : start + 8] for start in range(0, len(CHARACTERS), 8))]
 
 
-@pytest.mark.parametrize("options", ["", "twocolumn"])
+@pytest.mark.parametrize("options", [pytest.param("", marks=pytest.mark.slow), "twocolumn"])
 def test_hostile_texts_compile_and_fit(tmp_path, options):
     made = made_up(tuple(LONG), title="Title & <hostile> 100% _$#~^\\{}" * 9, key_positions=tuple(range(len(LONG))))
     token_tables = [table_with(LONG), table_with(HOSTILE[:5])]

@@ -104,6 +104,7 @@ def turn_the_link(folder: Path) -> None:
     (folder / "link").symlink_to(folder / "second")
 
 
+@pytest.mark.slow
 def test_what_was_verified_behind_a_link_is_verified_again_when_it_points_elsewhere(mine):
     verified = path(VERIFIED, "mine")
     run(mine, verified)

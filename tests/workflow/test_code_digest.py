@@ -91,6 +91,7 @@ def test_every_python_gives_code_the_same_form():
     assert code_digest._shape(ast.parse("'é'").body[0]).isascii()
 
 
+@pytest.mark.slow
 def test_a_copy_elsewhere_has_the_same_digests(digests):
     there = digests()
     command = "import sys; from replication.workflow.code_digest import digest; print(*map(digest, sys.argv[1:]))"
@@ -215,6 +216,7 @@ def uncovered(folder: Path, arguments: list[str]) -> set[tuple[str, str]]:
     return {each for each in ran(folder, *arguments) if each[0] not in UNTOUCHED and each not in reached}
 
 
+@pytest.mark.slow
 def test_measuring_runs_no_definition_that_its_digest_does_not_cover(tmp_path):
     for arguments in RUN[:2]:
         assert uncovered(tmp_path, arguments) == set()

@@ -312,6 +312,7 @@ def test_a_run_that_does_not_fit_on_the_disk_does_not_start(tmp_path):
     assert "this run writes 1000000000.0 GB" in refused(tmp_path, {"weights": large, "lens_folder": "/a/lens"}, 1)
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_fit_into_memory_names_the_cores_that_do(tmp_path):
     """A file of no content but its length: one job has enough of its own, two with the weights have not."""
     (tmp_path / "model").mkdir()

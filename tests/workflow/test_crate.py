@@ -95,6 +95,7 @@ def test_a_run_of_whose_jobs_nothing_is_known_is_a_workflow_run_crate(run, tmp_p
     assert crate_faults(path(CRATE, MODEL).parent, scratch, "workflow-run-crate-0.5") == []
 
 
+@pytest.mark.slow
 def test_the_validator_notices_a_crate_that_is_none(run, tmp_path_factory):
     write_crate(MODEL, [EXPERIMENT])
     text = path(CRATE, MODEL).read_text().replace('"instrument":', '"object":')

@@ -7,6 +7,7 @@ import kills
 import pytest
 
 
+@pytest.mark.slow
 def test_three_kills_on_the_way_to_one_table(tmp_path: Path):
     place = kills.prepared(tmp_path, (f"results/{kills.MODEL}/anger/losses.csv",))
     with place.hub:

@@ -101,6 +101,7 @@ def test_a_repository_that_is_read_only_serves_another_folder(tmp_path: Path):
     assert (tmp_path / TABLE).is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [TARGET, pytest.param(FIGURE, marks=pytest.mark.slow)])
 def test_a_user_without_a_name_and_without_a_home(tmp_path: Path, target: str):
     """As in a container that is run under a number: nobody knows the user, and no HOME can be made."""
@@ -136,6 +137,7 @@ def test_a_folder_with_braces_in_its_name_to_run_in(tmp_path: Path):
     snakemake(tmp_path / "{braces}", TARGET)
 
 
+@pytest.mark.slow
 def test_installed_without_its_repository_every_command_works_or_says_what_it_needs(tmp_path: Path):
     """A copy of the package alone, as pip puts it into site-packages; nothing is written beside it."""
     site, work = tmp_path / "site", tmp_path / "work"

@@ -102,6 +102,7 @@ def test_a_second_run_does_nothing_and_a_changed_value_reruns(measured, tmp_path
     assert "weights of model=mine" not in plan.stdout
 
 
+@pytest.mark.slow
 def test_new_code_reruns_what_it_touches(measured, tmp_path):
     """A copy of the repository, one module changed: the measuring job is planned again, the files' check is not."""
     repository = tmp_path / "repository"
@@ -123,6 +124,7 @@ def test_new_code_reruns_what_it_touches(measured, tmp_path):
     assert "weights of model=mine" not in plan.stdout
 
 
+@pytest.mark.slow
 def test_snakemakes_own_report_holds_figures_with_captions(measured):
     """With stand-ins for the figures: what is looked at is the report around them."""
     config = ("--configfile", str(measured / "mine.yaml"))
