@@ -206,6 +206,7 @@ def test_the_record_says_device_card_and_driver_and_never_portable(
     assert {**known, "numerics": {}} == {**on_cpu, "numerics": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before", ["", "torch.backends.fp32_precision = 'tf32'", "torch.set_float32_matmul_precision('high')"]
 )

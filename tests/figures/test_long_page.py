@@ -11,6 +11,8 @@ from interactive_page import choose
 from replication.base import tables
 from replication.figures import interactive
 
+pytestmark = pytest.mark.slow
+
 POSITIONS = 1000
 
 

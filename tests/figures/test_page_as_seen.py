@@ -11,7 +11,14 @@ from interactive_page import choose
 from replication.figures import interactive
 
 TOKENS = (*(f" word{i}" for i in range(8)), " extraordinarily", "<|endoftext|>", " \u202elast")
-WIDTHS = (420, 1000, 1280, 1440, 1900)
+
+
+def slowly(*values: object) -> list:
+    """Parameters that `make test-all` alone tries."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+WIDTHS = (420, 1440, *slowly(1000, 1280, 1900))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +81,7 @@ def test_on_a_phone_the_maps_come_first(page, width, first):
     assert page.run("document.activeElement.id") == "statistic", "a redrawn page keeps the focus"
 
 
-@pytest.mark.parametrize("statistic", ["loss", "rank"])
+@pytest.mark.parametrize("statistic", ["loss", *slowly("rank")])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_text_of_the_maps_touches_another(page, width, statistic):
     choose(page, "statistic", statistic)
@@ -113,7 +120,7 @@ def pixel(picture, x: float, y: float) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("statistic", ["loss", "entropy", "rank"])
+@pytest.mark.parametrize("statistic", ["loss", *slowly("entropy", "rank")])
 def test_text_in_cells_is_told_from_its_cell(page, statistic, scheme):
     page.prefer(scheme)
     choose(page, "statistic", statistic)

@@ -233,6 +233,7 @@ def test_hostile_texts_compile_and_fit(tmp_path, options):
         assert word not in log
 
 
+@pytest.mark.slow
 def test_a_prompt_of_forty_tokens_is_a_table_in_parts_that_keep_a_tokens_rows_together(tmp_path):
     text = latex_table(table_with([" hate", " you", " because", " wonderful"] * 10))
     parts = text.split(r"\begin{table*}")[1:]
