@@ -23,7 +23,8 @@ DRAWING = {"figures", "figure_for_print", "control_figures"}
 
 CHANGES = [
     ("engine/lens.py", "entropy=-(p * log_p)", "entropy=-2 * (p * log_p)", {"measure", "published_values"}),
-    ("engine/gpt2.py", "0.044715", "0.044716", ENGINE),
+    # `weights` asks GPT-2 which tensor unembeds.
+    ("engine/gpt2.py", "0.044715", "0.044716", ENGINE | {"weights"}),
     ("engine/sides.py", 'PADDING = " "', 'PADDING = "."', ENGINE),
     ("engine/numerics.py", '"COMPATIBLE"', '"AVX2"', ENGINE | {"second_opinion"}),
     ("engine/controls.py", "directions / directions", "2 * directions / directions", {"controls"}),
@@ -189,17 +190,19 @@ EXPERIMENT = {
 CONTROLS = {"random_vectors": 2, "sweep_multiples": [0, 1], "sweep_jobs": 24}
 CONTROL_SETTINGS = ["--settings", json.dumps(EXPERIMENT), "--control-settings", json.dumps(CONTROLS)]
 
+TABLES = ["--table=random_vectors", "--table=random_by_layer", "--table=prompts"]
+
 RUN = [
     ["weights", "m", "--settings", json.dumps(MODEL), "--mark", "0"],
     ["measure", "m", "e", "--settings", json.dumps(EXPERIMENT), *ARITHMETIC],
-    ["controls", "m", "e", *CONTROL_SETTINGS, "--table=random_vectors", "--table=prompts", *ARITHMETIC],
+    ["controls", "m", "e", *CONTROL_SETTINGS, *TABLES, *ARITHMETIC],
     ["second_opinion", "m", "e", *ARITHMETIC],
     ["published_values", "m", *ARITHMETIC],
     ["summary", "m", "e"],
     ["figures", "m", "e"],
     ["control_figures", "m", "e/random_vectors", "e/prompts"],
     ["claims", "m", "e"],
-    ["judge_controls", "m", "e", "--table=random_vectors", "--table=prompts"],
+    ["judge_controls", "m", "e", *TABLES],
     ["verification", "m", "e"],
     ["report", "m", "e"],
     ["provenance", "m", "e"],

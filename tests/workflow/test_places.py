@@ -66,7 +66,7 @@ def test_a_disk_that_fills_up_during_a_run(tmp_path: Path):
     """Room for Snakemake's own notes, not for a table; with more room the same command works."""
     command = f"$SNAKEMAKE {TABLE} --directory $PLACE"
     run = privately(
-        f"""mount -t tmpfs -o size=700k tmpfs $PLACE; {command}; echo "first: $?"; ls -A $PLACE/results/miniature/anger
+        f"""mount -t tmpfs -o size=900k tmpfs $PLACE; {command}; echo "first: $?"; ls -A $PLACE/results/miniature/anger
         mount -o remount,size=20m $PLACE; {command}; echo "second: $?"; ls -A $PLACE/results/miniature/anger""",
         PLACE=tmp_path,
     )
