@@ -50,7 +50,7 @@ def written_run(model: str, made: dict[str, Tables], note: str | None = None) ->
 def write_pictures(model: str, name: str) -> None:
     """Small pictures in the place of the figures, and an empty interactive page."""
     of_experiment = [paths.figure(kind, "png") for kind in (*paths.KINDS, *paths.CONTROL_KINDS)]
-    for pattern in (*of_experiment, *paths.over_all({name: ["random_vectors"]}, ["png"])):
+    for pattern in (*of_experiment, paths.beyond_chance("png")):
         picture = path(pattern, model, name)
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), "white").save(picture)

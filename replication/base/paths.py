@@ -111,6 +111,11 @@ def figure(kind: str, suffix: str) -> str:
     return f"{FIGURES}/{{experiment}}/{kind}.{suffix}"
 
 
+def beyond_chance(suffix: str) -> str:
+    """Where the figure over all experiments lies in a format, with the wildcards left open."""
+    return f"{FIGURES}/beyond_chance.{suffix}"
+
+
 def token_table(protocol: str, suffix: str) -> str:
     """Where the table of every token's loss lies as `md` or `tex`, with model and experiment left open."""
     return f"results/{{model}}/{{experiment}}/table_{protocol}.{suffix}"
@@ -154,7 +159,7 @@ def control_figures(chosen: dict[str, list[str]], suffixes: tuple[str, ...] = FO
 def over_all(chosen: dict[str, list[str]], suffixes: tuple[str, ...]) -> list[str]:
     """Files of the figure over all experiments with random vectors; none without one. Arguments as above."""
     there = any("random_vectors" in kinds for kinds in chosen.values())
-    return [f"{FIGURES}/beyond_chance.{suffix}" for suffix in suffixes] if there else []
+    return [beyond_chance(suffix) for suffix in suffixes] if there else []
 
 
 def local_folder(name: str) -> Path:

@@ -136,8 +136,8 @@ def draw_beyond_chance(model: str, experiments: Sequence[str]) -> None:
         for name in experiments
     ]
     figure = beyond_chance(read)
-    for pattern in paths.over_all({name: ["random_vectors"] for name in experiments}, (*paths.FORMATS, paths.PRINT)):
-        save(figure, path(pattern, model))
+    for suffix in (*paths.FORMATS, paths.PRINT):
+        save(figure, path(paths.beyond_chance(suffix), model))
 
 
 def _tables(model: str, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

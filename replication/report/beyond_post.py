@@ -63,8 +63,7 @@ def _over_all(model: str, experiments: list[dict[str, Any]], results: dict[str, 
     if not results:
         return None
     records = {each["name"]: each["record"] for each in experiments if each["name"] in results}
-    files = paths.over_all({name: ["random_vectors"] for name in results}, (*paths.FORMATS, paths.PRINT))
-    png, svg, pdf = (link(model, "", pattern) for pattern in files)
+    png, svg, pdf = (link(model, "", paths.beyond_chance(suffix)) for suffix in (*paths.FORMATS, paths.PRINT))
     words = {"alt": over_all_alt_text(records, results), "caption": caption("beyond_chance")}
     return words | {"image": png, "vector_graphics": svg, "print": pdf}
 

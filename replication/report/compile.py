@@ -2,7 +2,7 @@
 
 Its sections are the templates in sections/, put together by report.md.jinja; `experiment` gathers what they print about
 an experiment, `replication.page` makes HTML of the Markdown. A section more is a template more, and what it needs in
-`_contents`.
+`contents`.
 """
 
 import re
@@ -27,16 +27,16 @@ from replication.verification.cells import DIFFERS
 from replication.verification.claims import FALL
 from replication.verification.rounding import FACTORS
 
-__all__ = ["markdown", "sections"]
+__all__ = ["contents", "markdown", "sections"]
 
 
-def markdown(model: str, experiments: list[str]) -> str:
-    """The report on one model, as Markdown."""
-    return sections("report.md.jinja", **_contents(model, experiments))
+def markdown(gathered: dict[str, Any]) -> str:
+    """The report on one model, as Markdown, of its `contents`."""
+    return sections("report.md.jinja", **gathered)
 
 
-def sections(template: str, **contents: Any) -> str:
-    """A template of sections/ with `contents` in it, and with the report's filters and numbering."""
+def sections(template: str, **printed: Any) -> str:
+    """A template of sections/ with what is `printed` in it, and with the report's filters and numbering."""
     environment = Environment(
         loader=PackageLoader("replication.report", "sections"),
         undefined=StrictUndefined,
@@ -54,12 +54,12 @@ def sections(template: str, **contents: Any) -> str:
         "short": partial(signed, digits=2),
         "general": general,
     }
-    text = environment.get_template(template).render(number=Numbering(), widest=WIDEST, most_keys=MOST_KEYS, **contents)
+    text = environment.get_template(template).render(number=Numbering(), widest=WIDEST, most_keys=MOST_KEYS, **printed)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
-def _contents(model: str, experiments: list[str]) -> dict[str, Any]:
-    """Everything the sections print."""
+def contents(model: str, experiments: list[str]) -> dict[str, Any]:
+    """Everything the report on one model prints, of its tables and verdicts."""
     described = [experiment(model, name) for name in experiments]
     name, _, run = model.partition("/")
     return {

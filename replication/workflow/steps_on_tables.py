@@ -170,18 +170,17 @@ def control_figures(model: ModelName, names: Annotated[list[str], typer.Argument
 
 def report(model: ModelName, experiments: ExperimentNames) -> None:
     """Compiles the report from tables and verdicts, as Markdown and one HTML page, and its first tables as LaTeX."""
-    from replication.report.compile import markdown
-    from replication.report.experiment import experiment
+    from replication.report.compile import contents, markdown
     from replication.report.html_page import page
     from replication.report.latex_summary import key_tokens_table, verdicts_table
 
-    text = markdown(model, experiments)
+    gathered = contents(model, experiments)
+    text = markdown(gathered)
     write_text(path(REPORT, model), text)
     write_text(path(REPORT_PAGE, model), page(text, path(REPORT, model).parent))
-    described = [experiment(model, name) for name in experiments]
-    judged = read_json(path(CLAIMS, model)), read_json(path(CONTROLS, model))
+    described, controls = gathered["experiments"], read_json(path(CONTROLS, model))
     write_text(path(KEY_TOKENS_TABLE, model), key_tokens_table(model, described))
-    write_text(path(VERDICTS_TABLE, model), verdicts_table(model, described, *judged))
+    write_text(path(VERDICTS_TABLE, model), verdicts_table(model, described, gathered["claims"], controls))
 
 
 def provenance(model: ModelName, experiments: ExperimentNames) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from replication.base.files import write_text
 from replication.base.paths import REPOSITORY
-from replication.report.compile import markdown
+from replication.report.compile import contents, markdown
 from replication.report.html_page import page
 
 HOSTILE = "</table><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>"
@@ -23,7 +23,7 @@ REPORT = "report/m/report.html"
 
 @pytest.fixture(scope="module")
 def html(run: Path) -> str:
-    return page(markdown("m", list(MADE)), Path(REPORT).parent)
+    return page(markdown(contents("m", list(MADE))), Path(REPORT).parent)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_the_smaller_of_png_and_svg_is_embedded(tmp_path):
 
 
 def test_the_same_text_gives_the_same_page(run, html):
-    assert page(markdown("m", list(MADE)), Path(REPORT).parent) == html
+    assert page(markdown(contents("m", list(MADE))), Path(REPORT).parent) == html
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

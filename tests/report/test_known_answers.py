@@ -17,7 +17,6 @@ from replication.base.files import read_json, write_json
 from replication.base.paths import CONTROLS, PUBLISHED, path
 from replication.base.tables import OUTPUT
 from replication.report.beyond_post import beyond, disagreements
-from replication.report.compile import markdown
 from replication.report.experiment import experiment
 from replication.verification import published_table
 
@@ -119,7 +118,7 @@ def test_a_vector_that_changes_other_tokens_more_than_95_percent_is_unspecific(r
     assert beyond("loud", described)["unspecific"] == ["Love - Hate"]
 
 
-def test_of_a_published_set_the_value_furthest_off_for_its_tolerance_stands_for_it(run, monkeypatch):
+def test_of_a_published_set_the_value_furthest_off_for_its_tolerance_stands_for_it(run):
     rows = [
         ("s", "far but allowed", 0.5, 1.0, "agrees"),
         ("s", "near its limit", -0.09, 0.1, "agrees"),
@@ -130,9 +129,7 @@ def test_of_a_published_set_the_value_furthest_off_for_its_tolerance_stands_for_
     table = pd.DataFrame(rows, columns=["set", "quantity", "difference", "tolerance", "verdict"])
     table = table.assign(values=3, published=1.0, measured=1.0, note="", source="https://a; https://b")
     published_table.write(table[list(published_table.PUBLISHED)], path(PUBLISHED, "m"))
-    contents: dict[str, Any] = {}
-    monkeypatch.setattr("replication.report.compile.sections", lambda _, **given: contents.update(given) or "")
-    markdown("m", ["rise"])
-    found = [(row["set"], row["quantity"], row["values"], row["verdict"]) for row in contents["published"]]
+    printed = contents("m", ["rise"])["published"]
+    found = [(row["set"], row["quantity"], row["values"], row["verdict"]) for row in printed]
     assert found == [("s", "near its limit", 9, "agrees"), ("t", "off", 6, "differs")]
-    assert contents["published"][0]["sources"] == ["https://a", "https://b"]
+    assert printed[0]["sources"] == ["https://a", "https://b"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from drawn_tables import made_up
 
-from replication.report.compile import markdown
+from replication.report.compile import contents, markdown
 from replication.report.html_page import page
 from replication.report.latex_table import latex_table
 from replication.report.token_tables import markdown_table, token_table
@@ -20,7 +20,7 @@ NOTE = "positions 94 to 153 of 0 to 999, 8 of 129 key tokens; the vector was add
 
 @pytest.fixture(scope="module")
 def text(run: Path) -> str:
-    return markdown("m", list(MADE))
+    return markdown(contents("m", list(MADE)))
 
 
 def rows(text: str, anchor: str) -> list[str]:

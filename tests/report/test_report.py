@@ -22,7 +22,7 @@ from replication.base.numbers import signed
 from replication.base.paths import path
 from replication.base.steered_layer import scaled_layer
 from replication.report import citation
-from replication.report.compile import markdown, procedure
+from replication.report.compile import contents, markdown, procedure
 from replication.report.experiment import x_vector_table
 from replication.report.index import index
 from replication.report.markdown import cell, code, plain
@@ -42,7 +42,7 @@ PARSER = MarkdownIt("commonmark").enable("table")
 
 @pytest.fixture(scope="module")
 def text(run: Path) -> str:
-    return markdown("m", list(MADE))
+    return markdown(contents("m", list(MADE)))
 
 
 def rows(text: str, anchor: str) -> list[list[str]]:
@@ -122,7 +122,7 @@ def reported_with(controls: dict[str, Any]) -> str:
     found = file.read_bytes()
     write_json(file, controls)
     try:
-        return markdown("m", list(MADE))
+        return markdown(contents("m", list(MADE)))
     finally:
         file.write_bytes(found)
 
@@ -284,7 +284,7 @@ def test_one_published_value_that_differs_makes_its_set_differ(run, text):
     both = pd.concat([table.iloc[:1], table.iloc[:1].assign(verdict="differs"), table.iloc[1:]], ignore_index=True)
     published_table.write(both, path(paths.PUBLISHED, "m"))
     try:
-        assert rows(markdown("m", list(MADE)), "published")[0][2] == "differs"
+        assert rows(markdown(contents("m", list(MADE))), "published")[0][2] == "differs"
     finally:
         published_table.write(table, path(paths.PUBLISHED, "m"))
 
@@ -301,7 +301,7 @@ def test_an_experiment_of_ones_own_is_never_called_the_posts(run, text):
 
 def test_a_report_can_be_over_ones_own_experiments_alone(run):
     written_run("m/alone", {"mine": MADE["mine"]}, note="A <b>note</b>")
-    found = markdown("m/alone", ["mine"])
+    found = markdown(contents("m/alone", ["mine"]))
     assert found.count("`m`") >= 1
     assert "This is the run `alone`, " in found
     assert "replicates" not in found
@@ -338,7 +338,7 @@ def test_index_lists_models_that_have_a_report(run, text):
 def test_commands_write_report_and_index_whole(run):
     runner = CliRunner()
     assert runner.invoke(app, ["step", "report", "m", *MADE]).exit_code == 0
-    assert path(paths.REPORT, "m").read_text(encoding="utf-8") == markdown("m", list(MADE))
+    assert path(paths.REPORT, "m").read_text(encoding="utf-8") == markdown(contents("m", list(MADE)))
     assert '<h3 id="love_hate">' in path(paths.REPORT_PAGE, "m").read_text(encoding="utf-8")
     assert runner.invoke(app, ["index"]).exit_code == 0
     assert path(paths.INDEX).read_text(encoding="utf-8") == index()
