@@ -17,6 +17,7 @@ from replication.base.files import read_json, write_json
 from replication.base.paths import CONTROLS, PUBLISHED, path
 from replication.base.tables import OUTPUT
 from replication.report.beyond_post import beyond, disagreements
+from replication.report.compile import contents
 from replication.report.experiment import experiment
 from replication.verification import published_table
 
