@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from replication.base.recorded import vectors_in_words
 from replication.base.tables import OUTPUT, layer_names
 
 if TYPE_CHECKING:
@@ -115,9 +116,7 @@ class Result:
 
     def __repr__(self) -> str:
         """Model, experiment, and by what arithmetic."""
-        steering, block = self.record["experiment"]["steering"], self.record["injection"]["block"]
-        vector = f"{steering['coefficient']:g} x ({steering['added']!r} - {steering['subtracted']!r})"
-        where = f"{vector} added before block {block} of {self.record['model']}"
+        where = f"{vectors_in_words(self.record, repr)} of {self.record['model']}"
         return f"<{where}: {len(self.measurement.losses)} losses, {self.numerics} arithmetic>"
 
 

@@ -9,11 +9,13 @@ import shlex
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, StringConstraints, model_validator
 
+from replication.base.addition import Addition, Steering
 from replication.base.config_errors import validated
 from replication.base.config_types import Commit, FileName, FilledText, Folder, Frozen, Label, Name, Place, Sha256, Text
 from replication.base.errors import UserError
+from replication.base.recorded import one_or_several
 
 PORTABLE, FAST = "portable", "fast"
 """The two kinds of arithmetic: `Configuration.numerics`."""
@@ -86,36 +88,6 @@ class Model(Frozen):
         return self
 
 
-class Steering(Frozen):
-    """A steering vector: coefficient * (added - subtracted), read and injected at one layer."""
-
-    layer: Annotated[int, Field(ge=0, examples=[6])]
-    """Block whose input (resid_pre) is read and changed; 0 is the first block."""
-    scaled_from: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[48])] = None
-    """Number of blocks that `layer` counts in, 48 for GPT-2 XL: a model of n blocks is then steered at the same depth,
-    layer * n / scaled_from rounded to the nearest, halves up. Left out, `layer` is taken as it is."""
-    coefficient: Annotated[FiniteFloat, Field(examples=[5, -3, 2.5])]
-    """Factor on the difference, without a unit; may be 0 or negative."""
-    added: Annotated[Text, Field(examples=["Love"])] = ""
-    """Text of the added side; `<|endoftext|>` is put in front."""
-    subtracted: Annotated[Text, Field(examples=["Hate"])] = ""
-    """Text of the subtracted side; the shorter side is padded on the right with spaces (token ` `)."""
-
-    @model_validator(mode="after")
-    def _one_side_at_least(self) -> "Steering":
-        if not self.added and not self.subtracted:
-            raise ValueError("needs a text in 'added' or in 'subtracted'; both are empty")
-        if self.scaled_from is not None and self.layer >= self.scaled_from:
-            raise ValueError(
-                f"layer: {self.layer} is too large; scaled_from says that layers are 0 to {self.scaled_from - 1}"
-            )
-        return self
-
-    def layer_of(self, layers: int) -> int:
-        """The block to steer in a model of `layers` blocks."""
-        return self.layer if self.scaled_from is None else (2 * self.layer * layers // self.scaled_from + 1) // 2
-
-
 class MorePrompts(Frozen):
     """Other prompts for the same vector, and the two tokens compared after each."""
 
@@ -140,8 +112,8 @@ class Experiment(Frozen):
     """Lens prompt; `<|endoftext|>` is put in front."""
     original_prompt: Annotated[Text | None, Field(examples=["I hate you because"])] = None
     """Prompt printed in the post's x-vector table, where it differs from the lens prompt."""
-    steering: Annotated[Steering, Field(examples=[_STEERING])]
-    """The steering vector."""
+    steering: Annotated[Steering, BeforeValidator(one_or_several), Field(examples=[_STEERING])]
+    """The steering vector, or a list of several: all are read from unsteered runs and added in one."""
     key_tokens: Annotated[tuple[FilledText | Place, ...], Field(strict=False, examples=[[" wonderful"], [9]])] = ()
     """Tokens of the prompt, leading space included, whose loss is summarised. A number is the token's place in the
     prompt, counted from `<|endoftext|>`, which is 0: for a part of a character, which has no text, or one of two."""
@@ -171,6 +143,11 @@ class Experiment(Frozen):
         if size > MOST_BYTES:
             raise ValueError(f"its texts are too long: {size:,} bytes on a job's command line, at most {MOST_BYTES:,}")
         return self
+
+    @property
+    def additions(self) -> tuple[Addition, ...]:
+        """What is added, in order: one or several."""
+        return self.steering if isinstance(self.steering, tuple) else (self.steering,)
 
     def key_positions(self, tokens: Sequence[str]) -> list[int]:
         """Positions whose next token is a key token, in order.

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-POSTS = (
+from replication.base.recorded import one_or_several
+
+POSTS: tuple[dict[str, Any], ...] = (
     {
         "prompt": "I hate you because you're a wonderful person",
         "steering": {"layer": 6, "coefficient": 5, "added": "Love", "subtracted": "Hate"},
@@ -22,6 +24,9 @@ POSTS = (
 )
 """Prompt and vector of each, in the post's order; its three statements are about the first."""
 
+_ELSEWHERE = {"position": "front", "padding": " ", "vector": None, "positions": None}
+"""Settings that the post's vectors share and do not name."""
+
 NUMBERS = (1, 2, 3, 5)
 """Their numbers in the post: no other experiment is shown with one of them."""
 
@@ -32,8 +37,11 @@ def place_in_post(experiment: dict[str, Any]) -> int | None:
     Args:
         experiment: Its settings. What the layer is scaled from makes it no other one.
     """
-    steering = {"added": "", "subtracted": ""} | experiment["steering"]
+    steering = one_or_several(experiment["steering"])
+    if not isinstance(steering, dict):
+        return None
+    steering = {**_ELSEWHERE, **steering}
     for place, posts in enumerate(POSTS):
-        if experiment["prompt"] == posts["prompt"] and steering == steering | posts["steering"]:
+        if experiment["prompt"] == posts["prompt"] and steering == {**steering, **posts["steering"], **_ELSEWHERE}:
             return place
     return None

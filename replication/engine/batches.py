@@ -1,4 +1,4 @@
-"""Many steered runs at once: what the model predicts for a batch of (prompt, layer, vector) requests."""
+"""Many steered runs at once: what the model predicts for a batch of (prompt, vectors) requests."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from replication.engine.gpt2 import GPT2
 from replication.engine.lens import ROWS, log_probabilities
-from replication.engine.steering import embedded, injected, through_block
+from replication.engine.steering import SteeringVector, embedded, injected, lowest, through_block
 
 CHUNK = 15
 """Requests that go through the blocks together, so that the weights stream once for all: with a prompt that serves
@@ -28,10 +28,8 @@ class Request(NamedTuple):
     """A prompt, and what is added to its residual stream."""
 
     prompt: Prompt
-    layer: int
-    """Block whose input is changed."""
-    values: Tensor
-    """(positions, d_model), added at positions 0, 1, ...; not longer than the prompt."""
+    vectors: tuple[SteeringVector, ...]
+    """Added in order, at positions that the prompt has."""
 
 
 class Predicted(NamedTuple):
@@ -62,14 +60,14 @@ def predictions(gpt2: GPT2, requests: Sequence[Request], watched: Sequence[int] 
     for start in range(0, len(requests), CHUNK):
         chunk = requests[start : start + CHUNK]
         prompts = list(dict.fromkeys(request.prompt for request in chunk))
-        # A steered copy joins the batch at its layer, so behind the prompts copies stand in the order of layers.
-        order = sorted(range(len(chunk)), key=lambda i: chunk[i].layer)
+        # A steered copy joins the batch at its first layer, so behind the prompts copies stand in the order of those.
+        order = sorted(range(len(chunk)), key=lambda i: lowest(chunk[i].vectors))
         hidden, rows = _outputs(gpt2, prompts, [chunk[i] for i in order], watched)
         log_p = _log_p(gpt2, hidden, [*prompts, *(chunk[i].prompt for i in order)])
         for i, request in enumerate(chunk):
             positions, own = len(request.prompt.ids), prompts.index(request.prompt)
             copy = len(prompts) + order.index(i)
-            # Below its layer a copy is not there yet, and its prompt stands for it.
+            # Below its first layer a copy is not there yet, and its prompt stands for it.
             both = [torch.stack([row[own], row[copy if copy < len(row) else own]]) for row in rows]
             yield Predicted(log_p[own, :positions], log_p[copy, :positions], torch.stack(both, dim=1))
 
@@ -77,16 +75,18 @@ def predictions(gpt2: GPT2, requests: Sequence[Request], watched: Sequence[int] 
 def _outputs(
     gpt2: GPT2, prompts: list[Prompt], requests: list[Request], watched: Sequence[int]
 ) -> tuple[Tensor, list[Tensor]]:
-    """What leaves the last block for prompts and requests, these by rising layer, (both, positions, d_model).
+    """What leaves the last block for prompts and requests, these by rising first layer, (both, positions, d_model).
 
     And what enters every block and leaves the last at the `watched` positions, for those that are there by then.
     """
     hidden = embedded(gpt2, [prompt.ids for prompt in prompts])
     rows = []
     for layer in range(gpt2.config.n_layer):
-        joining = [request for request in requests if request.layer == layer]
-        copies = [injected(hidden[prompts.index(request.prompt)], request.values)[None] for request in joining]
-        hidden = torch.cat([hidden, *copies])
+        joined = requests[: len(hidden) - len(prompts)]
+        joining = [request for request in requests if lowest(request.vectors) == layer]
+        copies = [*hidden[len(prompts) :], *(hidden[prompts.index(request.prompt)] for request in joining)]
+        steered = [injected(copy, layer, each.vectors) for copy, each in zip(copies, [*joined, *joining], strict=True)]
+        hidden = torch.stack([*hidden[: len(prompts)], *steered])
         rows.append(hidden[:, list(watched)])
         hidden = through_block(gpt2, layer, hidden)
     return hidden, [*rows, hidden[:, list(watched)]]

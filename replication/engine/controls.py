@@ -4,6 +4,7 @@ All is read at the model's own output; the random vectors, at the key tokens, th
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from replication.base.tables import PROMPTS, RANDOM_BY_LAYER, RANDOM_VECTORS, ST
 from replication.engine.batches import CHUNK, Predicted, Prompt, Request, predictions
 from replication.engine.lens import ROWS, log_probabilities, translated
 from replication.engine.loaded import Loaded
-from replication.engine.sides import Sides, check
-from replication.engine.steering import embedded, residual_stream, scaled, steering_vector
+from replication.engine.sides import check, swept_over_layers
+from replication.engine.steering import SteeringVector, lowest, moved, multiplied, steering_vectors, vectors_at
 from replication.engine.tokenizer import BOS, Tokenizer, texts
 
 Array = NDArray[np.float32]
@@ -29,8 +30,8 @@ Array = NDArray[np.float32]
 def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Loss with the steering vector, and with random directions of its norms: at the output, and by layer.
 
-    The null that the vector is compared with: at every position, independently, a direction uniform on the sphere
-    and the steering vector's norm there; where that is zero, as at position 0, nothing.
+    The null that the vector is compared with: for every addition and position, independently, a direction uniform on
+    the sphere and the steering vector's norm there; where that is zero, as at position 0 of two sides, nothing.
 
     Args:
         loaded: The model and its lens.
@@ -42,17 +43,19 @@ def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int
         Columns of `tables.RANDOM_VECTORS`: every position, at the output. Columns of `tables.RANDOM_BY_LAYER`: the key
         tokens, read by the tuned lens (raw residuals) at every layer, and at the output.
     """
-    values, layer = _vector(loaded, experiment)
     prompt = _next_tokens(loaded, experiment)
     keys = _key_positions(loaded, experiment, prompt)
-    requests = [Request(prompt, layer, each) for each in (values, *_random(values, draws, seed))]
+    plans = check(loaded.tokenizer, loaded.gpt2.config, experiment)
+    with torch.inference_mode():
+        vectors = steering_vectors(loaded.gpt2, plans, len(prompt.ids), "prompt")
+    requests = [Request(prompt, each) for each in (vectors, *_random(vectors, draws, seed))]
     losses: list[Array] = []
     changes: list[Array] = []
     with torch.inference_mode():
         for start in range(0, len(requests), CHUNK):
             chunk = list(predictions(loaded.gpt2, requests[start : start + CHUNK], keys))
             losses.extend(map(_losses, chunk))
-            changes.extend(_changes_by_layer(loaded, prompt, keys, layer, chunk))
+            changes.extend(_changes_by_layer(loaded, prompt, keys, lowest(vectors), chunk))
     names = [{"draw": draw} for draw in (STEERING, *range(draws))]
     at_output = _table(loaded, experiment, prompt, names, losses)[list(RANDOM_VECTORS)]
     layers = layer_names(loaded.gpt2.config.n_layer)
@@ -80,41 +83,59 @@ def _changes_by_layer(loaded: Loaded, prompt: Prompt, keys: list[int], layer: in
     return changes
 
 
-def _random(values: Tensor, draws: int, seed: int) -> Iterator[Tensor]:
-    """Random vectors with the norms of `values`, (positions, d_model), position by position."""
-    norms = values.double().norm(dim=-1, keepdim=True)
+def _random(vectors: tuple[SteeringVector, ...], draws: int, seed: int) -> Iterator[tuple[SteeringVector, ...]]:
+    """Random vectors with the norms of `vectors`, addition by addition and position by position."""
     # Drawn in float64 by numpy, so that the draws depend neither on torch's version nor on the device.
     generator = np.random.default_rng(seed)
-    for _ in range(draws):
+
+    def drawn(values: Tensor) -> Tensor:
+        norms = values.double().norm(dim=-1, keepdim=True)
         directions = torch.from_numpy(generator.standard_normal(values.shape)).to(values.device)
-        yield (directions / directions.norm(dim=-1, keepdim=True) * norms).to(values.dtype)
+        scaled: Tensor = (directions / directions.norm(dim=-1, keepdim=True) * norms).to(values.dtype)
+        return scaled
+
+    for _ in range(draws):
+        yield tuple(replace(vector, values=drawn(vector.values)) for vector in vectors)
 
 
 def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], layers: Sequence[int]) -> pd.DataFrame:
-    """Loss at the output with the vector taken from and added at other layers, with other coefficients.
+    """Loss at the output with the vectors taken from and added at other layers, with other coefficients.
+
+    Layers are swept over where every vector is read from texts and all are added at one. Else the coefficients are
+    alone, and `layer` is the lowest of the experiment's own.
 
     Args:
         loaded: The model.
         experiment: The experiment.
-        multiples: What its coefficient is multiplied with.
+        multiples: What the coefficients of all its additions are multiplied with.
         layers: Injection layers, those of a part of the whole sweep for instance.
 
     Returns:
-        Columns of `tables.SWEEP`.
+        Columns of `tables.SWEEP`; `coefficient` is the first addition's.
 
     Raises:
         UserError: A vector of the grid is too long.
     """
-    sides = _checked(loaded, experiment)
+    plans, prompt = check(loaded.tokenizer, loaded.gpt2.config, experiment), _next_tokens(loaded, experiment)
+    over_layers = swept_over_layers(plans)
+    if not over_layers:
+        layers = [layer for layer in layers if layer == min(plan.layer for plan in plans)]
+    if not layers:
+        return pd.DataFrame(columns=list(SWEEP))
     with torch.inference_mode():
-        both = embedded(loaded.gpt2, [sides.added, sides.subtracted])
-        added, subtracted = residual_stream(loaded.gpt2, both, 0, max(layers))
-    prompt = _next_tokens(loaded, experiment)
-    cells = [(layer, experiment.steering.coefficient * multiple) for layer in layers for multiple in multiples]
-    requests = [Request(prompt, layer, scaled(added[layer] - subtracted[layer], c)) for layer, c in cells]
-    named = [{"layer": layer, "coefficient": coefficient} for layer, coefficient in cells]
-    with torch.inference_mode():
+        if over_layers:
+            read = [vectors_at(loaded.gpt2, plan, layers, len(prompt.ids), "prompt") for plan in plans]
+            by_layer = list(zip(*read, strict=True))
+        else:
+            by_layer = [steering_vectors(loaded.gpt2, plans, len(prompt.ids), "prompt")]
+        own = [plan.settings.coefficient for plan in plans]
+        requests = [
+            Request(prompt, tuple(multiplied(v, c * multiple) for v, c in zip(vectors, own, strict=True)))
+            for vectors in by_layer
+            for multiple in multiples
+        ]
         losses = [_losses(each) for each in predictions(loaded.gpt2, requests)]
+    named = [{"layer": layer, "coefficient": own[0] * multiple} for layer in layers for multiple in multiples]
     return _table(loaded, experiment, prompt, named, losses)[list(SWEEP)]
 
 
@@ -132,11 +153,16 @@ def more_prompts(loaded: Loaded, experiment: Experiment, switched_on: bool = Tru
     others = experiment.more_prompts
     if others is None or not switched_on:
         return pd.DataFrame(columns=list(PROMPTS))
-    values, layer = _vector(loaded, experiment)
     pair = tuple(_one_token(loaded.tokenizer, name, getattr(others, name)) for name in ("target", "contrast"))
     rows = _prompt_rows(experiment, others)
-    requests = [Request(_pair_after(loaded.tokenizer, row["prompt"], pair, len(values)), layer, values) for row in rows]
+    prompts = [_pair_after(loaded.tokenizer, row["prompt"], pair) for row in rows]
+    plans = check(loaded.tokenizer, loaded.gpt2.config, experiment)
     with torch.inference_mode():
+        read = steering_vectors(loaded.gpt2, plans, len(loaded.tokenizer.with_bos(experiment.prompt)), "prompt")
+        requests = [
+            Request(prompt, moved(plans, read, len(prompt.ids), f"more_prompts: {row['prompt']!r}"))
+            for prompt, row in zip(prompts, rows, strict=True)
+        ]
         log_odds = [
             tuple(float(log_p[-1, 0] - log_p[-1, 1]) for log_p in (each.unsteered, each.steered))
             for each in predictions(loaded.gpt2, requests)
@@ -160,25 +186,9 @@ def _one_token(tokenizer: Tokenizer, name: str, text: str) -> int:
     return ids[0]
 
 
-def _pair_after(tokenizer: Tokenizer, text: str, pair: tuple[int, ...], least: int) -> Prompt:
+def _pair_after(tokenizer: Tokenizer, text: str, pair: tuple[int, ...]) -> Prompt:
     ids = tokenizer.with_bos(text)
-    if len(ids) < least:
-        raise UserError(
-            f"more_prompts: {text!r} has {len(ids)} tokens with <|endoftext|>, the steering vector {least}; "
-            "the prompt must not be shorter"
-        )
     return Prompt(tuple(ids), (pair,) * len(ids))
-
-
-def _checked(loaded: Loaded, experiment: Experiment) -> Sides:
-    return check(loaded.tokenizer, loaded.gpt2.config, experiment)
-
-
-def _vector(loaded: Loaded, experiment: Experiment) -> tuple[Tensor, int]:
-    """The steering vector's values, (positions, d_model), and its layer."""
-    sides, layer = _checked(loaded, experiment), experiment.steering.layer_of(loaded.gpt2.config.n_layer)
-    with torch.inference_mode():
-        return steering_vector(loaded.gpt2, sides, layer, experiment.steering.coefficient).values, layer
 
 
 def _next_tokens(loaded: Loaded, experiment: Experiment) -> Prompt:

@@ -16,7 +16,7 @@ from replication.engine.lens import Predictions, centred, lens_predictions
 from replication.engine.loaded import Loaded
 from replication.engine.record import record
 from replication.engine.sides import check
-from replication.engine.steering import both_streams, steering_vector
+from replication.engine.steering import SteeringVector, both_streams, steering_vectors
 from replication.engine.tokenizer import Tokenizer, texts
 
 TOP_K = 10
@@ -36,16 +36,18 @@ class Measurement:
     """Columns of `tables.LOGIT_LENS`: the cells without translators (raw and centred agree there)."""
     record: dict[str, Any]
     """What went in (`record.record`), the largest |logit| of any cell, and the fingerprint of `losses`."""
+    vectors: tuple[SteeringVector, ...]
+    """What was added, in order."""
 
 
 def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
     """Runs one experiment on one model; the procedure is the post's, see docs/method.md."""
-    gpt2, tokenizer, steering = loaded.gpt2, loaded.tokenizer, experiment.steering
-    sides = check(tokenizer, gpt2.config, experiment)
+    gpt2, tokenizer = loaded.gpt2, loaded.tokenizer
+    plans = check(tokenizer, gpt2.config, experiment)
     context_ids = tokenizer.with_bos(experiment.prompt)
     with torch.inference_mode():
-        vector = steering_vector(gpt2, sides, steering.layer_of(gpt2.config.n_layer), steering.coefficient)
-        runs = both_streams(gpt2, context_ids, vector)
+        vectors = steering_vectors(gpt2, plans, len(context_ids), "prompt")
+        runs = both_streams(gpt2, context_ids, vectors)
         # The target of the last position is <|endoftext|>, as in the authors' script.
         labels = _Labels(tokenizer, context_ids, [*context_ids[1:], tokenizer.bos])
         targets = torch.tensor(labels.target_ids, device=gpt2.device)
@@ -61,7 +63,8 @@ def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
         top10=_joined(tables.TOP10, {name: _top(labels, result) for name, result in tuned.items()}),
         effect=_joined(tables.EFFECT, {name: _effect(result) for name, result in tuned.items()}),
         logit_lens=_cells(labels, logit)[list(tables.LOGIT_LENS)],
-        record=record(loaded, experiment, sides, vector) | sizes | {"fingerprint": fingerprint(losses)},
+        record=record(loaded, experiment, plans, vectors) | sizes | {"fingerprint": fingerprint(losses)},
+        vectors=vectors,
     )
 
 

@@ -6,15 +6,14 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from replication.base.config import Steering
+from replication.base.addition import Addition
+from replication.base.recorded import SIDES
 from replication.engine.loaded import Loaded
 from replication.engine.quantities import KINDS
 from replication.engine.sides import padded_sides
 from replication.engine.streams import started
 from replication.engine.tokenizer import Tokenizer
 from replication.verification.published_sets import MeasuredSet, PublishedSet
-
-SIDES = ("added", "subtracted")
 
 
 def measured_sets(loaded: Loaded, sets: Sequence[PublishedSet]) -> dict[str, MeasuredSet]:
@@ -36,7 +35,7 @@ def _texts(tokenizer: Tokenizer, inputs: Any) -> Iterator[tuple[str, list[int], 
             yield from _texts(tokenizer, part)
     elif isinstance(inputs, dict) and "added_ids" in inputs:
         texts = {side: inputs[side] for side in SIDES}
-        sides = padded_sides(tokenizer, Steering(layer=0, coefficient=1.0, **texts))
+        sides = padded_sides(tokenizer, Addition(layer=0, coefficient=1.0, **texts))
         for side in SIDES:
             yield texts[side], inputs[f"{side}_ids"], getattr(sides, side)
     elif isinstance(inputs, dict) and "ids" in inputs:

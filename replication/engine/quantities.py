@@ -89,7 +89,7 @@ def effect(run: Run, axes: Axes, prompts: list[Text], first: int, steering: dict
     added = vector(run, steering, steering["layer"])
     means = []
     for prompt in prompts:
-        both = both_streams(run.gpt2, prompt["ids"], added)
+        both = both_streams(run.gpt2, prompt["ids"], [added])
         predictions = output(run, [stream[:, first:] for stream in both], prompt["ids"][first:])
         means.append(torch.stack([predictions.entropy[0, 0], predictions.kl_to_first[1, 0]]).double().mean(-1))
     return _array(torch.stack(means, dim=1))

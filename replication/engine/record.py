@@ -1,60 +1,47 @@
 """The record of what went in, so that every table, figure and report can say it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from replication.base.config import FAST, Experiment
+from replication.base.recorded import SIDES
 from replication.engine import cuda, numerics
 from replication.engine.loaded import Loaded
-from replication.engine.sides import PADDING, Sides
-from replication.engine.steering import SteeringVector
-from replication.engine.tokenizer import BOS, texts
+from replication.engine.sides import Planned, Sides
+from replication.engine.steering import SteeringVector, lowest
+from replication.engine.tokenizer import BOS, Tokenizer, texts
 
 
-def record(loaded: Loaded, experiment: Experiment, sides: Sides, vector: SteeringVector) -> dict[str, Any]:
+def record(
+    loaded: Loaded, experiment: Experiment, plans: Sequence[Planned], vectors: Sequence[SteeringVector]
+) -> dict[str, Any]:
     """Everything that decided an experiment's numbers, as JSON values.
+
+    What was added stands at the top where it is one addition, and in `additions` where there are several; then
+    `injection` is the lowest block and all positions, and `norms` has the largest of any addition at each.
 
     Args:
         loaded: The model.
         experiment: The experiment as configured.
-        sides: Its padded sides.
-        vector: What was added, and where; norms are those of (positions, d_model) rows.
+        plans: Its additions.
+        vectors: What was added, and where; norms are those of (rows, d_model) rows.
     """
     tokenizer, gpt2 = loaded.tokenizer, loaded.gpt2
-
-    def tokens(ids: list[int]) -> dict[str, list[Any]]:
-        return {"ids": ids, "tokens": texts(tokenizer, ids)}
-
-    def norms(rows: Tensor) -> list[float]:
-        return [float(norm) for norm in rows.norm(dim=-1)]
-
     context_ids = tokenizer.with_bos(experiment.prompt)
     original = experiment.original_prompt or experiment.prompt
+    parts = [_addition(tokenizer, *pair) for pair in zip(plans, vectors, strict=True)]
     return {
         "model": loaded.files.name,
         "sha256": loaded.files.sha256,
         "shape": {"layers": gpt2.config.n_layer, "d_model": gpt2.config.n_embd, "vocabulary": gpt2.config.vocab_size},
         "experiment": experiment.model_dump(mode="json"),
-        "prompt": tokens(context_ids),
-        "original_prompt": tokens(tokenizer.with_bos(original)),
-        "added": tokens(sides.added),
-        "subtracted": tokens(sides.subtracted),
+        "prompt": _tokens(tokenizer, context_ids),
+        "original_prompt": _tokens(tokenizer, tokenizer.with_bos(original)),
         "bos": {"id": tokenizer.bos, "token": BOS, "at": "position 0 of the prompt and of both sides"},
-        "padding": {
-            "token": PADDING,
-            "id": tokenizer.encode(PADDING)[0],
-            "added": sides.padding[0],
-            "subtracted": sides.padding[1],
-        },
-        "injection": {"block": vector.layer, "positions": list(range(len(vector.values)))},
-        "norms": {
-            "added": norms(vector.added),
-            "subtracted": norms(vector.subtracted),
-            "vector": norms(vector.values),
-            "vector_centred": norms(vector.values - vector.values.mean(-1, keepdim=True)),
-        },
+        **(parts[0] if len(parts) == 1 else _several(plans, vectors, parts)),
         "key_positions": experiment.key_positions(texts(tokenizer, context_ids)),
         "numerics": {
             "mode": numerics.mode() if gpt2.device.type == "cpu" else FAST,
@@ -66,3 +53,47 @@ def record(loaded: Loaded, experiment: Experiment, sides: Sides, vector: Steerin
             **(cuda.facts() if gpt2.device.type == "cuda" else {}),
         },
     }
+
+
+def _addition(tokenizer: Tokenizer, plan: Planned, vector: SteeringVector) -> dict[str, Any]:
+    """One addition: the tokens of its sides or the file it was read from, where it was added, and its norms."""
+    settings, read = plan.settings, plan.read
+    if isinstance(read, Sides):
+        padding = dict(zip(SIDES, read.padding, strict=True))
+        origin: dict[str, Any] = {
+            side: _tokens(tokenizer, ids) for side in SIDES if (ids := getattr(read, side)) is not None
+        }
+        token = {"token": settings.padding, "id": tokenizer.encode(settings.padding)[0]}
+        origin["padding"] = token | {side: padding[side] for side in SIDES if side in origin}
+    else:
+        origin = {"vector": {"file": settings.vector, "sha256": read.sha256, "shape": list(vector.difference.shape)}}
+    centred = vector.values - vector.values.mean(-1, keepdim=True)
+    sides = {side: _norms(rows) for side, rows in vector.sides.items()}
+    return origin | {
+        "injection": {"block": vector.layer, "positions": list(vector.positions)},
+        "norms": sides | {"vector": _norms(vector.values), "vector_centred": _norms(centred)},
+    }
+
+
+def _several(
+    plans: Sequence[Planned], vectors: Sequence[SteeringVector], parts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    norms: dict[int, float] = {}
+    for part in parts:
+        for position, norm in zip(part["injection"]["positions"], part["norms"]["vector"], strict=True):
+            norms[position] = max(norm, norms.get(position, 0.0))
+    positions = sorted(norms)
+    settings = [plan.settings.model_dump(mode="json") for plan in plans]
+    return {
+        "additions": [{"steering": each, **part} for each, part in zip(settings, parts, strict=True)],
+        "injection": {"block": lowest(vectors), "positions": positions},
+        "norms": {"vector": [norms[position] for position in positions]},
+    }
+
+
+def _tokens(tokenizer: Tokenizer, ids: list[int]) -> dict[str, list[Any]]:
+    return {"ids": ids, "tokens": texts(tokenizer, ids)}
+
+
+def _norms(rows: Tensor) -> list[float]:
+    return [float(norm) for norm in rows.norm(dim=-1)]

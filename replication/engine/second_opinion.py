@@ -5,18 +5,21 @@ the steered rows a vector of its own, added by a hook.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 from tuned_lens import TunedLens
 from tuned_lens.plotting import PredictionTrajectory
 
+from replication.base.paths import local_folder
+from replication.base.recorded import additions
 from replication.base.tables import CONDITIONS, SECOND_OPINION, layer_names
 from replication.engine import cuda
 from replication.engine.gpt2_config import settings_that_count
@@ -30,7 +33,7 @@ def second_opinion(
     Args:
         folder: Folder of the model, verified.
         lens_folder: Folder of its tuned lens.
-        records: The experiments' records by name; token ids, coefficient and block are taken from them.
+        records: The experiments' records by name; token ids, coefficients, blocks and positions are taken from them.
         device: "cpu" or "cuda".
 
     Returns:
@@ -74,11 +77,15 @@ def _readings(model: GPT2LMHeadModel, lens: TunedLens, record: dict[str, Any]) -
 
     The targets are the following tokens, then `<|endoftext|>`, as in the tables.
     """
-    ids, block = record["prompt"]["ids"], record["injection"]["block"]
+    ids = record["prompt"]["ids"]
     targets = [*ids[1:], record["bos"]["id"]]
-    vector = _vector(model, record)
+    every = additions(record)
+    vectors = [_vector(model, addition) for addition in every]
     unsteered = _reading(model, lens, ids, targets)
-    with _added(model, block, vector):
+    with ExitStack() as hooks:
+        # The hook that is put in last runs first.
+        for addition, vector in zip(reversed(every), reversed(vectors), strict=True):
+            hooks.enter_context(_added(model, addition["injection"], vector))
         return [unsteered, _reading(model, lens, ids, targets)]
 
 
@@ -98,26 +105,32 @@ def _reading(model: GPT2LMHeadModel, lens: TunedLens, ids: list[int], targets: l
     return _Reading(trajectory, torch.stack([*largest[1:], largest[0]]))
 
 
-def _vector(model: GPT2LMHeadModel, record: dict[str, Any]) -> Tensor:
-    """Coefficient * (added - subtracted), (positions, d_model), of the residual stream entering the block."""
-    sides = torch.tensor([record[side]["ids"] for side in ("added", "subtracted")], device=model.device)
-    entering = model(sides, output_hidden_states=True, use_cache=False).hidden_states[record["injection"]["block"]]
-    vector: Tensor = record["experiment"]["steering"]["coefficient"] * (entering[0] - entering[1])
+def _vector(model: GPT2LMHeadModel, addition: dict[str, Any]) -> Tensor:
+    """Coefficient * (added - subtracted), (rows, d_model), of the residual stream entering the block; or of a file."""
+    factor = addition["steering"]["coefficient"]
+    if "vector" in addition:
+        values: Tensor = factor * load_file(local_folder(addition["vector"]["file"]))["vector"].to(model.device)
+        return values
+    signs = {side: sign for side, sign in (("added", 1), ("subtracted", -1)) if side in addition}
+    sides = torch.tensor([addition[side]["ids"] for side in signs], device=model.device)
+    entering = model(sides, output_hidden_states=True, use_cache=False).hidden_states[addition["injection"]["block"]]
+    vector: Tensor = factor * sum(sign * rows for sign, rows in zip(signs.values(), entering, strict=True))
     return vector
 
 
 @contextmanager
-def _added(model: GPT2LMHeadModel, block: int, vector: Tensor) -> Iterator[None]:
-    """Adds `vector` at the first positions of the residual stream entering a block, until the end of the context.
+def _added(model: GPT2LMHeadModel, injection: dict[str, Any], vector: Tensor) -> Iterator[None]:
+    """Adds `vector` at some positions of the residual stream entering a block, until the end of the context.
 
     What leaves the module below is changed, and before transformers' own hook notes it as a hidden state.
     """
 
     def add(_: Any, __: Any, leaving: Tensor) -> Tensor:
         steered = leaving.clone()
-        steered[:, : len(vector)] += vector
+        steered[:, injection["positions"]] += vector
         return steered
 
+    block = injection["block"]
     below = model.transformer.h[block - 1] if block else model.transformer.drop
     handle = below.register_forward_hook(add, prepend=True)
     try:

@@ -1,42 +1,101 @@
-"""Texts -> the tokens of a steering vector's two sides, and whether a model can take them; without torch."""
+"""Additions -> tokens of a steering vector's sides, or rows of a file, and whether a model can take them.
+
+Without torch, so that a run is told before weights are loaded.
+"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from replication.base.config import Experiment, Steering
+from replication.base.addition import BACK, FRONT, MIDDLE, Addition
+from replication.base.config import Experiment
 from replication.base.errors import UserError
 from replication.engine.gpt2_config import Config
 from replication.engine.tokenizer import BOS, Tokenizer, texts
-
-PADDING = " "
-"""The shorter side is padded on the right with this token, as in the post's x-vector tables."""
+from replication.engine.vector_file import VectorFile, read_vector
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Token ids of both sides, `<|endoftext|>` first, padded to one length."""
+    """Token ids of both sides, `<|endoftext|>` first, padded to one length; None for a side that is left out."""
 
-    added: list[int]
-    subtracted: list[int]
+    added: list[int] | None
+    subtracted: list[int] | None
     padding: tuple[int, int]
     """Number of padding tokens on the added and on the subtracted side."""
 
+    @property
+    def there(self) -> list[list[int]]:
+        """The sides that are there, the added one first."""
+        return [side for side in (self.added, self.subtracted) if side is not None]
 
-def padded_sides(tokenizer: Tokenizer, steering: Steering) -> Sides:
-    """Tokens of both sides, padded with spaces on the right to one length.
+
+class Planned(NamedTuple):
+    """An addition made ready for one model."""
+
+    settings: Addition
+    layer: int
+    """Block of this model."""
+    read: Sides | VectorFile
+    """What the vector is read from."""
+
+    def positions(self, prompt: int, named: str) -> tuple[int, ...]:
+        """The positions at which its rows are added to a prompt.
+
+        Args:
+            prompt: Tokens of the prompt, `<|endoftext|>` counted.
+            named: What an error calls the prompt.
+
+        Raises:
+            UserError: The vector does not fit there; one sentence says what would be right.
+        """
+        given, start = self.settings.positions, self.settings.position
+        if isinstance(self.read, VectorFile) and self.read.one_row:
+            positions = tuple(range(1, prompt)) if given is None else given
+            if max(positions) >= prompt:
+                raise UserError(f"steering.positions: {max(positions)} is too large; {named} has 0 to {prompt - 1}")
+            return positions
+        rows = len(self.read.rows if isinstance(self.read, VectorFile) else self.read.there[0])
+        if given is not None:
+            raise UserError(f"steering.positions: these are for a vector of one row, and this one has {rows}")
+        if rows > prompt:
+            raise UserError(
+                f"{named} has {prompt} tokens with {BOS}, the steering vector {rows}; the prompt must not be shorter: "
+                "lengthen it, or shorten the vector's texts"
+            )
+        if isinstance(start, str):
+            start = {FRONT: 0, MIDDLE: prompt // 2 - rows // 2, BACK: prompt - rows}[start]
+        if start > prompt - rows:
+            raise UserError(
+                f"steering.position: {start} is too large; {named} takes this vector of {rows} rows at 0 to "
+                f"{prompt - rows}"
+            )
+        return tuple(range(start, start + rows))
+
+
+def swept_over_layers(plans: list[Planned]) -> bool:
+    """Whether the sweep moves the additions to other layers: all are read from texts, at one."""
+    return len({plan.layer for plan in plans}) == 1 and all(isinstance(plan.read, Sides) for plan in plans)
+
+
+def padded_sides(tokenizer: Tokenizer, addition: Addition) -> Sides:
+    """Tokens of both sides, padded on the right to one length.
 
     Raises:
-        UserError: A space is not one token of this tokenizer.
+        UserError: The padding is not one token of this tokenizer.
     """
-    space = tokenizer.encode(PADDING)
-    if len(space) != 1:
-        raise UserError(f"the padding {PADDING!r} is {len(space)} tokens of this tokenizer; it must be one")
-    added, subtracted = tokenizer.with_bos(steering.added), tokenizer.with_bos(steering.subtracted)
-    length = max(len(added), len(subtracted))
-    padding = length - len(added), length - len(subtracted)
-    return Sides(added + space * padding[0], subtracted + space * padding[1], padding)
+    padding = tokenizer.encode(addition.padding)
+    if len(padding) != 1:
+        raise UserError(f"the padding {addition.padding!r} is {len(padding)} tokens of this tokenizer; it must be one")
+    added, subtracted = (
+        None if text is None else tokenizer.with_bos(text) for text in (addition.added, addition.subtracted)
+    )
+    length = max(len(side) for side in (added, subtracted) if side is not None)
+    short = [0 if side is None else length - len(side) for side in (added, subtracted)]
+    padded = [None if side is None else side + padding * n for side, n in zip((added, subtracted), short, strict=True)]
+    return Sides(padded[0], padded[1], (short[0], short[1]))
 
 
-def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> Sides:
+def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> list[Planned]:
     """Checks an experiment against what the model can take, before its weights are loaded.
 
     Args:
@@ -45,21 +104,24 @@ def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> Sides
         experiment: The experiment.
 
     Returns:
-        Its padded sides.
+        Its additions, in order.
 
     Raises:
         UserError: One sentence: key, value, what would be right.
     """
-    steering, layers, prompt = experiment.steering, config.n_layer, tokenizer.with_bos(experiment.prompt)
-    if steering.layer_of(layers) >= layers:
-        raise UserError(f"steering.layer: {steering.layer} is too large; this model has layers 0 to {layers - 1}")
+    prompt = tokenizer.with_bos(experiment.prompt)
     if len(prompt) > config.n_positions:
         raise UserError(f"prompt: {len(prompt)} tokens with {BOS}; this model's context is {config.n_positions}")
-    sides = padded_sides(tokenizer, steering)
-    if len(sides.added) > len(prompt):
-        raise UserError(
-            f"prompt: {experiment.prompt!r} has {len(prompt)} tokens with {BOS}, the steering vector "
-            f"{len(sides.added)}; the prompt must not be shorter"
-        )
+    plans = [_planned(tokenizer, config, addition) for addition in experiment.additions]
+    for plan in plans:
+        plan.positions(len(prompt), f"prompt: {experiment.prompt!r}")
     experiment.key_positions(texts(tokenizer, prompt))  # raises where a key token is not there
-    return sides
+    return plans
+
+
+def _planned(tokenizer: Tokenizer, config: Config, addition: Addition) -> Planned:
+    layers = config.n_layer
+    if addition.layer_of(layers) >= layers:
+        raise UserError(f"steering.layer: {addition.layer} is too large; this model has layers 0 to {layers - 1}")
+    layer, file = addition.layer_of(layers), addition.vector
+    return Planned(addition, layer, read_vector(file, config.n_embd) if file else padded_sides(tokenizer, addition))

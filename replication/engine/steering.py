@@ -1,11 +1,11 @@
-"""Tokens -> steering vector, and what it does to the residual stream.
+"""Tokens -> steering vectors, and what they do to the residual stream.
 
 "Entering block i" is TransformerLens' blocks.i.hook_resid_pre, but with the mean over d_model left in.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from replication.base.errors import UserError
 from replication.engine.gpt2 import GPT2
 from replication.engine.numerics import MULTIPLE
-from replication.engine.sides import Sides
+from replication.engine.sides import Planned, Sides
 
 LARGEST_NORM = 1e15
 """Norm that a vector stays below, in a residual stream's units. The squares of 2e19 overflow; a lens may amplify."""
@@ -25,15 +25,18 @@ SIDE = math.isqrt(MULTIPLE)
 
 @dataclass(frozen=True)
 class SteeringVector:
-    """What is added to the residual stream entering block `layer`, at positions 0, 1, ..."""
+    """What is added to the residual stream entering block `layer`."""
 
     layer: int
-    added: Tensor
-    """Residual of the added side entering block `layer`, (positions, d_model)."""
-    subtracted: Tensor
-    """The same of the subtracted side."""
+    positions: tuple[int, ...]
+    """Of the prompt: row i of `values` is added at positions[i]."""
+    difference: Tensor
+    """added - subtracted, of which one side may be left out: residuals entering block `layer`, (rows, d_model). Of a
+    file with one row for every position that row, (d_model,)."""
     values: Tensor
-    """coefficient * (added - subtracted), (positions, d_model)."""
+    """coefficient * difference, (rows, d_model)."""
+    sides: dict[str, Tensor]
+    """Residuals of the sides that are there, "added" and "subtracted", each (rows, d_model); none for a file's."""
 
 
 def embedded(gpt2: GPT2, texts: Sequence[Sequence[int]]) -> Tensor:
@@ -81,17 +84,58 @@ def leaving(gpt2: GPT2, entering: Tensor, first: int) -> Tensor:
     return entering
 
 
+def steering_vectors(gpt2: GPT2, plans: Sequence[Planned], prompt: int, named: str) -> tuple[SteeringVector, ...]:
+    """The vectors of several additions for a prompt of so many tokens, in order; each is read from unsteered runs.
+
+    Raises:
+        UserError: A vector does not fit the prompt (`named`, in errors), or `scaled` says that it is too long.
+    """
+    return tuple(vectors_at(gpt2, plan, [plan.layer], prompt, named)[0] for plan in plans)
+
+
+def vectors_at(gpt2: GPT2, plan: Planned, layers: Sequence[int], prompt: int, named: str) -> list[SteeringVector]:
+    """An addition's vector for a prompt, read at and added before each of several layers; all of one pass.
+
+    Raises:
+        UserError: As `steering_vectors`.
+    """
+    positions, coefficient = plan.positions(prompt, named), plan.settings.coefficient
+    if isinstance(plan.read, Sides):
+        stream = residual_stream(gpt2, embedded(gpt2, plan.read.there), 0, max(layers))
+        return [_of_sides(plan.read, stream[:, layer], layer, coefficient, positions) for layer in layers]
+    difference = torch.tensor(plan.read.rows[0] if plan.read.one_row else plan.read.rows, device=gpt2.device)
+    unscaled = SteeringVector(plan.layer, positions, difference, difference, {})
+    return [replace(multiplied(unscaled, coefficient), layer=layer) for layer in layers]
+
+
 def steering_vector(gpt2: GPT2, sides: Sides, layer: int, coefficient: float) -> SteeringVector:
     """Coefficient * (added - subtracted) of the residual stream entering block `layer` (Turner et al. 2023).
 
-    Both sides run in one batch, so that equal tokens give equal bits: with `<|endoftext|>` first on both,
-    row 0 is exactly zero.
+    Both sides run in one batch, so that equal tokens give equal bits: with `<|endoftext|>` first on both, row 0 is
+    exactly zero. A side that is left out adds or subtracts nothing, and row 0 is not zero.
 
     Raises:
         UserError: As `scaled` does.
     """
-    added, subtracted = residual_stream(gpt2, embedded(gpt2, [sides.added, sides.subtracted]), 0, layer)[:, -1]
-    return SteeringVector(layer, added, subtracted, scaled(added - subtracted, coefficient))
+    residuals = residual_stream(gpt2, embedded(gpt2, sides.there), 0, layer)[:, -1]
+    return _of_sides(sides, residuals, layer, coefficient, tuple(range(residuals.shape[1])))
+
+
+def _of_sides(
+    sides: Sides, residuals: Tensor, layer: int, coefficient: float, positions: tuple[int, ...]
+) -> SteeringVector:
+    """The vector of the residuals of the sides that are there, (sides, rows, d_model)."""
+    names = [name for name in ("added", "subtracted") if getattr(sides, name) is not None]
+    read = dict(zip(names, residuals, strict=True))
+    # Not zero minus the one side: that would turn -0 into 0.
+    difference = read["added"] - read["subtracted"] if len(read) == 2 else read.get("added", -residuals[0])
+    return SteeringVector(layer, positions, difference, scaled(difference, coefficient), read)
+
+
+def multiplied(vector: SteeringVector, coefficient: float) -> SteeringVector:
+    """The same vector with another coefficient."""
+    values = scaled(vector.difference, coefficient)
+    return replace(vector, values=values.expand(len(vector.positions), -1))
 
 
 def scaled(difference: Tensor, coefficient: float) -> Tensor:
@@ -110,24 +154,43 @@ def scaled(difference: Tensor, coefficient: float) -> Tensor:
     return values
 
 
-def injected(stream: Tensor, vector: Tensor) -> Tensor:
-    """`stream` (positions, d_model) with row i of `vector` added at position i ("front")."""
-    steered = stream.clone()
-    steered[: len(vector)] += vector
-    return steered
+def moved(
+    plans: Sequence[Planned], vectors: Sequence[SteeringVector], prompt: int, named: str
+) -> tuple[SteeringVector, ...]:
+    """The same vectors, placed for another prompt; raises UserError where one does not fit."""
+    places = [plan.positions(prompt, named) for plan in plans]
+    placed = (replace(vector, positions=each) for vector, each in zip(vectors, places, strict=True))
+    return tuple(multiplied(vector, plan.settings.coefficient) for vector, plan in zip(placed, plans, strict=True))
 
 
-def both_streams(gpt2: GPT2, ids: list[int], vector: SteeringVector) -> Tensor:
+def injected(entering: Tensor, layer: int, vectors: Sequence[SteeringVector]) -> Tensor:
+    """What enters block `layer`, (positions, d_model), with the vectors of that block added, in order."""
+    for vector in vectors:
+        if vector.layer == layer:
+            entering = entering.clone()
+            entering[list(vector.positions)] += vector.values
+    return entering
+
+
+def lowest(vectors: Sequence[SteeringVector]) -> int:
+    """The first block whose input is changed."""
+    return min(vector.layer for vector in vectors)
+
+
+def both_streams(gpt2: GPT2, ids: list[int], vectors: Sequence[SteeringVector]) -> Tensor:
     """Residual streams of a prompt without and with steering.
 
-    The blocks below the injection run once and serve both; from there on both run in one batch. So a coefficient
-    of 0 changes nothing at all, and what the vector cannot reach keeps its bits.
+    The blocks below the lowest injection run once and serve both; from there on both run in one batch. So a
+    coefficient of 0 changes nothing at all, and what the vectors cannot reach keeps its bits.
 
     Returns:
         (2, layers + 1, positions, d_model), unsteered and steered: what enters every block, after the injection
         where it happens, and what leaves the last.
     """
-    below = residual_stream(gpt2, embedded(gpt2, [ids]), 0, vector.layer)[0]
-    entering = torch.stack([below[-1], injected(below[-1], vector.values)])
-    above = residual_stream(gpt2, entering, vector.layer, gpt2.config.n_layer)
-    return torch.cat([below[:-1].expand(2, -1, -1, -1), above], dim=1)
+    first = lowest(vectors)
+    below = residual_stream(gpt2, embedded(gpt2, [ids]), 0, first)[0]
+    both = [torch.stack([below[-1], injected(below[-1], first, vectors)])]
+    for layer in range(first, gpt2.config.n_layer):
+        unsteered, steered = through_block(gpt2, layer, both[-1])
+        both.append(torch.stack([unsteered, injected(steered, layer + 1, vectors)]))
+    return torch.cat([below[:-1].expand(2, -1, -1, -1), torch.stack(both, dim=1)], dim=1)

@@ -79,7 +79,7 @@ def streams(run: Run, prompt: Text, steering: dict[str, Any] | None) -> Tensor:
     """Residual streams of a prompt, unsteered and steered; the same twice where nothing steers."""
     if steering is None:
         return whole(run, prompt["ids"]).expand(2, -1, -1, -1)
-    return both_streams(run.gpt2, prompt["ids"], vector(run, steering, steering["layer"]))
+    return both_streams(run.gpt2, prompt["ids"], [vector(run, steering, steering["layer"])])
 
 
 def stream_without_mlp(run: Run, prompt: Text, layer: int | None) -> Tensor:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from replication.base.numbers import signed
 from replication.base.tables import OUTPUT
 from replication.figures.canvas import STEERED, Drawing, drawable_text, panels, style, wrapped
-from replication.figures.header import ADDED, lines_above, mark_block
+from replication.figures.header import ADDED, lines_above, mark_blocks
 from replication.figures.positions import Record
 from replication.verification.chance import band, random_by_layer
 
@@ -69,7 +69,7 @@ def _panel(axes: Axes, record: Record, values: pd.DataFrame) -> None:
         color=STEERED,
         weight="bold",
     )
-    mark_block(axes, record)
+    mark_blocks(axes, record)
     step = max(1, round(depth / 4 / 4) * 4) if depth > 12 else 3
     axes.set_xticks([*range(0, depth, step), output_at], [*map(str, range(0, depth, step)), "out"])
     axes.margins(y=0.12)

@@ -12,7 +12,7 @@ from replication.base.numbers import fixed
 from replication.base.window import MOST_KEYS, keys_note
 from replication.figures.canvas import GREY, STEERED, UNSTEERED, Drawing, fitted_label, panels, style, wrapped
 from replication.figures.grid import Grid, grid, of_condition
-from replication.figures.header import ADDED, Header, block_shown, header, mark_block
+from replication.figures.header import ADDED, Header, blocks_shown, header, mark_blocks
 from replication.figures.positions import Record, changed_positions, layer_numbers, rows, tokens
 from replication.figures.view import SMALLEST, WHOLE, View
 
@@ -139,7 +139,7 @@ def _before(record: Record) -> int:
 def _labels(record: Record) -> list[str]:
     """Of the legend, in its order."""
     both = [_BOTH] if _before(record) else []
-    added = [ADDED] if block_shown(record) else []
+    added = [ADDED] if blocks_shown(record) else []
     return ["unsteered, tuned lens", "steered, tuned lens", *both, "logit lens", *added]
 
 
@@ -190,7 +190,7 @@ def _draw_lines(axes: Axes, record: Record, lines: Lines) -> None:
             last = lines["tuned", condition][-1]
             axes.plot(output_at, last, mark, color=colour, markerfacecolor=fill, markersize=size, clip_on=False)
         ticks |= {output_at: "out"}
-    mark_block(axes, record)
+    mark_blocks(axes, record)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.grid(visible=True, axis="y")
 

@@ -15,10 +15,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from replication.base.numbers import fixed, general
+from replication.base.recorded import blocks
 from replication.base.window import runs
 from replication.figures.canvas import GREY, fitted_label, inches, wrapped
 from replication.figures.cell_texts import CellTexts
-from replication.figures.positions import Record, changed_positions, rows, tokens
+from replication.figures.positions import Record, changed_cells, rows, tokens
 from replication.figures.view import SMALLEST
 
 UPRIGHT = 0.66
@@ -98,11 +99,11 @@ def _contrast(colours: Grid) -> Grid:
 
 
 def label_layers(axes: Axes, record: Record) -> None:
-    """Names the rows by layer, the one whose residual the vector is added to in bold."""
-    names = rows(record)
+    """Names the rows by layer, those whose residual a vector is added to in bold."""
+    names, steered = rows(record), [str(block) for block in blocks(record)]
     axes.set_yticks(range(len(names)), names, size=SMALLEST)
     for label in axes.get_yticklabels():
-        label.set_fontweight("bold" if label.get_text() == str(record["injection"]["block"]) else "normal")
+        label.set_fontweight("bold" if label.get_text() in steered else "normal")
 
 
 def upright_labels(texts: Sequence[str]) -> list[str]:
@@ -125,10 +126,12 @@ def label_tokens(axes: Axes, record: Record, below: bool = True, above: bool = T
 
 
 def mark_injection(axes: Axes, record: Record) -> None:
-    """Frames the cells whose residual the vector was added to, on axes whose rows are layers."""
-    names, block = rows(record), str(record["injection"]["block"])
-    for first, last in runs(changed_positions(record)) if block in names else []:
-        framed(axes, (first, last), (names.index(block), names.index(block)))
+    """Frames the cells whose residual a vector was added to, on axes whose rows are layers."""
+    names = rows(record)
+    for block, positions in changed_cells(record):
+        for first, last in runs(positions) if str(block) in names else []:
+            row = names.index(str(block))
+            framed(axes, (first, last), (row, row))
 
 
 def framed(axes: Axes, columns: tuple[int, int], rows: tuple[int, int]) -> None:

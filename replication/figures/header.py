@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from replication.base.numbers import general
-from replication.base.steered_layer import steered_layer
+from replication.base.recorded import blocks, vectors_in_words
 from replication.figures.canvas import GREY, drawable_text, inches, token_label, wrapped
 from replication.figures.positions import Record, layer_numbers
 from replication.figures.view import View
@@ -81,7 +80,7 @@ def header(record: Record, what: str, read_out: str, view: View, width: float, l
     number = f"{experiment['number']}. " if experiment["number"] else ""
     first = f"{number}{drawable_text(experiment['title'])}: {what}"
     model = drawable_text(record["model"])
-    second = f"{model} · {vector_text(record)} added before block {steered_layer(record)} · {read_out}"
+    second = f"{model} · {vector_text(record)} · {read_out}"
     second += f" · {record['window']}" if "window" in record else ""
     return lines_above(first if view.title else "", second, width, labels)
 
@@ -103,24 +102,21 @@ def _legend_width(labels: Sequence[str], columns: int) -> float:
 
 
 def vector_text(record: Record) -> str:
-    """The steering vector in words: 5 × (“Love” − “Hate”)."""
-    steering = record["experiment"]["steering"]
-    coefficient = general(steering["coefficient"])
-    added, subtracted = (f"“{token_label(steering[side], 36)}”" for side in ("added", "subtracted"))
-    return f"{coefficient} × ({added} − {subtracted})"
+    """What was added, in words: 5 × (“Love” − “Hate”) added before block 6."""
+    return vectors_in_words(record, lambda text: f"“{token_label(text, 36)}”")
 
 
 ADDED = "vector added"
 """What the legend calls the mark of `mark_block`."""
 
 
-def block_shown(record: Record) -> bool:
-    """Whether the layer that the vector was added before lies among those drawn."""
+def blocks_shown(record: Record) -> list[int]:
+    """The layers that something was added before, of those drawn."""
     numbers = layer_numbers(record)
-    return numbers[0] <= int(record["injection"]["block"]) <= numbers[-1]
+    return [block for block in blocks(record) if numbers[0] <= block <= numbers[-1]]
 
 
-def mark_block(axes: Axes, record: Record) -> None:
-    """A dotted line at the layer that the vector was added before, if it is among those drawn."""
-    if block_shown(record):
-        axes.axvline(record["injection"]["block"], color="0.4", linewidth=0.8, linestyle=":", label=ADDED, zorder=0)
+def mark_blocks(axes: Axes, record: Record) -> None:
+    """A dotted line at each layer that a vector was added before, if it is among those drawn."""
+    for block in blocks_shown(record):
+        axes.axvline(block, color="0.4", linewidth=0.8, linestyle=":", label=ADDED, zorder=0)

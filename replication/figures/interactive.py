@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from replication.base import paths, tables
 from replication.base.files import read_json, write_text
-from replication.base.numbers import general
 from replication.base.paths import path
-from replication.base.steered_layer import steered_layer
+from replication.base.recorded import vectors_in_words
 from replication.base.visible import visible
-from replication.figures.positions import changed_positions, tokens
+from replication.figures.positions import changed_cells, tokens
 
 TOPS = 350_000
 """Most probable tokens on a page, of all cells together: of a cell's ten as many as that allows, and one at least."""
@@ -82,11 +82,9 @@ def page(
         left_out=_left_out(_tops(losses)),
         links={kind: addresses for kind, addresses in (links or {}).items() if addresses},
         experiment=record["experiment"],
-        steering=record["experiment"]["steering"],
-        layer=steered_layer(record),
+        vectors=Markup(vectors_in_words(record, lambda text: f"“<bdi>{escape(visible(text))}</bdi>”")),
         model=record["model"],
         visible=visible,
-        general=general,
         plotly=packed(plotly.read_text(encoding="utf-8")),
     )
 
@@ -133,7 +131,7 @@ def page_data(
         "context": [visible(token) for token in context],
         "targets": [visible(token) for token in targets],
         "keys": record["key_positions"],
-        "injection": {"layer": record["injection"]["block"], "positions": changed_positions(record)},
+        "injections": [{"layer": block, "positions": positions} for block, positions in changed_cells(record)],
         "tokens": [visible(token) for token in names],
         "cells": {
             protocol: {

@@ -5,7 +5,7 @@ from matplotlib.ticker import FuncFormatter
 
 from replication.base import tables
 from replication.figures.canvas import Drawing, panels, style
-from replication.figures.header import ADDED, block_shown, header, mark_block
+from replication.figures.header import ADDED, blocks_shown, header, mark_blocks
 from replication.figures.positions import Record, layer_numbers
 from replication.figures.view import WHOLE, View
 
@@ -31,7 +31,7 @@ def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view:
     """
     lens_tables = [losses[losses["protocol"] == protocol] for protocol in tables.PROTOCOLS]
     words = "tuned lens against logit lens", "KL(output ‖ lens), mean over positions"
-    labels = [*_LINES, *([ADDED] if block_shown(record) else [])]
+    labels = [*_LINES, *([ADDED] if blocks_shown(record) else [])]
 
     def height_at(width: float) -> float:
         return header(record, *words, view, width, labels).height + 1.95
@@ -46,7 +46,7 @@ def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view:
                 means = table[table["condition"] == condition].groupby("layer")["kl_to_output"].mean()
                 values = means[list(map(str, numbers))].to_numpy()
                 axes.plot(numbers, values, color=colour, linestyle=dashes, linewidth=line, label=name)
-            mark_block(axes, record)
+            mark_blocks(axes, record)
             axes.set_title(condition)
             axes.set_yscale("log")
             axes.minorticks_off()

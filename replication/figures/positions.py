@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from replication.base.errors import UserError
+from replication.base.recorded import injections
 from replication.base.tables import OUTPUT, layer_names
 from replication.base.window import BY_POSITION, positions_note, window
 from replication.figures.view import WHOLE, View, chosen
@@ -36,10 +37,19 @@ def layer_numbers(record: Record) -> list[int]:
     return [int(name) for name in rows(record) if name != OUTPUT]
 
 
-def changed_positions(record: Record) -> list[int]:
-    """Positions where a vector other than zero was added; position 0 is bos - bos = 0."""
-    norms = record["norms"]["vector"]
-    return [position for position, norm in zip(record["injection"]["positions"], norms, strict=True) if norm > 0]
+def changed_positions(part: dict[str, Any]) -> list[int]:
+    """Positions where a vector other than zero was added; at position 0 that of two sides is bos - bos = 0.
+
+    Args:
+        part: A record, for all additions together, or one of its additions.
+    """
+    norms = part["norms"]["vector"]
+    return [position for position, norm in zip(part["injection"]["positions"], norms, strict=True) if norm > 0]
+
+
+def changed_cells(record: Record) -> list[tuple[int, list[int]]]:
+    """The block before which each addition was made, and the positions that it changed."""
+    return [(each["injection"]["block"], changed_positions(each)) for each in injections(record)]
 
 
 def in_view(
@@ -92,16 +102,27 @@ def _part(table: pd.DataFrame, shown: Sequence[int]) -> pd.DataFrame:
 def _record_of(record: Record, shown: Sequence[int]) -> Record:
     places = {position: place for place, position in enumerate(shown)}
     targets = tokens(record)[1]
-    added = [
-        (places[position], norm)
-        for position, norm in zip(record["injection"]["positions"], record["norms"]["vector"], strict=True)
-        if position in places
-    ]
-    return record | {
-        "window": positions_note(record, shown),
-        "prompt": {name: [values[position] for position in shown] for name, values in record["prompt"].items()}
-        | {"targets": [targets[position] for position in shown]},
-        "key_positions": [places[key] for key in record["key_positions"] if key in places],
-        "injection": record["injection"] | {"positions": [place for place, _ in added]},
+    several = (
+        {"additions": [each | _moved(each, places) for each in record["additions"]]} if "additions" in record else {}
+    )
+    return (
+        record
+        | _moved(record, places)
+        | several
+        | {
+            "window": positions_note(record, shown),
+            "prompt": {name: [values[position] for position in shown] for name, values in record["prompt"].items()}
+            | {"targets": [targets[position] for position in shown]},
+            "key_positions": [places[key] for key in record["key_positions"] if key in places],
+        }
+    )
+
+
+def _moved(part: dict[str, Any], places: dict[int, int]) -> dict[str, Any]:
+    """Where something was added, and its norms, in the positions that are shown."""
+    norms = zip(part["injection"]["positions"], part["norms"]["vector"], strict=True)
+    added = [(places[position], norm) for position, norm in norms if position in places]
+    return {
+        "injection": part["injection"] | {"positions": [place for place, _ in added]},
         "norms": {"vector": [norm for _, norm in added]},
     }

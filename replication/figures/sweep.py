@@ -8,7 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
+from replication.base.errors import UserError
 from replication.base.numbers import brief, fixed, general
+from replication.base.recorded import blocks, coefficient, steered_layer
 from replication.figures.canvas import OUTPUT, inches, style
 from replication.figures.grid import (
     BAR,
@@ -56,10 +58,11 @@ def sweep(table: pd.DataFrame, record: Record, view: View = WHOLE) -> Figure:
     Raises:
         UserError: It cannot be read at the width of `view`.
     """
-    cells = ["layer", "coefficient"]
+    cells, swept = ["layer", "coefficient"], set(table["layer"])
+    if not (shown := [layer for layer in layer_numbers(record) if layer in swept]):
+        raise UserError(f"layers: this sweep is over coefficients alone, at layer {steered_layer(record)}")
     key, other = (
-        values.unstack("coefficient").loc[layer_numbers(record)]
-        for values in (key_change(table, cells), collateral(table, cells))
+        values.unstack("coefficient").loc[shown] for values in (key_change(table, cells), collateral(table, cells))
     )
     layers, coefficients = list(key.index), list(key.columns)
     maps = _key_map(key.to_numpy()), _collateral_map(other.to_numpy())
@@ -89,7 +92,7 @@ def sweep(table: pd.DataFrame, record: Record, view: View = WHOLE) -> Figure:
             axes = figure.add_axes((left / width, bottom / height, panel / width, tall / height), label=str(place))
             draw_cells(axes, drawn.values, drawn.texts, drawn.scale, drawn.colours, SMALLEST)
             axes.set_title(drawn.title)
-            _name_cells(axes, record, layers if not (beside and place) else [], names, coefficients)
+            _name_cells(axes, record, layers, names, coefficients, named=not (beside and place))
             bar = (left / width, (bottom - _UNDER + BAR - 0.09) / height, panel / width, 0.09 / height)
             colour_bar(figure, bar, drawn.scale, drawn.colours, drawn.label, drawn.extend)
             left, bottom = (left + panel + _GAP, bottom) if beside else (left, bottom - _OVER - tall - _UNDER)
@@ -102,20 +105,22 @@ _OVER, _UNDER = 0.27, 0.9
 """Inches above a map for its title, and below it for its coefficients and colour bar."""
 
 
-def _name_cells(axes: Axes, record: Record, layers: list[int], names: list[str], coefficients: list[float]) -> None:
-    """Names layers and coefficients, the experiment's own in bold and their cell framed."""
-    block, own = record["injection"]["block"], record["experiment"]["steering"]["coefficient"]
-    column, shown = coefficients.index(own), layer_numbers(record)
+def _name_cells(
+    axes: Axes, record: Record, layers: list[int], names: list[str], coefficients: list[float], named: bool
+) -> None:
+    """Names coefficients and, if asked to, layers, the experiment's own in bold and their cell framed."""
+    block, column = record["injection"]["block"], coefficients.index(coefficient(record))
     axes.set_xticks(range(len(names)), names)
     axes.set_xlabel("coefficient (steps are uneven)")
     axes.get_xticklabels()[column].set_fontweight("bold")
-    axes.set_yticks(range(len(layers)), list(map(str, layers)), size=SMALLEST)
-    if layers:
+    rows = [steered_layer(record)] if len(blocks(record)) > 1 else list(map(str, layers))
+    axes.set_yticks(*((range(len(layers)), rows) if named else ([], [])), size=SMALLEST)
+    if named:
         axes.set_ylabel("injection layer")
-    if block in shown:
-        row = shown.index(block)
+    if block in layers:
+        row = layers.index(block)
         framed(axes, (column, column), (row, row))
-        if layers:
+        if named:
             axes.get_yticklabels()[row].set_fontweight("bold")
 
 

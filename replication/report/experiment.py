@@ -10,7 +10,7 @@ from replication.base.files import read_json
 from replication.base.numbers import signed
 from replication.base.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
 from replication.base.posts import place_in_post
-from replication.base.steered_layer import steered_layer
+from replication.base.recorded import additions, steered_layer
 from replication.base.tables import CONDITIONS, OUTPUT
 from replication.base.window import BY_POSITION, MOST_KEYS, WIDEST, keys_note, window, window_note
 from replication.figures.alt_text import alt_text
@@ -74,15 +74,18 @@ def experiment(model: str, name: str) -> dict[str, Any]:
 
 
 def x_vector_table(record: dict[str, Any]) -> list[list[str]]:
-    """The post's table of a steering vector: header, the prompt's row, one row per side; cells are Markdown."""
-    steering = record["experiment"]["steering"]
-    layer = str(record["injection"]["block"])
-    added, subtracted = (signed(sign * steering["coefficient"], 6, "g") for sign in (1, -1))
-    rows = [
-        ["0 (Prompt)", "+1", *_first(record["original_prompt"]["tokens"])],
-        [layer, added, *_first(record["added"]["tokens"])],
-        [layer, subtracted, *_first(record["subtracted"]["tokens"])],
-    ]
+    """The post's table of steering vectors: header, the prompt's row, one row per side or file; cells are Markdown.
+
+    Columns are the sides' own positions, from `<|endoftext|>` on, wherever they were added.
+    """
+    rows = [["0 (Prompt)", "+1", *_first(record["original_prompt"]["tokens"])]]
+    for addition in additions(record):
+        layer, factor = str(addition["injection"]["block"]), addition["steering"]["coefficient"]
+        for sign, side in ((1, "added"), (-1, "subtracted")):
+            if side in addition:
+                rows.append([layer, signed(sign * factor, 6, "g"), *_first(addition[side]["tokens"])])
+        if "vector" in addition:
+            rows.append([layer, signed(factor, 6, "g"), addition["vector"]["file"]])
     width = max(map(len, rows))
     header = ["Layer", "Coeff", *(str(position) for position in range(width - 2))]
     return [header] + [[*row[:2], *map(cell, row[2:]), *[""] * (width - len(row))] for row in rows]

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from replication.base.numbers import fixed, general, signed
-from replication.base.steered_layer import steered_layer
+from replication.base.recorded import SIDES, additions, block_in_words
 from replication.base.window import window, window_note
 from replication.report import markdown
 from replication.verification.summary import chosen_layers
@@ -98,21 +98,11 @@ def notes_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[st
         token: Writes token text in it.
         marked: How key tokens are set off, such as "bold".
     """
-    experiment, steering = table.record["experiment"], table.record["experiment"]["steering"]
-    positions = table.record["injection"]["positions"]
-    added, subtracted = (
-        token(steering[side]) if steering[side] else plain("nothing") for side in ("added", "subtracted")
-    )
     part = window_note(table.record)
     sentences = [
         plain("Prompt:"),
-        token(markdown.abridged(experiment["prompt"])) + plain("."),
-        plain(f"Steered: {general(steering['coefficient'])} times (")
-        + f"{added} {plain('minus')} {subtracted}"
-        + plain("), each after"),
-        token(table.record["bos"]["token"]) + plain(","),
-        plain(f"added to the residual stream entering layer {steered_layer(table.record)}, positions"),
-        plain(f"{positions[0]} to {positions[-1]}."),
+        token(markdown.abridged(table.record["experiment"]["prompt"])) + plain("."),
+        *(_steered(table.record, addition, plain, token) for addition in additions(table.record)),
         plain("Loss: cross-entropy, -log p(token). Position i predicts the token of position i + 1."),
         plain("Change: steered minus unsteered; 0 without decimals means that no bit changed."),
         plain(f"Key tokens are {marked}.") if any(each.key for each in table.tokens) else "",
@@ -120,6 +110,26 @@ def notes_of(table: TokenTable, plain: Callable[[str], str], token: Callable[[st
         plain(table.note or ""),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _steered(
+    record: dict[str, Any], addition: dict[str, Any], plain: Callable[[str], str], token: Callable[[str], str]
+) -> str:
+    """What one addition adds, and where."""
+    steering, positions = addition["steering"], addition["injection"]["positions"]
+    factor, bos = general(steering["coefficient"]), token(record["bos"]["token"]) + plain(",")
+    shown = [token(steering[side]) if steering[side] else plain("nothing") for side in SIDES if side in addition]
+    if "vector" in addition:
+        vector = f"{plain(f'Steered: {factor} times the vector of')} {token(steering['vector'])}{plain(',')}"
+    elif len(shown) == 2:
+        both = f" {plain('minus')} ".join(shown)
+        vector = f"{plain(f'Steered: {factor} times (')}{both}{plain('), each after')} {bos}"
+    else:
+        sign = "" if "added" in addition else "minus "
+        vector = f"{plain(f'Steered: {factor} times {sign}')}{shown[0]}{plain(', after')} {bos}"
+    where = f"entering layer {block_in_words(addition, record['shape']['layers'])}"
+    places = f"positions {positions[0]} to {positions[-1]}" if len(positions) > 1 else f"position {positions[0]}"
+    return f"{vector} {plain(f'added to the residual stream {where}, {places}.')}"
 
 
 def markdown_table(table: TokenTable) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from replication.base.recorded import coefficient
 from replication.base.tables import OUTPUT, STEERING
 from replication.verification.claims import DOES_NOT_HOLD, HOLDS, NOT_DECIDABLE
 
@@ -196,15 +197,15 @@ def sweep(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
     key, other = key_change(table, cells), collateral(table, cells)
     if not len(key):
         return {"cells": len(other), "tokens": 0, "sign": _sign(None, None)}
-    layer, coefficient = record["injection"]["block"], record["experiment"]["steering"]["coefficient"]
-    own = (layer, coefficient)
+    layer, factor = record["injection"]["block"], coefficient(record)
+    own = (layer, factor)
 
     def cell(at: tuple[int, float]) -> dict[str, float]:
         values = {"layer": int(at[0]), "coefficient": float(at[1])}
         return values | {"key": float(key[at]), "collateral": float(other[at])}
 
-    of_sign = key[np.sign(key.index.get_level_values("coefficient")) == np.sign(coefficient)]
-    negated = float(key[layer, -coefficient]) if coefficient and (layer, -coefficient) in key.index else None
+    of_sign = key[np.sign(key.index.get_level_values("coefficient")) == np.sign(factor)]
+    negated = float(key[layer, -factor]) if factor and (layer, -factor) in key.index else None
     return {
         "cells": len(key),
         "tokens": len(record["key_positions"]),

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from replication.base.config import PORTABLE, PORTABLE_ARM
+from replication.base.recorded import additions, one_or_several
 from replication.base.tables import PIN
 from replication.verification.cells import agreement, compared
 from replication.verification.rounding import Tolerance
@@ -39,14 +40,18 @@ def pin_record(record: dict[str, Any]) -> dict[str, Any]:
 
 def inputs(record: dict[str, Any]) -> dict[str, Any]:
     """What decides the numbers beside the arithmetic: texts, layer, coefficient, and the model's files by SHA-256."""
-    experiment = record["experiment"]
-    steering = {name: value for name, value in experiment["steering"].items() if name != "scaled_from"}
     return {
-        "prompt": experiment["prompt"],
-        # The layer that was steered, not the one it was scaled from.
-        "steering": steering | {"layer": record["injection"]["block"]},
+        "prompt": record["experiment"]["prompt"],
+        "steering": one_or_several([_input(addition) for addition in additions(record)]),
         "sha256": record["sha256"],
     }
+
+
+def _input(addition: dict[str, Any]) -> dict[str, Any]:
+    """An addition's settings with the layer that was steered, not the one it was scaled from; a file by its SHA-256."""
+    settings = {name: value for name, value in addition["steering"].items() if name != "scaled_from"}
+    file = {"vector": addition["vector"]["sha256"]} if "vector" in addition else {}
+    return settings | {"layer": addition["injection"]["block"]} | file
 
 
 def same_bits_expected(pinned: dict[str, Any], record: dict[str, Any]) -> bool:

@@ -5,13 +5,14 @@ from typing import Any
 import pandas as pd
 
 from replication.base.errors import UserError
+from replication.base.recorded import blocks
 from replication.base.tables import CONDITIONS, LABELS, OUTPUT, SUMMARY
 
 
 def chosen_layers(record: dict[str, Any]) -> list[str]:
-    """Rows worth printing: the quarters of the depth, the injected layer and the one above it, the output."""
-    layers, injected = record["shape"]["layers"], record["injection"]["block"]
-    chosen = {quarter * layers // 4 for quarter in range(4)} | {injected, injected + 1}
+    """Rows worth printing: the quarters of the depth, the injected layers and those above them, the output."""
+    layers = record["shape"]["layers"]
+    chosen = {quarter * layers // 4 for quarter in range(4)} | {b + above for b in blocks(record) for above in (0, 1)}
     return [*(str(layer) for layer in sorted(chosen) if layer < layers), OUTPUT]
 
 

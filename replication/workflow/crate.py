@@ -31,6 +31,7 @@ from replication.base.paths import (
     control_figures,
     path,
 )
+from replication.base.recorded import additions
 from replication.verification.chance import shown
 from replication.workflow.crate_files import Files
 from replication.workflow.provenance import commit_text
@@ -166,9 +167,12 @@ def _parameters(made: ROCrate, workflow: Entity, model: str, experiments: list[s
     workflow["input"] = list(slots.values())
     values: list[tuple[str, str, Any]] = [("model", "model", model.partition("/")[0])]
     for name in experiments:
-        settings = read_json(path(RECORD, model, name))["experiment"]
-        settings_of_vector = {"prompt": settings["prompt"], **settings["steering"]}
-        values += [("experiment", f"{name}.{key}", value) for key, value in settings_of_vector.items()]
+        record = read_json(path(RECORD, model, name))
+        settings = record["experiment"]
+        values += [("experiment", f"{name}.prompt", settings["prompt"])]
+        for place, addition in enumerate(additions(record)):
+            of = f"{name}." if len(additions(record)) == 1 else f"{name}.{place}."
+            values += [("experiment", f"{of}{key}", value) for key, value in addition["steering"].items()]
     return [
         _entity(made, f"#value-{name}", "PropertyValue", name=name, value=value, exampleOfWork=slots[slot])
         for slot, name, value in values

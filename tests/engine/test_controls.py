@@ -6,7 +6,8 @@ import pytest
 import torch
 from numpy_gpt2 import NumpyGPT2, lens_log_p
 
-from replication.base.config import Experiment, Steering, checked
+from replication.base.addition import Addition
+from replication.base.config import Experiment, checked
 from replication.base.errors import UserError
 from replication.base.paths import REPOSITORY
 from replication.base.strict_yaml import read_yaml
@@ -224,7 +225,7 @@ def test_other_sizes_are_steered_at_the_same_depth(layers, expected):
     assert [experiment.steering.layer_of(layers) for experiment in experiments] == expected
     exact = [experiment.steering.layer * layers / 48 for experiment in experiments]
     assert max(abs(a - b) for a, b in zip(exact, expected, strict=True)) <= 0.5
-    assert Steering(layer=4, coefficient=1, added="a").layer_of(layers) == 4
+    assert Addition(layer=4, coefficient=1, added="a").layer_of(layers) == 4
 
 
 def test_the_default_prompts_fit_their_vectors_and_end_before_one_token(random_loaded):

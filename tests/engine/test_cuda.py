@@ -14,7 +14,8 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from replication import api
-from replication.base.config import Experiment, MorePrompts, Steering
+from replication.base.addition import Addition
+from replication.base.config import Experiment, MorePrompts
 from replication.base.errors import UserError
 from replication.base.files import write_json
 from replication.base.paths import REPOSITORY, VERIFIED, path
@@ -27,7 +28,7 @@ from replication.workflow.cli import app
 EXPERIMENT = Experiment(
     title="test",
     prompt="I hate you because you're a wonderful person",
-    steering=Steering(layer=3, coefficient=2, added="Love", subtracted="Hate"),
+    steering=Addition(layer=3, coefficient=2, added="Love", subtracted="Hate"),
     more_prompts=MorePrompts(target=" wonderful", contrast=" terrible", neutral=("My new neighbor is a",)),
 )
 EXPERIMENTS = ("--settings", EXPERIMENT.model_dump_json())

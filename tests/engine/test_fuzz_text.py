@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numpy_gpt2 import NumpyGPT2, lens_log_p
 
 from replication.base import tables
-from replication.base.config import Experiment, Steering, checked_experiment
+from replication.base.addition import Addition
+from replication.base.config import Experiment, checked_experiment
 from replication.base.errors import UserError
 from replication.base.files import read_json, write_json
 from replication.base.paths import REPOSITORY
@@ -146,7 +147,7 @@ def record_is_of(record: dict, configured: Experiment) -> bool:
     )
 
 
-def right(result: Measurement, model: NumpyGPT2, loaded: Loaded, steering: Steering) -> None:
+def right(result: Measurement, model: NumpyGPT2, loaded: Loaded, steering: Addition) -> None:
     """Losses are those of the float64 numpy GPT-2, as near as float32 can come to numbers of that size."""
     record = result.record
     ids = record["prompt"]["ids"]

@@ -7,7 +7,8 @@ import torch
 from numpy_gpt2 import NumpyGPT2, lens_log_p
 
 from replication.base import tables
-from replication.base.config import Experiment, Steering
+from replication.base.addition import Addition
+from replication.base.config import Experiment
 from replication.engine.loaded import Loaded
 from replication.engine.measure import Measurement, measure
 
@@ -15,11 +16,11 @@ TOLERANCE = 1e-4  # nats; float32 against float64
 STATISTICS = ["loss", "rank_margin", "entropy", "kl_to_output", "top_probability"]
 
 PROMPT = "I hate you because you're a wonderful person"
-STEERING = Steering(layer=3, coefficient=1.5, added="Intent to praise", subtracted="Hate")
+STEERING = Addition(layer=3, coefficient=1.5, added="Intent to praise", subtracted="Hate")
 
 
 def experiment(**changes: object) -> Experiment:
-    steering = STEERING.model_copy(update={k: v for k, v in changes.items() if k in Steering.model_fields})
+    steering = STEERING.model_copy(update={k: v for k, v in changes.items() if k in Addition.model_fields})
     return Experiment(title="test", prompt=PROMPT, steering=steering, key_tokens=(" wonderful",))
 
 

@@ -5,7 +5,8 @@ import pytest
 from numpy_gpt2 import NumpyGPT2, lens_log_p
 
 from replication.base import tables
-from replication.base.config import Experiment, Steering
+from replication.base.addition import Addition
+from replication.base.config import Experiment
 from replication.engine.measure import measure
 from replication.engine.second_opinion import second_opinion
 
@@ -13,7 +14,7 @@ PROMPT = "I hate you because you're a wonderful person"
 
 
 def experiment(layer: int) -> Experiment:
-    steering = Steering(layer=layer, coefficient=1.5, added="Intent to praise", subtracted="Hate")
+    steering = Addition(layer=layer, coefficient=1.5, added="Intent to praise", subtracted="Hate")
     return Experiment(title="test", prompt=PROMPT, steering=steering)
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from replication.base.config import Steering, checked
+from replication.base.addition import Addition
+from replication.base.config import checked
 from replication.base.paths import REPOSITORY
 from replication.base.strict_yaml import read_yaml
 from replication.engine.gpt2_config import Config
@@ -56,7 +57,7 @@ def test_tokens_stand_where_the_post_has_them(random_loaded: Loaded, name):
     assert texts(tokenizer, sides.added) == [BOS, *added]
     assert texts(tokenizer, sides.subtracted) == [BOS, *subtracted]
     assert texts(tokenizer, tokenizer.with_bos(experiment.prompt)) == [BOS, *PROMPTS[name]]
-    assert check(tokenizer, Config(n_layer=48), experiment) == sides
+    assert [plan.read for plan in check(tokenizer, Config(n_layer=48), experiment)] == [sides]
 
 
 def test_spaces_and_bos_have_gpt2s_own_ids(random_loaded: Loaded):
@@ -67,7 +68,7 @@ def test_spaces_and_bos_have_gpt2s_own_ids(random_loaded: Loaded):
 
 
 def test_row_0_of_the_vector_is_exactly_zero_and_the_rest_is_not(random_loaded: Loaded):
-    steering = Steering(layer=5, coefficient=10, added="Anger", subtracted="Calm")
+    steering = Addition(layer=5, coefficient=10, added="Anger", subtracted="Calm")
     with torch.inference_mode():
         vector = steering_vector(random_loaded.gpt2, padded_sides(random_loaded.tokenizer, steering), 5, 10.0)
     assert vector.values.shape == (3, 24)
@@ -77,7 +78,7 @@ def test_row_0_of_the_vector_is_exactly_zero_and_the_rest_is_not(random_loaded: 
 
 def test_the_record_says_what_went_in(random_loaded: Loaded):
     experiment = EXPERIMENTS["love_hate"].model_copy(
-        update={"steering": Steering(layer=3, coefficient=5, added="Love", subtracted="Hate")}
+        update={"steering": Addition(layer=3, coefficient=5, added="Love", subtracted="Hate")}
     )
     record = measure(random_loaded, experiment).record
     assert record["added"] == {"ids": [50256, 18565, 220], "tokens": [BOS, "Love", " "]}

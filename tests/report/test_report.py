@@ -20,7 +20,7 @@ from replication.base import paths, tables
 from replication.base.files import read_json, write_json, write_text
 from replication.base.numbers import signed
 from replication.base.paths import path
-from replication.base.steered_layer import scaled_layer
+from replication.base.recorded import steered_layer
 from replication.report import citation
 from replication.report.compile import contents, markdown, procedure
 from replication.report.experiment import x_vector_table
@@ -147,9 +147,9 @@ def test_a_scaled_layer_is_printed_as_it_was_steered():
     record = MADE["love_hate"].record
     steering = {"layer": 6, "scaled_from": 48, "coefficient": 5}
     scaled = record | {"shape": {"layers": 12}, "experiment": {"steering": steering}, "injection": {"block": 2}}
-    assert scaled_layer(scaled) == " (layer 6 of 48, scaled to 12)"
+    assert steered_layer(scaled) == "2 (layer 6 of 48, scaled to 12)"
     assert [row[0] for row in x_vector_table(scaled)[2:]] == ["2", "2"]
-    assert scaled_layer(scaled | {"shape": {"layers": 48}}) == ""
+    assert steered_layer(scaled | {"shape": {"layers": 48}}) == "2"
 
 
 @pytest.mark.parametrize(

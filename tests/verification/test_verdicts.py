@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from replication.base import tables
-from replication.base.config import PORTABLE, Experiment, Steering
+from replication.base.addition import Addition
+from replication.base.config import PORTABLE, Experiment
 from replication.base.errors import UserError
 from replication.base.files import write_json, write_text
 from replication.base.paths import (
@@ -41,7 +42,7 @@ from replication.workflow.cli import app
 EXPERIMENT = Experiment(
     title="test",
     prompt="I hate you because",
-    steering=Steering(layer=3, coefficient=2, added="Love", subtracted="Hate"),
+    steering=Addition(layer=3, coefficient=2, added="Love", subtracted="Hate"),
 )
 
 

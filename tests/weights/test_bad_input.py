@@ -12,7 +12,8 @@ from folder_setup import change_json, obtained
 from random_model import write_lens
 from safetensors.torch import load_file, save_file
 
-from replication.base.config import Experiment, Steering
+from replication.base.addition import Addition
+from replication.base.config import Experiment
 from replication.base.errors import UserError
 from replication.engine import sides
 from replication.engine.fit_checks import check
@@ -188,7 +189,7 @@ def test_a_tokenizer_that_does_not_fit(folders):
 
 def experiment(prompt: str = "I hate you because", key_tokens: tuple[str, ...] = (), **steering: object) -> Experiment:
     values = {"layer": 3, "coefficient": 1.0, "added": "Love", "subtracted": "Hate"} | steering
-    return Experiment(title="test", prompt=prompt, steering=Steering(**values), key_tokens=key_tokens)
+    return Experiment(title="test", prompt=prompt, steering=Addition(**values), key_tokens=key_tokens)
 
 
 EXPERIMENT_FAULTS = [

@@ -15,7 +15,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, GPT2LMHeadModel
 from tuned_lens import TunedLens
 
-from replication.base.config import Experiment, Model, Steering
+from replication.base.addition import Addition
+from replication.base.config import Experiment, Model
 from replication.base.errors import UserError
 from replication.engine.fit_checks import check, unembedding_hash
 from replication.engine.loaded import Loaded, load
@@ -26,7 +27,7 @@ from replication.weights.obtain import obtain
 
 PROMPT = "I hate you because you're a wonderful person"
 EXPERIMENT = Experiment(
-    title="t", prompt=PROMPT, steering=Steering(layer=1, coefficient=5.0, added="Love", subtracted="Hate")
+    title="t", prompt=PROMPT, steering=Addition(layer=1, coefficient=5.0, added="Love", subtracted="Hate")
 )
 NAMED = "transformer.wte.weight"
 

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from replication.base import tables
-from replication.base.config import Experiment, Steering
+from replication.base.addition import Addition
+from replication.base.config import Experiment
 from replication.base.files import write_json
 from replication.base.paths import LOSSES, RECORD, SECOND_OPINION, SWEEP, SWEEP_PART, VERIFIED, path
 from replication.engine import controls
@@ -20,7 +21,7 @@ from replication.workflow.cli import app
 EXPERIMENT = Experiment(
     title="test",
     prompt="I hate you because",
-    steering=Steering(layer=3, coefficient=2, added="Love", subtracted="Hate"),
+    steering=Addition(layer=3, coefficient=2, added="Love", subtracted="Hate"),
 )
 ARITHMETIC = ("--numerics", "portable", "--device", "cpu", "--threads", "1")
 COLUMNS = dict.fromkeys(tables.SWEEP, 0) | {"target_token": "x", "key": False}

@@ -172,8 +172,8 @@ function frames() {
   const [layer, position] = chosen();
   const both = (at, places, under, over) => [...frame(at, places, under), ...frame(at, places, over)];
   return [
-    ...runs(data.injection.positions).flatMap((places) => both(data.injection.layer, places,
-      { color: "#fff", width: 3 }, { color: "#000", width: 3, dash: "5px,5px" })),
+    ...data.injections.flatMap(({ layer: steered, positions }) => runs(positions).flatMap((places) =>
+      both(steered, places, { color: "#fff", width: 3 }, { color: "#000", width: 3, dash: "5px,5px" }))),
     ...both(layer, [position, position], { color: "#000", width: 5 }, { color: "#fff", width: 2 }),
   ];
 }

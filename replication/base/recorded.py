@@ -1,0 +1,93 @@
+"""What an experiment's record.json says of the additions, one or several."""
+
+from collections.abc import Callable
+from typing import Any
+
+from replication.base.numbers import general
+
+SIDES = ("added", "subtracted")
+
+
+def one_or_several(value: Any) -> Any:
+    """Additions as they are configured and recorded: one as a mapping, in a list or not, and several as a list."""
+    return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+
+
+def additions(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every addition: `steering` (its settings), `injection`, `norms`, and its sides' tokens or its file.
+
+    Of several they stand in `additions`; of one, as in records of before, at the top.
+    """
+    if "additions" in record:
+        return list(record["additions"])
+    keys = (*SIDES, "padding", "vector", "injection", "norms")
+    return [{"steering": record["experiment"]["steering"], **{key: record[key] for key in keys if key in record}}]
+
+
+def injections(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """What has `injection` and `norms` of each addition."""
+    return list(record.get("additions", [record]))
+
+
+def blocks(record: dict[str, Any]) -> list[int]:
+    """The blocks that something was added before, ascending."""
+    return sorted({each["injection"]["block"] for each in injections(record)})
+
+
+def coefficient(record: dict[str, Any]) -> float:
+    """The first addition's coefficient, by which a sweep is counted: it multiplies all of them together."""
+    return float(additions(record)[0]["steering"]["coefficient"])
+
+
+def steered_layer(record: dict[str, Any]) -> str:
+    """The layers that were steered, in words: "6", "2 (layer 6 of 48, scaled to 12)", or "10 and 30"."""
+    layers = record["shape"]["layers"]
+    return " and ".join(dict.fromkeys(block_in_words(each, layers) for each in additions(record)))
+
+
+def block_in_words(addition: dict[str, Any], layers: int) -> str:
+    """The block that one addition was made before, of a model of so many."""
+    steering, block = addition["steering"], addition["injection"]["block"]
+    configured_in = steering.get("scaled_from")
+    if configured_in in (None, layers):
+        return str(block)
+    return f"{block} (layer {steering['layer']} of {configured_in}, scaled to {layers})"
+
+
+def vectors_in_words(record: dict[str, Any], quoted: Callable[[str], str]) -> str:
+    """What was added and where: "5 × (“Love” − “Hate”) added before block 6", of several one after the other.
+
+    Args:
+        record: The experiment's record.
+        quoted: A text, or the name of a file, as it is shown.
+    """
+    layers = record["shape"]["layers"]
+    return ", then ".join(_in_words(addition, layers, quoted) for addition in additions(record))
+
+
+def _in_words(addition: dict[str, Any], layers: int, quoted: Callable[[str], str]) -> str:
+    steering, positions = addition["steering"], addition["injection"]["positions"]
+    block = block_in_words(addition, layers)
+    return f"{vector_in_words(steering, quoted)} added before block {block}{_places(positions)}"
+
+
+def vector_in_words(steering: dict[str, Any], quoted: Callable[[str], str]) -> str:
+    """One vector: "5 × (“Love” − “Hate”)", "10 × “Love”" of one side alone, or "3 × “mine.safetensors”" of a file."""
+    added, subtracted, factor = steering.get("added"), steering.get("subtracted"), steering["coefficient"]
+    if steering.get("vector"):
+        return f"{general(factor)} × {quoted(steering['vector'])}"
+    if added is None or subtracted is None:
+        # Subtracted alone: minus the coefficient times it.
+        return f"{general(factor if subtracted is None else -factor)} × {quoted(added or subtracted or '')}"
+    return f"{general(factor)} × ({quoted(added)} − {quoted(subtracted)})"
+
+
+def _places(positions: list[int]) -> str:
+    """Where in the prompt, if not from its front on."""
+    if positions == list(range(len(positions))):
+        return ""
+    if len(positions) == 1:
+        return f" at position {positions[0]}"
+    if positions == list(range(positions[0], positions[-1] + 1)):
+        return f" at positions {positions[0]} to {positions[-1]}"
+    return f" at positions {', '.join(map(str, positions))}"
