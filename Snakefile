@@ -191,6 +191,7 @@ rule claims:
 use rule weights as measure with:
     input:
         verified=paths.VERIFIED,
+        vectors=lambda w: snakefile.vector_files(config, [w.experiment]),
     output:
         losses=paths.LOSSES,
         top10=paths.TOP10,
@@ -245,6 +246,7 @@ use rule measure as second_opinion with:
     input:
         verified=paths.VERIFIED,
         records=of_every_experiment(paths.RECORD),
+        vectors=snakefile.vector_files(config, EXPERIMENTS),
     output:
         opinion=of_run(paths.SECOND_OPINION),
     log:

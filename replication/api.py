@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import pandas as pd
 
@@ -27,9 +27,11 @@ from replication.base.config import PORTABLE, Experiment, checked_model
 from replication.base.config_errors import validated
 from replication.base.errors import UserError
 from replication.base.paths import HASHES, REPOSITORY, RESOURCES, VERIFIED, in_checkout, local_folder, path
+from replication.base.recorded import SIDES
 from replication.base.strict_yaml import read_yaml
 from replication.engine import numerics
 from replication.engine.cuda import full_in_one_sentence
+from replication.engine.vector_file import said_of
 from replication.result import Result, plain
 
 if TYPE_CHECKING:
@@ -123,16 +125,35 @@ def _hash_memory() -> Iterator[Path]:
         yield (REPOSITORY if (REPOSITORY / "Snakefile").exists() else Path(scratch)) / HASHES
 
 
+class Added(TypedDict, total=False):
+    """An addition, as keywords or in a list; docs/configuration.md says what each is, and its default."""
+
+    layer: int
+    """Block whose input is read and changed; 0 is the first. May be left out where the file of `vector` names it."""
+    coefficient: float
+    """Factor on the vector; may be 0 or negative. As `layer`."""
+    added: str
+    """Text of the added side; left out, the vector is the subtracted side alone."""
+    subtracted: str
+    """Text of the subtracted side; left out, the vector is the added side alone. An empty text stands for padding."""
+    padding: str
+    """Text of the token that the shorter side is padded with: a space."""
+    position: str | int
+    """Where it starts: "front", "middle", "back", or a position."""
+    vector: str | Path
+    """File of a vector, instead of texts: `Result.save_vector` makes one."""
+    positions: Sequence[int]
+    """Where a vector of one row is added."""
+
+
 @overload
 def steer(
     model: Model,
     prompt: str,
     *,
-    added: str,
-    subtracted: str,
-    layer: int,
-    coefficient: float,
+    additions: Sequence[Added] = (),
     key_tokens: str | Sequence[str | int] = (),
+    **addition: Unpack[Added],
 ) -> Result: ...
 
 
@@ -141,11 +162,9 @@ def steer(
     model: Model,
     prompt: list[str] | tuple[str, ...],
     *,
-    added: str,
-    subtracted: str,
-    layer: int,
-    coefficient: float,
+    additions: Sequence[Added] = (),
     key_tokens: str | Sequence[str | int] = (),
+    **addition: Unpack[Added],
 ) -> list[Result]: ...
 
 
@@ -154,22 +173,18 @@ def steer(
     model: Model,
     prompt: str | list[str] | tuple[str, ...],
     *,
-    added: str,
-    subtracted: str,
-    layer: int,
-    coefficient: float,
+    additions: Sequence[Added] = (),
     key_tokens: str | Sequence[str | int] = (),
+    **addition: Unpack[Added],
 ) -> Result | list[Result]:
     """Reads a prompt through the tuned lens, without and with coefficient * (added - subtracted).
 
     Args:
         model: What `load` returned.
-        prompt: Text on which the effect is read, or several; it must have at least as many tokens as the longer side.
-        added: Text of the added side; may be empty.
-        subtracted: Text of the subtracted side; may be empty, which then stands for spaces.
-        layer: Block whose input is read and changed; 0 is the first.
-        coefficient: Factor on the difference; may be 0 or negative.
+        prompt: Text on which the effect is read, or several; none may be shorter than the vector.
+        additions: Several vectors, each a mapping of the keywords of `Added`; then none of these stands by itself.
         key_tokens: Tokens of the prompt, leading space included, or their places, that figures single out.
+        **addition: One vector: `layer`, `coefficient`, `added`, `subtracted`, and the others of `Added`.
 
     Returns:
         A result, or for several prompts a list of one each.
@@ -183,8 +198,7 @@ def steer(
 
     def one(text: str) -> Result:
         with _arguments_named():
-            experiment = _experiment(text, added, subtracted, layer, coefficient, key_tokens)
-            return Result(measure(loaded, experiment))
+            return Result(measure(loaded, _experiment(text, additions, addition, key_tokens)))
 
     return [one(text) for text in prompt] if isinstance(prompt, list | tuple) else one(prompt)
 
@@ -194,11 +208,10 @@ def sweep(
     model: Model,
     prompt: str,
     *,
-    added: str,
-    subtracted: str,
     layers: Sequence[int],
     coefficients: Sequence[float],
     key_tokens: str | Sequence[str | int] = (),
+    **addition: Unpack[Added],
 ) -> pd.DataFrame:
     """Loss at the model's output with the vector read at and added to several layers, with several coefficients.
 
@@ -206,12 +219,11 @@ def sweep(
 
     Args:
         model: What `load` returned.
-        prompt: As for `steer`, and so are the sides and `key_tokens`.
-        added: Text of the added side.
-        subtracted: Text of the subtracted side.
+        prompt: As for `steer`, and so are `key_tokens` and the rest of the vector.
         layers: Blocks.
         coefficients: Factors on the difference.
         key_tokens: Tokens of the prompt that the column `key` marks.
+        **addition: `added`, `subtracted`, and the others of `Added`.
 
     Returns:
         A row per layer, coefficient and position: the columns of sweep.csv (docs/results.md), losses in nats.
@@ -227,8 +239,8 @@ def sweep(
     with _arguments_named():
         # Each is checked as `steer` would; coefficients are multiples of 1.
         for layer, coefficient in zip_longest(layers, coefficients, fillvalue=0):
-            _experiment(prompt, added, subtracted, layer, coefficient, key_tokens)
-        experiment = _experiment(prompt, added, subtracted, max(layers), 1, key_tokens)
+            _experiment(prompt, (), addition | {"layer": layer, "coefficient": coefficient}, key_tokens)
+        experiment = _experiment(prompt, (), addition | {"layer": max(layers), "coefficient": 1}, key_tokens)
         return cells(loaded, experiment, list(map(float, coefficients)), list(map(int, layers)))
 
 
@@ -239,17 +251,37 @@ def _loaded(model: Model) -> "Loaded":
 
 
 def _experiment(
-    prompt: str, added: str, subtracted: str, layer: int, coefficient: float, key_tokens: str | Sequence[str | int]
+    prompt: str, additions: Sequence[Added], addition: Added, key_tokens: str | Sequence[str | int]
 ) -> Experiment:
+    if additions and addition:
+        raise UserError(f"{next(iter(addition))}: belongs into each of the additions")
     named = [key_tokens] if isinstance(key_tokens, str) else [plain(token) for token in key_tokens]
-    sides = {"added": added, "subtracted": subtracted}
+    every = [_settings(each) for each in additions or [addition]]
     settings = {
-        "title": " - ".join(str(side).strip() or "nothing" for side in sides.values()),
+        "title": ", then ".join(_title(each) for each in every),
         "prompt": prompt,
-        "steering": {"layer": plain(layer), "coefficient": plain(coefficient), **sides},
+        "steering": every,
         "key_tokens": named,
     }
     return validated(Experiment, settings, "", of_file=False)
+
+
+def _settings(addition: Added) -> dict[str, Any]:
+    """An addition as the configuration has it: numbers Python's own, and what a vector's file says of it."""
+    settings = {key: plain(value) for key, value in addition.items()}
+    if "positions" in settings:
+        settings["positions"] = [plain(position) for position in settings["positions"]]
+    if "vector" in settings:
+        settings["vector"] = str(Path(settings["vector"]).resolve())
+        settings = said_of(Path(settings["vector"])) | settings
+    return settings
+
+
+def _title(settings: dict[str, Any]) -> str:
+    if "vector" in settings:
+        return Path(settings["vector"]).name
+    sides = [str(settings[side]).strip() or "nothing" for side in SIDES if settings.get(side) is not None]
+    return ("" if "added" in settings else "- ") + " - ".join(sides)
 
 
 @contextmanager
@@ -258,4 +290,5 @@ def _arguments_named() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(re.sub(r"(^|; )steering\b[.:] ?", r"\1", str(error))) from None
+        sentence = re.sub(r"(^|; )steering\.(\d)", r"\1additions.\2", str(error))
+        raise UserError(re.sub(r"(^|; )steering\b[.:] ?", r"\1", sentence)) from None

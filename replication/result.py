@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from replication.base.recorded import vectors_in_words
+from replication.base.errors import UserError
+from replication.base.recorded import additions, vectors_in_words
 from replication.base.tables import OUTPUT, layer_names
 
 if TYPE_CHECKING:
@@ -49,6 +52,42 @@ class Result:
     def logit_lens(self) -> pd.DataFrame:
         """The cells without the lens' translators; raw and centred agree there."""
         return _numbered(self.measurement.logit_lens, self.record)
+
+    @property
+    def vectors(self) -> list[NDArray[np.float32]]:
+        """What was added, in order, without coefficients: each (rows, d_model), row 0 for `<|endoftext|>`.
+
+        Of a file with one row for every position that row, (d_model,).
+        """
+        return [vector.difference.cpu().numpy() for vector in self.measurement.vectors]
+
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """The one vector, without its coefficient; raises UserError where there are several."""
+        return self.vectors[self._place(None)]
+
+    def save_vector(self, path: str | Path, addition: int | None = None) -> None:
+        """Writes a vector, without its coefficient, as safetensors; `vector: FILE` steers with it, by the same bits.
+
+        Args:
+            path: File to write.
+            addition: Which one; may be left out where it is one.
+
+        Raises:
+            UserError: There are several, or there is no such one.
+        """
+        from replication.engine.vector_file import write_vector
+
+        place = self._place(addition)
+        vector, steering = self.measurement.vectors[place], additions(self.record)[place]["steering"]
+        said = {"layer": vector.layer, "coefficient": steering["coefficient"], "model": self.record["model"]}
+        write_vector(Path(path), self.vectors[place], said)
+
+    def _place(self, addition: int | None) -> int:
+        several = len(self.measurement.vectors)
+        if (addition is None and several > 1) or (addition or 0) not in range(several):
+            raise UserError(f"addition: there are {several}; name one of 0 to {several - 1}, or take `vectors`")
+        return addition or 0
 
     @property
     def numerics(self) -> str:

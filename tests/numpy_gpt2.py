@@ -4,6 +4,7 @@ Written against Radford et al. 2019 (pre-norm blocks, tanh-gelu, tied unembeddin
 addition) and Belrose et al. 2023 (tuned lens). Shares no code with the package.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,33 @@ class NumpyGPT2:
 
         return self.stream(ids), self.stream(ids, {layer: inject})
 
+    def added(self, ids, sides):
+        """The stream of `ids` with every side added by itself, in order, as hooks of the original authors do.
+
+        A side is (ids, coefficient, layer, place); its rows go to positions as hook_fn_from_activations of
+        montemac/activation_additions (main, activation_additions/hook_utils.py) has them for "front", "mid" and
+        "back", or start at a number.
+        """
+        inject = {}
+        for side, coefficient, layer, place in sides:
+            rows = coefficient * self.stream(side)[layer]
+            middle, half = len(ids) // 2, len(rows) // 2
+            where = {
+                "front": slice(0, len(rows)),
+                "mid": slice(middle - half, middle + (len(rows) - half)),
+                "back": slice(-len(rows), None),
+            }.get(place) or slice(place, place + len(rows))
+
+            inject.setdefault(layer, []).append((where, rows))
+
+        def change(x, additions):
+            x = x.copy()
+            for where, rows in additions:
+                x[where] = rows + x[where]
+            return x
+
+        return self.stream(ids, {layer: partial(change, additions=each) for layer, each in inject.items()})
+
     def log_p(self, hidden):
         """Log-softmax of the unembedded final norm, (..., vocabulary)."""
         logits = self.norm(hidden, "ln_f") @ self.w["wte.weight"].T
@@ -77,11 +105,12 @@ class NumpyGPT2:
         return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-def lens_log_p(model: NumpyGPT2, stream, lens_folder: Path | None, centre: bool):
-    """Log-probabilities of every lens row, the output last; `lens_folder` None is the logit lens."""
+def lens_log_p(model: NumpyGPT2, stream, lens_folder: Path | None, centre: bool, layers=None):
+    """Log-probabilities of every lens row, or of some, the output last; `lens_folder` None is the logit lens."""
     state = None if lens_folder is None else torch.load(lens_folder / "params.pt", weights_only=True)
     rows = []
-    for i, h in enumerate(stream):
+    for i in range(len(stream)) if layers is None else layers:
+        h = stream[i]
         h = h - h.mean(-1, keepdims=True) if centre else h
         if state is not None and i < model.layers:
             h = h + h @ state[f"{i}.weight"].numpy().astype(np.float64).T + state[f"{i}.bias"].numpy()

@@ -1,6 +1,7 @@
 """What an experiment's record.json says of the additions, one or several."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from replication.base.numbers import general
@@ -11,6 +12,11 @@ SIDES = ("added", "subtracted")
 def one_or_several(value: Any) -> Any:
     """Additions as they are configured and recorded: one as a mapping, in a list or not, and several as a list."""
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+
+
+def listed(steering: Any) -> list[Any]:
+    """Additions as a list, of which `one_or_several` makes what is configured."""
+    return list(steering) if isinstance(steering, list | tuple) else [steering]
 
 
 def additions(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -75,7 +81,7 @@ def vector_in_words(steering: dict[str, Any], quoted: Callable[[str], str]) -> s
     """One vector: "5 × (“Love” − “Hate”)", "10 × “Love”" of one side alone, or "3 × “mine.safetensors”" of a file."""
     added, subtracted, factor = steering.get("added"), steering.get("subtracted"), steering["coefficient"]
     if steering.get("vector"):
-        return f"{general(factor)} × {quoted(steering['vector'])}"
+        return f"{general(factor)} × {quoted(Path(steering['vector']).name)}"
     if added is None or subtracted is None:
         # Subtracted alone: minus the coefficient times it.
         return f"{general(factor if subtracted is None else -factor)} × {quoted(added or subtracted or '')}"

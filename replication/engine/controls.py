@@ -48,7 +48,7 @@ def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int
     plans = check(loaded.tokenizer, loaded.gpt2.config, experiment)
     with torch.inference_mode():
         vectors = steering_vectors(loaded.gpt2, plans, len(prompt.ids), "prompt")
-    requests = [Request(prompt, each) for each in (vectors, *_random(vectors, draws, seed))]
+    requests = [Request(prompt, each) for each in (vectors, *random_directions(vectors, draws, seed))]
     losses: list[Array] = []
     changes: list[Array] = []
     with torch.inference_mode():
@@ -83,7 +83,9 @@ def _changes_by_layer(loaded: Loaded, prompt: Prompt, keys: list[int], layer: in
     return changes
 
 
-def _random(vectors: tuple[SteeringVector, ...], draws: int, seed: int) -> Iterator[tuple[SteeringVector, ...]]:
+def random_directions(
+    vectors: tuple[SteeringVector, ...], draws: int, seed: int
+) -> Iterator[tuple[SteeringVector, ...]]:
     """Random vectors with the norms of `vectors`, addition by addition and position by position."""
     # Drawn in float64 by numpy, so that the draws depend neither on torch's version nor on the device.
     generator = np.random.default_rng(seed)
@@ -101,8 +103,8 @@ def _random(vectors: tuple[SteeringVector, ...], draws: int, seed: int) -> Itera
 def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], layers: Sequence[int]) -> pd.DataFrame:
     """Loss at the output with the vectors taken from and added at other layers, with other coefficients.
 
-    Layers are swept over where every vector is read from texts and all are added at one. Else the coefficients are
-    alone, and `layer` is the lowest of the experiment's own.
+    Layers are swept over where all vectors are added at one; a vector of a file is the same at each. Else the
+    coefficients are alone, and `layer` is the lowest of the experiment's own.
 
     Args:
         loaded: The model.

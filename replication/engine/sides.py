@@ -50,7 +50,7 @@ class Planned(NamedTuple):
         """
         given, start = self.settings.positions, self.settings.position
         if isinstance(self.read, VectorFile) and self.read.one_row:
-            positions = tuple(range(1, prompt)) if given is None else given
+            positions = tuple(range(1, prompt)) if given is None else tuple(sorted(given))
             if max(positions) >= prompt:
                 raise UserError(f"steering.positions: {max(positions)} is too large; {named} has 0 to {prompt - 1}")
             return positions
@@ -73,8 +73,8 @@ class Planned(NamedTuple):
 
 
 def swept_over_layers(plans: list[Planned]) -> bool:
-    """Whether the sweep moves the additions to other layers: all are read from texts, at one."""
-    return len({plan.layer for plan in plans}) == 1 and all(isinstance(plan.read, Sides) for plan in plans)
+    """Whether the sweep moves the additions to other layers: all are made at one."""
+    return len({plan.layer for plan in plans}) == 1
 
 
 def padded_sides(tokenizer: Tokenizer, addition: Addition) -> Sides:
@@ -85,7 +85,9 @@ def padded_sides(tokenizer: Tokenizer, addition: Addition) -> Sides:
     """
     padding = tokenizer.encode(addition.padding)
     if len(padding) != 1:
-        raise UserError(f"the padding {addition.padding!r} is {len(padding)} tokens of this tokenizer; it must be one")
+        raise UserError(
+            f"steering.padding: {addition.padding!r} is {len(padding)} tokens of this tokenizer; it must be one"
+        )
     added, subtracted = (
         None if text is None else tokenizer.with_bos(text) for text in (addition.added, addition.subtracted)
     )
@@ -112,9 +114,14 @@ def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> list[
     prompt = tokenizer.with_bos(experiment.prompt)
     if len(prompt) > config.n_positions:
         raise UserError(f"prompt: {len(prompt)} tokens with {BOS}; this model's context is {config.n_positions}")
-    plans = [_planned(tokenizer, config, addition) for addition in experiment.additions]
-    for plan in plans:
-        plan.positions(len(prompt), f"prompt: {experiment.prompt!r}")
+    plans = []
+    for place, addition in enumerate(experiment.additions):
+        try:
+            plans.append(_planned(tokenizer, config, addition))
+            plans[-1].positions(len(prompt), f"prompt: {experiment.prompt!r}")
+        except UserError as error:
+            one = len(experiment.additions) == 1
+            raise UserError(str(error) if one else str(error).replace("steering.", f"steering.{place}.", 1)) from None
     experiment.key_positions(texts(tokenizer, prompt))  # raises where a key token is not there
     return plans
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,15 @@ def read_vector(name: str, d_model: int) -> VectorFile:
     return VectorFile(tensor.reshape(-1, d_model), tensor.ndim == 1, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def metadata(path: Path) -> dict[str, str]:
-    """What a file says of its vector, `layer` and `coefficient` among it; empty if nothing."""
-    with safetensors.safe_open(path, framework="np") as file:
-        return dict(file.metadata() or {})
+def said_of(path: Path) -> dict[str, Any]:
+    """Layer and coefficient of a vector, as far as its file says them; empty if it cannot be read."""
+    kinds = {"layer": int, "coefficient": float}
+    said: dict[str, Any] = {}
+    with suppress(OSError, ValueError, safetensors.SafetensorError):
+        with safetensors.safe_open(path, framework="np") as file:
+            found = file.metadata() or {}
+        said = {key: kind(found[key]) for key, kind in kinds.items() if key in found}
+    return said
 
 
 def write_vector(path: Path, rows: NDArray[np.float32], said: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from replication.base.errors import UserError
 from replication.base.numbers import brief, fixed, general
-from replication.base.recorded import blocks, coefficient, steered_layer
+from replication.base.recorded import blocks, coefficient, injections, steered_layer
 from replication.figures.canvas import OUTPUT, inches, style
 from replication.figures.grid import (
     BAR,
@@ -69,7 +69,9 @@ def sweep(table: pd.DataFrame, record: Record, view: View = WHOLE) -> Figure:
     names = [general(value) for value in coefficients]
     narrow = max(*(widest(drawn.texts) for drawn in maps), *(inches(name, TICK, "bold") + 0.05 for name in names))
     least, natural = (max(column * len(coefficients), _LEAST_PANEL) for column in (narrow, _COLUMN))
-    tall, words = ROW * len(layers), ("other layers and coefficients", OUTPUT)
+    at_one_layer = len(blocks(record)) == 1
+    words = ("other layers and coefficients" if at_one_layer else "other coefficients", OUTPUT)
+    tall = ROW * len(layers)
     sentences = _SWEEP_NOTE + (_CUT if maps[0].extend == "max" else ())
 
     def beside_at(width: float) -> bool:
@@ -92,7 +94,7 @@ def sweep(table: pd.DataFrame, record: Record, view: View = WHOLE) -> Figure:
             axes = figure.add_axes((left / width, bottom / height, panel / width, tall / height), label=str(place))
             draw_cells(axes, drawn.values, drawn.texts, drawn.scale, drawn.colours, SMALLEST)
             axes.set_title(drawn.title)
-            _name_cells(axes, record, layers, names, coefficients, named=not (beside and place))
+            _name_cells(axes, record, layers, names, coefficients, named=at_one_layer and not (beside and place))
             bar = (left / width, (bottom - _UNDER + BAR - 0.09) / height, panel / width, 0.09 / height)
             colour_bar(figure, bar, drawn.scale, drawn.colours, drawn.label, drawn.extend)
             left, bottom = (left + panel + _GAP, bottom) if beside else (left, bottom - _OVER - tall - _UNDER)
@@ -110,11 +112,11 @@ def _name_cells(
 ) -> None:
     """Names coefficients and, if asked to, layers, the experiment's own in bold and their cell framed."""
     block, column = record["injection"]["block"], coefficients.index(coefficient(record))
+    one = len(injections(record)) == 1
     axes.set_xticks(range(len(names)), names)
-    axes.set_xlabel("coefficient (steps are uneven)")
+    axes.set_xlabel(f"{'coefficient' if one else 'first coefficient, the others in proportion'} (steps are uneven)")
     axes.get_xticklabels()[column].set_fontweight("bold")
-    rows = [steered_layer(record)] if len(blocks(record)) > 1 else list(map(str, layers))
-    axes.set_yticks(*((range(len(layers)), rows) if named else ([], [])), size=SMALLEST)
+    axes.set_yticks(*((range(len(layers)), list(map(str, layers))) if named else ([], [])), size=SMALLEST)
     if named:
         axes.set_ylabel("injection layer")
     if block in layers:

@@ -17,6 +17,7 @@ from replication.base.numbers import fixed, general, signed
 from replication.base.paths import CLAIMS, PROVENANCE, PUBLISHED, REPOSITORY, VERIFICATION, VERIFIED, path
 from replication.base.versions import tested_versions
 from replication.base.window import MOST_KEYS, WIDEST
+from replication.report.added import padding
 from replication.report.beyond_post import beyond
 from replication.report.citation import bibtex, references
 from replication.report.experiment import experiment
@@ -68,6 +69,7 @@ def contents(model: str, experiments: list[str]) -> dict[str, Any]:
         "verified": read_json(path(VERIFIED, model)),
         "experiments": described,
         "of_the_post": [each for each in described if each["of_the_post"]],
+        "padding": padding(described),
         "beyond": beyond(model, described),
         "arithmetic": {each["name"]: each["record"]["numerics"]["mode"] for each in described},
         "claims": read_json(path(CLAIMS, model)),

@@ -7,16 +7,14 @@ import pandas as pd
 from replication.base import paths, tables
 from replication.base.config import Experiment
 from replication.base.files import read_json
-from replication.base.numbers import signed
 from replication.base.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
 from replication.base.posts import place_in_post
-from replication.base.recorded import additions, steered_layer
 from replication.base.tables import CONDITIONS, OUTPUT
-from replication.base.window import BY_POSITION, MOST_KEYS, WIDEST, keys_note, window, window_note
+from replication.base.window import BY_POSITION, MOST_KEYS, keys_note, window, window_note
 from replication.figures.alt_text import alt_text
+from replication.report.added import added, x_vector_table
 from replication.report.beyond_post import disagreements
 from replication.report.links import described_figure, link, named_links
-from replication.report.markdown import cell
 from replication.verification.summary import chosen_layers
 
 BEST = 5
@@ -54,7 +52,7 @@ def experiment(model: str, name: str) -> dict[str, Any]:
         "place": str(settings.number or name),
         "settings": settings,
         "record": record,
-        "layer": steered_layer(record),
+        "added": added(record),
         "x_vector": x_vector_table(record),
         "figures": [_figure(model, name, kind, drawn_from, read) for kind, drawn_from in paths.REPORTED.items()],
         "files": _files(model, name),
@@ -71,28 +69,6 @@ def experiment(model: str, name: str) -> dict[str, Any]:
         "disagreements": disagreements(read.losses),
         "lens_figure": _figure(model, name, "lenses", paths.BEYOND["lenses"], read),
     }
-
-
-def x_vector_table(record: dict[str, Any]) -> list[list[str]]:
-    """The post's table of steering vectors: header, the prompt's row, one row per side or file; cells are Markdown.
-
-    Columns are the sides' own positions, from `<|endoftext|>` on, wherever they were added.
-    """
-    rows = [["0 (Prompt)", "+1", *_first(record["original_prompt"]["tokens"])]]
-    for addition in additions(record):
-        layer, factor = str(addition["injection"]["block"]), addition["steering"]["coefficient"]
-        for sign, side in ((1, "added"), (-1, "subtracted")):
-            if side in addition:
-                rows.append([layer, signed(sign * factor, 6, "g"), *_first(addition[side]["tokens"])])
-        if "vector" in addition:
-            rows.append([layer, signed(factor, 6, "g"), addition["vector"]["file"]])
-    width = max(map(len, rows))
-    header = ["Layer", "Coeff", *(str(position) for position in range(width - 2))]
-    return [header] + [[*row[:2], *map(cell, row[2:]), *[""] * (width - len(row))] for row in rows]
-
-
-def _first(tokens: list[str]) -> list[str]:
-    return tokens if len(tokens) <= WIDEST else [*tokens[:WIDEST], "…"]
 
 
 def predictions(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:

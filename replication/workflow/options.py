@@ -34,7 +34,7 @@ def options() -> str:
 def _parts(whole: dict[str, Any], part: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
     """Place and name of every part below `part`, depth first."""
     for key, value in part["properties"].items():
-        branches = [value, *value.get("anyOf", [])]
+        branches = [value, *value.get("anyOf", []), *value.get("oneOf", [])]
         found = [(branch, key) for branch in branches]
         found += [
             (named, f"{key}.<name>") for branch in branches for named in branch.get("patternProperties", {}).values()
@@ -68,8 +68,8 @@ def _code(value: Any) -> str:
 
 def _kind(value: dict[str, Any]) -> str:
     """What a value may be, in words."""
-    if "anyOf" in value:
-        return " or ".join(_kind(branch) for branch in value["anyOf"])
+    if branches := value.get("anyOf") or value.get("oneOf"):
+        return " or ".join(map(_kind, branches))
     if "$ref" in value:
         return "a mapping, below"
     if "enum" in value:

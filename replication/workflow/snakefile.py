@@ -16,6 +16,7 @@ from replication.base import paths
 from replication.base.errors import UserError
 from replication.base.paths import PACKAGE, REPOSITORY, SCHEMA, SHIPPED
 from replication.base.posts import NUMBERS, POSTS, place_in_post
+from replication.base.recorded import listed
 from replication.base.strict_yaml import read_yaml
 from replication.weights.at_hand import mark
 from replication.workflow.code_digest import digest
@@ -36,6 +37,10 @@ def prepare(config: dict[str, Any], files: Iterable[Path], targets: Iterable[str
     check_targets(config, targets, named := run(config, files))
     if "pin" in targets and not of_the_post(config):
         raise UserError("pin: none of these experiments is the post's, and pins are of those alone")
+    for name in config["experiments"]:
+        for file in vector_files(config, [name]):
+            if not Path(file).is_file():
+                raise UserError(f"experiments.{name}.steering.vector: {file} is not there")
     return named
 
 
@@ -203,6 +208,12 @@ def step(name: str, *given: Any, run: str = "") -> dict[str, Any]:
 def as_json(part: Any) -> str:
     """The part of the configuration that decides a job's numbers, for its command line and its rerun trigger."""
     return json.dumps(part, ensure_ascii=False, sort_keys=True)
+
+
+def vector_files(config: dict[str, Any], names: Iterable[str]) -> list[str]:
+    """The files that vectors of some experiments are read from: inputs of the jobs that steer with them."""
+    every = [each for name in names for each in listed(config["experiments"][name]["steering"])]
+    return [str(paths.local_folder(each["vector"])) for each in every if each.get("vector")]
 
 
 def model_arguments(config: dict[str, Any], model: str) -> list[str]:

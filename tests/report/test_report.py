@@ -22,8 +22,8 @@ from replication.base.numbers import signed
 from replication.base.paths import path
 from replication.base.recorded import steered_layer
 from replication.report import citation
+from replication.report.added import x_vector_table
 from replication.report.compile import contents, markdown, procedure
-from replication.report.experiment import x_vector_table
 from replication.report.index import index
 from replication.report.markdown import cell, code, plain
 from replication.report.numbering import Numbering
