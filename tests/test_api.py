@@ -23,6 +23,7 @@ from replication.base.files import read_json, write_json
 from replication.base.paths import KINDS, REPOSITORY
 from replication.base.strict_yaml import read_yaml
 from replication.engine.numerics import FAST, PORTABLE, SETTINGS, build, mode
+from replication.engine.vector_file import said_of
 from replication.verification.pins import same_bits_expected
 from replication.weights.model_files import stamp
 from replication.workflow.cli import app
@@ -241,7 +242,7 @@ def test_the_interactive_page_is_whole(result):
 
 def test_what_is_printed_names_model_vector_and_arithmetic(model, result):
     assert repr(model) == "<miniature: 48 layers of width 64, 727 tokens, on cpu>"
-    vector = "5 x ('Love' - 'Hate') added before block 6 of miniature"
+    vector = "5 × ('Love' − 'Hate') added before block 6 of miniature"
     assert repr(result) == f"<{vector}: {len(result.losses)} losses, {mode()} arithmetic>"
 
 
@@ -251,7 +252,37 @@ def test_an_empty_side_stands_for_spaces_and_names_itself_so(model):
     assert one_sided.record["experiment"]["title"] == "Love - nothing"
 
 
+def test_a_side_that_is_left_out_is_not_there(model):
+    alone = replication.steer(model, PROMPT, added="Love", layer=6, coefficient=5)
+    assert "subtracted" not in alone.record
+    assert (alone.vector[0] != 0).any()
+    assert alone.record["experiment"]["title"] == "Love"
+
+
+def test_several_additions_have_a_vector_each(model, result, tmp_path):
+    love = {"added": "Love", "subtracted": "Hate", "layer": 6, "coefficient": np.float64(5)}
+    both = replication.steer(model, PROMPT, additions=[love, {**love, "layer": np.int64(10), "position": "back"}])
+    assert [each.shape for each in both.vectors] == [(3, 64)] * 2
+    assert (both.vectors[0] == result.vector).all()
+    with pytest.raises(replication.UserError, match="addition: there are 2; name one of 0 to 1"):
+        _ = both.vector
+    both.save_vector(tmp_path / "v.safetensors", addition=1)
+    assert said_of(tmp_path / "v.safetensors") == {"layer": 10, "coefficient": 5.0}
+
+
+def test_a_saved_vector_steers_by_the_same_bits_with_its_own_layer_and_coefficient(model, result, tmp_path):
+    result.save_vector(tmp_path / "v.safetensors")
+    again = replication.steer(model, PROMPT, vector=tmp_path / "v.safetensors", key_tokens=[" wonderful"])
+    assert again.measurement.losses.equals(result.measurement.losses)
+    other = replication.steer(model, PROMPT, vector=tmp_path / "v.safetensors", layer=10, coefficient=1)
+    assert other.record["injection"]["block"] == 10
+    assert not other.measurement.losses.equals(result.measurement.losses)
+
+
 MISTAKES = [
+    ({"layer": 6, "additions": [{"layer": 6, "coefficient": 1, "added": "a"}]}, "added: belongs into each of the additions"),
+    ({"position": "mid"}, "position: should be front, middle, back or a position counted from 0, found 'mid'"),
+    ({"vector": "none.safetensors", "added": None, "subtracted": None}, "vector: "),
     ({"layer": 48}, "layer: 48 is too large; this model has layers 0 to 47"),
     ({"coefficient": "5"}, "coefficient: should be a valid number, found '5'"),
     ({"added": "", "subtracted": ""}, "needs a text in 'added' or in 'subtracted'; both are empty"),

@@ -94,11 +94,7 @@ def steering_vectors(gpt2: GPT2, plans: Sequence[Planned], prompt: int, named: s
 
 
 def vectors_at(gpt2: GPT2, plan: Planned, layers: Sequence[int], prompt: int, named: str) -> list[SteeringVector]:
-    """An addition's vector for a prompt, read at and added before each of several layers; all of one pass.
-
-    Raises:
-        UserError: As `steering_vectors`.
-    """
+    """An addition's vector for a prompt, read at and added before each of several layers; all of one pass."""
     positions, coefficient = plan.positions(prompt, named), plan.settings.coefficient
     if isinstance(plan.read, Sides):
         stream = residual_stream(gpt2, embedded(gpt2, plan.read.there), 0, max(layers))
@@ -134,8 +130,7 @@ def _of_sides(
 
 def multiplied(vector: SteeringVector, coefficient: float) -> SteeringVector:
     """The same vector with another coefficient."""
-    values = scaled(vector.difference, coefficient)
-    return replace(vector, values=values.expand(len(vector.positions), -1))
+    return replace(vector, values=scaled(vector.difference, coefficient).expand(len(vector.positions), -1))
 
 
 def scaled(difference: Tensor, coefficient: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from replication.base.addition import SPACE
+from replication.base.addition import SPACE, Addition
 from replication.base.numbers import signed
 from replication.base.recorded import SIDES, additions, block_in_words
 from replication.base.window import WIDEST, runs
@@ -15,6 +15,7 @@ def added(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             **addition,
+            "settings": Addition(**addition["steering"]),
             "block": addition["injection"]["block"],
             "layer": block_in_words(addition, layers),
             "positions": _in_words(addition["injection"]["positions"]),

@@ -16,8 +16,8 @@ def chosen_layers(record: dict[str, Any]) -> list[str]:
     return [*(str(layer) for layer in sorted(chosen) if layer < layers), OUTPUT]
 
 
-def loss_of(losses: pd.DataFrame, token: str | int, layer: str, protocol: str) -> "pd.Series[float]":
-    """Loss of one token at one layer in nats: unsteered, steered, and the change.
+def cell_of(losses: pd.DataFrame, token: str | int, layer: str, protocol: str) -> pd.DataFrame:
+    """The cell of one token at one layer, unsteered and steered: rows of `losses` by condition.
 
     Args:
         losses: Columns of `tables.LOSSES`.
@@ -38,9 +38,15 @@ def loss_of(losses: pd.DataFrame, token: str | int, layer: str, protocol: str) -
     cell = here[here["layer"] == layer].set_index("condition")
     if not len(cell):
         raise UserError(f"layer: {layer} is not there; layers are 0 to {here['layer'].nunique() - 2}, and {OUTPUT}")
-    unsteered, steered = (float(cell["loss"][name]) for name in CONDITIONS)
+    return cell.loc[list(CONDITIONS)]
+
+
+def loss_of(losses: pd.DataFrame, token: str | int, layer: str, protocol: str) -> "pd.Series[float]":
+    """Loss of one token at one layer in nats, unsteered, steered, and the change; arguments and errors of `cell_of`."""
+    cell = cell_of(losses, token, layer, protocol)
+    unsteered, steered = map(float, cell["loss"])
     values = {"unsteered": unsteered, "steered": steered, "change": steered - unsteered}
-    return pd.Series(values, name=str(prompt[places[0] - 1]))
+    return pd.Series(values, name=str(cell["target_token"].iloc[0]))
 
 
 def summary(losses: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:

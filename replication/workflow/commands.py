@@ -1,4 +1,4 @@
-"""Commands that are not steps of the workflow: `diff`, `figure`, `environment`, `cite`, `index`, `schema`."""
+"""Commands that are not steps of the workflow: `diff`, `figure`, `show`, `environment`, `cite`, `index`, `schema`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,12 +8,14 @@ from typer.core import TyperCommand
 
 from replication.base.errors import UserError
 from replication.base.files import write_text, written_whole
+from replication.base.numbers import fixed, signed
 from replication.base.paths import (
     CONTROL_KINDS,
     FORMATS,
     INDEX,
     INDEX_PAGE,
     KINDS,
+    LOSSES,
     PRINT,
     RECORD,
     SCHEMA,
@@ -21,12 +23,17 @@ from replication.base.paths import (
     path,
 )
 from replication.base.strict_yaml import read_yaml
+from replication.base.tables import OUTPUT, PROTOCOLS
+from replication.base.visible import visible
 from replication.verification.differences import ERROR, STATUS, compare
 from replication.verification.runs import read_run
 
 Folder = Annotated[
     Path, typer.Argument(help="A model's results, as results/miniature, or its pins, as replication/pins/miniature.")
 ]
+
+Ran = Annotated[str, typer.Option("--model", help="Model that was run; by default the configuration's.")]
+Configfile = Annotated[Path | None, typer.Option("--configfile", help="Configuration that names the model.")]
 
 
 class Judgement(TyperCommand):
@@ -87,8 +94,8 @@ def figure(
     experiment: Annotated[str, typer.Argument(help="Name of an experiment that has been run.")],
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join((*KINDS, *CONTROL_KINDS))}.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.")],
-    model: Annotated[str, typer.Option(help="Model that was run; by default the configuration's.")] = "",
-    configfile: Annotated[Path | None, typer.Option(help="Configuration that names the model.")] = None,
+    model: Ran = "",
+    configfile: Configfile = None,
     width: Annotated[float | None, typer.Option(help="Inches; no text is smaller than 6 points.")] = None,
     title: Annotated[bool, typer.Option(help="Lines on top that say what is shown.")] = True,
     layers: Annotated[str | None, typer.Option(help="Layers to show, such as 0,6,12-47,output.")] = None,
@@ -104,6 +111,39 @@ def figure(
     suffixes = [f".{suffix}" for suffix in (*FORMATS, PRINT)]
     if output.suffix not in suffixes:
         raise UserError(f"{output}: a figure's name ends in {', '.join(suffixes)}")
+    draw_one(kind, _ran(experiment, model, configfile), experiment, [output], View(width, title, layers, tokens))
+
+
+def show(
+    experiment: Annotated[str, typer.Argument(help="Name of an experiment that has been run.")],
+    token: Annotated[str, typer.Option(help="Token of the prompt, a leading space may be left out; or its place.")],
+    layer: Annotated[str, typer.Option(help="Block whose input the lens reads, or output.")] = OUTPUT,
+    protocol: Annotated[str, typer.Option(help="raw or centred residuals.")] = PROTOCOLS[0],
+    model: Ran = "",
+    configfile: Configfile = None,
+) -> None:
+    """Prints the loss of one token at one layer, unsteered and steered, from the tables of a run.
+
+    Example: python -m replication show love_hate --token wonderful --layer 12 --model miniature
+    """
+    from replication.base import tables
+    from replication.verification.summary import cell_of
+
+    losses = tables.read(path(LOSSES, _ran(experiment, model, configfile), experiment), tables.LOSSES)
+    # The token as it stands in the prompt, or with the space in front that nobody types, or its place.
+    there = set(losses["target_token"])
+    named = next((each for each in (token, f" {token}") if each in there), int(token) if token.isdigit() else token)
+    cell = cell_of(losses, named, layer, protocol)
+    where = "the output" if layer == OUTPUT else f"layer {layer}, {protocol} residuals"
+    print(f"{visible(str(cell['target_token'].iloc[0]))} at {where}")
+    for condition, row in cell.iterrows():
+        best = f"{visible(row['top_token'])} {row['top_probability']:.1%}"
+        print(f"{condition:<9} {fixed(row['loss'], 4):>8} nats   rank {row['rank']:<5} most probable {best}")
+    print(f"change    {signed(cell['loss'].iloc[1] - cell['loss'].iloc[0], 4):>8} nats")
+
+
+def _ran(experiment: str, model: str, configfile: Path | None) -> str:
+    """The model that was named or is configured; raises UserError where it has no tables of the experiment."""
     model = model or _configured_model(configfile)
     if not path(RECORD, model, experiment).exists():
         there = sorted(str(file.parent) for file in Path().glob(str(path(RECORD, "*", "*")))) or ["none"]
@@ -111,7 +151,7 @@ def figure(
             f"{path(RECORD, model, experiment).parent}: no run has left its tables there; those there are: "
             + ", ".join(there)
         )
-    draw_one(kind, model, experiment, [output], View(width, title, layers, tokens))
+    return model
 
 
 def _configured_model(file: Path | None) -> str:
@@ -160,6 +200,7 @@ def add_to(app: typer.Typer) -> None:
     """Adds these commands to the command line."""
     app.command(cls=Judgement)(diff)
     app.command()(figure)
+    app.command()(show)
     app.command()(environment)
     app.command()(cite)
     app.command()(index)

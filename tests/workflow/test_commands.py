@@ -1,4 +1,4 @@
-"""`environment`, `cite` and `figure`: what they print and draw is what is so."""
+"""`environment`, `cite`, `figure` and `show`: what they print and draw is what is so."""
 
 import contextlib
 import importlib.metadata
@@ -136,3 +136,25 @@ def test_figure_says_in_one_sentence_what_is_wrong(finished: Path, arguments: li
 def test_figure_is_of_a_format_that_it_can_draw(finished: Path) -> None:
     status, said = figure(finished, "e", "lens", "--model", "m", "-o", "lens.jpg")
     assert (status, said) == (1, "error: lens.jpg: a figure's name ends in .png, .svg, .pdf\n")
+
+
+@pytest.mark.parametrize("token", ["wonderful", " wonderful", "2"])
+def test_show_prints_the_cell_of_the_table(finished: Path, token: str) -> None:
+    losses = tables.read(finished / path(LOSSES, "m", "e"), tables.LOSSES)
+    here = losses[(losses["protocol"] == "centred") & (losses["layer"] == "1") & (losses["position"] == 1)]
+    unsteered, steered = (here[here["condition"] == name].iloc[0] for name in tables.CONDITIONS)
+    assert unsteered["target_token"] == " wonderful"
+    said = run(finished, "show", "e", "--token", token, "--layer", "1", "--protocol", "centred", "--model", "m")
+    lines = said[1].splitlines()
+    assert lines[0] == "␣wonderful at layer 1, centred residuals"
+    for line, row in ((lines[1], unsteered), (lines[2], steered)):
+        assert f" {row['loss']:.4f} nats   rank {row['rank']}" in line
+        assert line.endswith(f"{row['top_token'].replace(' ', '␣')} {row['top_probability']:.1%}")
+    assert f"{steered['loss'] - unsteered['loss']:.4f}".lstrip("-") in lines[3]
+
+
+def test_show_says_what_is_not_there(finished: Path) -> None:
+    assert "token: 'zebra' is not there; the prompt splits into" in run(
+        finished, "show", "e", "--token", "zebra", "--model", "m"
+    )[1]
+    assert "no run has left its tables there" in run(finished, "show", "other", "--token", "a", "--model", "m")[1]
