@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +19,8 @@ VOCABULARY = Path(_FOLDER) / "data"
 BOS_ID = 50256
 
 
-def write_tokenizer(folder: Path) -> None:
+@cache
+def tokenizer_json() -> str:
     """GPT-2's real tokenizer.json, made from its encoder.json and vocab.bpe."""
     vocabulary = json.loads((VOCABULARY / "encoder.json").read_text(encoding="utf-8"))
     lines = (VOCABULARY / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]
@@ -26,7 +28,12 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken("<|endoftext|>", normalized=True)])
-    tokenizer.save(str(folder / "tokenizer.json"))
+    return tokenizer.to_str(pretty=True)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Writes that file as the hub has it."""
+    (folder / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
 
 
 def write_model(
