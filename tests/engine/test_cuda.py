@@ -28,7 +28,7 @@ from replication.workflow.cli import app
 
 EXPERIMENT = Experiment(
     title="test",
-    prompt="I hate you because you're a wonderful person",
+    prompt="You're a wonderful person",
     steering=Addition(layer=3, coefficient=2, added="Love", subtracted="Hate"),
     more_prompts=MorePrompts(target=" wonderful", contrast=" terrible", neutral=("My new neighbor is a",)),
 )
