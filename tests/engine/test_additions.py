@@ -1,5 +1,8 @@
 """Lists of additions, places, padding, one side alone, vectors from files: against numpy and by definition."""
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 import pytest
 from numpy_gpt2 import NumpyGPT2, lens_log_p
@@ -67,9 +70,15 @@ def reference(random_loaded: Loaded) -> NumpyGPT2:
     return NumpyGPT2(random_loaded.files.folder, heads=random_loaded.gpt2.config.n_head)
 
 
+@pytest.fixture(scope="module")
+def of_case(random_loaded: Loaded) -> Callable[[str], Measurement]:
+    """Measures a case once for all that is asked of it."""
+    return cache(lambda case: measure(random_loaded, experiment(*CASES[case])))
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_every_lens_row_equals_the_authors_rule_in_numpy(random_loaded, reference, case):
-    measured = measure(random_loaded, experiment(*CASES[case]))
+def test_every_lens_row_equals_the_authors_rule_in_numpy(random_loaded, reference, of_case, case):
+    measured = of_case(case)
     ids = random_loaded.tokenizer.with_bos(PROMPT)
     stream = reference.added(ids, as_the_authors_add(random_loaded, CASES[case]))
     log_p = lens_log_p(reference, stream, random_loaded.files.lens_folder, centre=False)
@@ -81,9 +90,9 @@ def test_every_lens_row_equals_the_authors_rule_in_numpy(random_loaded, referenc
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_position_0_keeps_its_bits_where_two_sides_start_there(random_loaded, case):
+def test_position_0_keeps_its_bits_where_two_sides_start_there(of_case, case):
     """Or where nothing is added there at all."""
-    measured = measure(random_loaded, experiment(*CASES[case]))
+    measured = of_case(case)
     first = measured.losses[measured.losses["position"] == 0]
     both = [first[first["condition"] == name]["loss"].to_numpy() for name in tables.CONDITIONS]
     assert (both[0] == both[1]).all() == ("alone" not in case)

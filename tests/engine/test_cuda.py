@@ -1,6 +1,7 @@
 """`device: cuda` without a card: a stand-in finds what is left on the CPU, and every refusal is one sentence."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,7 +28,7 @@ from replication.workflow.cli import app
 
 EXPERIMENT = Experiment(
     title="test",
-    prompt="I hate you because you're a wonderful person",
+    prompt="You're a wonderful person",
     steering=Addition(layer=3, coefficient=2, added="Love", subtracted="Hate"),
     more_prompts=MorePrompts(target=" wonderful", contrast=" terrible", neutral=("My new neighbor is a",)),
 )
@@ -42,12 +43,23 @@ STEPS = {
 """Every step that computes with a model; published values are in their own file, where there are sets to measure."""
 
 
+@pytest.fixture(scope="module")
+def measured(random_loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder in which the random model `m` has been measured on the CPU."""
+    folder = tmp_path_factory.mktemp("measured")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_json(path(VERIFIED, "m"), stamp(random_loaded.files, None, []))
+        run("measure", "cpu")
+    return folder
+
+
 @pytest.fixture
-def work(random_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the stamp and a record of the random model `m`, and a card's name to be asked for."""
+def work(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, to work in, and a card's name to be asked for."""
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "stand-in")
-    write_json(path(VERIFIED, "m"), stamp(random_loaded.files, None, []))
     return tmp_path
 
 
@@ -64,8 +76,8 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_every_step_leaves_nothing_on_the_cpu_and_writes_the_same(work: Path, step: str) -> None:
-    run("measure", "cpu")
-    run(step, "cpu")
+    if step != "measure":
+        run(step, "cpu")
     expected = tables(work)
     for file in (work / "results").rglob("*.csv"):
         file.unlink()
@@ -177,7 +189,6 @@ LEFT_BEHIND = [
 
 @pytest.mark.parametrize(("step", "leave"), LEFT_BEHIND)
 def test_what_is_left_behind_is_found(work: Path, monkeypatch: pytest.MonkeyPatch, step: str, leave) -> None:
-    run("measure", "cpu")
     leave(monkeypatch)
     run(step, "cpu")
     with stand_in(), pytest.raises((RuntimeError, TypeError), match="cuda:0"):
@@ -244,7 +255,6 @@ SAID = {
 
 @pytest.mark.parametrize("step", ["measure", "controls", "sweep_part", "second_opinion"])
 def test_without_a_card_every_step_says_what_torch_says(work: Path, step: str) -> None:
-    run("measure", "cpu")
     if torch.cuda.is_available():
         pytest.skip("here is a card")
     with pytest.raises(UserError, match=r"^device: cuda cannot be used, torch says '[^']+'; .+, or set device to cpu$"):
@@ -286,8 +296,6 @@ def test_another_device_is_refused_in_one_sentence(random_loaded: Loaded, device
 def test_a_card_that_fills_up_on_the_way_ends_in_one_sentence(
     work: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
 ) -> None:
-    run("measure", "cpu")
-
     def full(*_: object, **__: object) -> None:
         raise error
 

@@ -478,8 +478,14 @@ def test_alt_text_of_the_figure_over_all_says_each_change_and_band(made):
     assert "−2.00 nats, random vectors +0.15 to +2.85, outside their band for good at layer 2." in text
 
 
-def test_random_vectors_marks_the_steering_vector_among_the_draws(made):
-    key, other = controls_of(made)["random_vectors"].axes
+@pytest.fixture(scope="module")
+def each(made: Tables) -> dict[str, Figure]:
+    """Every figure, by its kind, drawn once."""
+    return figures_of(made) | controls_of(made) | {"beyond_chance": over_all(made, made)}
+
+
+def test_random_vectors_marks_the_steering_vector_among_the_draws(each):
+    key, other = each["random_vectors"].axes
     for axes, steering, draws in ((key, -2, [0, 1, 2, 3]), (other, 1, [0, 0.5, 1, 1.5])):
         (line,) = (line for line in axes.lines if line.get_label() == "the steering vector")
         assert list(line.get_xdata()) == [steering, steering]
@@ -488,8 +494,8 @@ def test_random_vectors_marks_the_steering_vector_among_the_draws(made):
         assert sum(bar.get_height() for bar in bars) == 4
 
 
-def test_prompts_are_sorted_and_those_against_named(made):
-    (axes,) = controls_of(made)["prompts"].axes
+def test_prompts_are_sorted_and_those_against_named(each):
+    (axes,) = each["prompts"].axes
     assert [(label.get_text(), label.get_fontweight()) for label in axes.get_yticklabels()] == [
         ("It (neutral)", "normal"), ("I (the experiment's own)", "bold"), ("You, $x$ | <b> (paraphrase)", "normal"),
     ]  # fmt: skip
@@ -498,8 +504,8 @@ def test_prompts_are_sorted_and_those_against_named(made):
     assert (drawn["unsteered"], drawn["steered"]) == ([1, 0, -1], [0.5, 2, 2])
 
 
-def test_sweep_is_centred_on_0_cut_at_the_largest_fall_and_frames_the_own_choice(made):
-    figure = controls_of(made)["sweep"]
+def test_sweep_is_centred_on_0_cut_at_the_largest_fall_and_frames_the_own_choice(each):
+    figure = each["sweep"]
     key, other = panels(figure)
     assert key.images[0].get_clim() == (-6.25, 6.25)
     assert values(key).max() == 90
@@ -524,9 +530,8 @@ KINDS = ["post_raw", "lens", "output", "layers", "kl", "lenses", *paths.CONTROL_
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_figures_are_what_they_were(made, kind, file_regression):
-    drawn = figures_of(made) | controls_of(made) | {"beyond_chance": over_all(made, made)}
-    file_regression.check(described(drawn[kind]), encoding="utf-8")
+def test_figures_are_what_they_were(each, kind, file_regression):
+    file_regression.check(described(each[kind]), encoding="utf-8")
 
 
 def described(figure: Figure) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import axe
 import pandas as pd
 import pytest
-from chromium import chromium_page
+from chromium import Page
 
 from replication.base import tables
 from replication.base.errors import UserError
@@ -326,15 +326,14 @@ class Tags(HTMLParser):
         self.found.append(tag)
 
 
-def test_page_shows_hostile_tokens_as_text_and_passes_axe(a: Path, b: Path, tmp_path: Path) -> None:
+def test_page_shows_hostile_tokens_as_text_and_passes_axe(a: Path, b: Path, browser: Page, tmp_path: Path) -> None:
     text = account.html(compared(a, b))
     assert not {"script", "img", "link", "iframe"} & set(Tags(text).found)
     assert "|&lt;script&gt;window.hacked=1&lt;/script&gt;`" in text
     file = tmp_path / "diff.html"
     file.write_text(text, encoding="utf-8")
-    with chromium_page(tmp_path / "profile") as page:
-        for scheme, width in (("light", 1400), ("dark", 390)):
-            page.prefer(scheme)
-            page.open(file, width)
-            assert axe.serious_violations(page) == []
-        assert page.messages == []
+    for scheme, width in (("light", 1400), ("dark", 390)):
+        browser.prefer(scheme)
+        browser.open(file, width)
+        assert axe.serious_violations(browser) == []
+    assert browser.messages == []

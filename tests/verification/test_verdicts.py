@@ -1,6 +1,7 @@
 """The verdicts, and that a changed number fails the workflow with a table of what is off."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -57,20 +58,19 @@ def measured(random_loaded: Loaded) -> tuple[Measurement, pd.DataFrame]:
     return result, second_opinion(files.folder, files.lens_folder, {"e": result.record})
 
 
-@pytest.fixture
-def run(
-    random_loaded: Loaded,
-    measured: tuple[Measurement, pd.DataFrame],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture(scope="module")
+def written(
+    random_loaded: Loaded, measured: tuple[Measurement, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder with one measured experiment `e` of the model `m`, and its second opinion; pins start there too."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("replication.base.paths.REPOSITORY", tmp_path)
-    for module in ("pinning", "archive", "snakefile"):
-        monkeypatch.setattr(f"replication.workflow.{module}.REPOSITORY", tmp_path)
-    monkeypatch.setattr("replication.workflow.pinning.code_state", lambda: COMMITTED)
-    result, opinion = measured
+    """A folder with one measured experiment `e` of the model `m`, and its second opinion."""
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_run(random_loaded, *measured)
+    return folder
+
+
+def write_run(random_loaded: Loaded, result: Measurement, opinion: pd.DataFrame) -> None:
     tables.write(result.losses, tables.LOSSES, path(LOSSES, "m", "e"))
     write_json(path(RECORD, "m", "e"), result.record)
     write_text(path(REPORT, "m"), "a report")
@@ -80,6 +80,17 @@ def run(
     published = published_table.comparison(known, random_loaded.files.sha256, {})
     published_table.write(published, path(PUBLISHED, "m"))
     tables.write(opinion, tables.SECOND_OPINION, path(SECOND_OPINION, "m"))
+
+
+@pytest.fixture
+def run(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, to work in; pins start there too."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("replication.base.paths.REPOSITORY", tmp_path)
+    for module in ("pinning", "archive", "snakefile"):
+        monkeypatch.setattr(f"replication.workflow.{module}.REPOSITORY", tmp_path)
+    monkeypatch.setattr("replication.workflow.pinning.code_state", lambda: COMMITTED)
     return tmp_path
 
 

@@ -26,8 +26,9 @@ from replication.engine.tokenizer import Tokenizer
 from replication.weights.obtain import obtain
 
 PROMPT = "I hate you because you're a wonderful person"
+# Of few tokens, as every one is read out at each layer into 50,257 logits.
 EXPERIMENT = Experiment(
-    title="t", prompt=PROMPT, steering=Addition(layer=1, coefficient=5.0, added="Love", subtracted="Hate")
+    title="t", prompt="I hate you", steering=Addition(layer=1, coefficient=5.0, added="Love", subtracted="Hate")
 )
 NAMED = "transformer.wte.weight"
 

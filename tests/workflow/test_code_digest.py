@@ -61,14 +61,15 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copied(tmp_path_factory.mktemp("copy"))
 
 
-@pytest.fixture
-def digests(copy: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(scope="module")
+def digests(copy: Path):
     """A function that gives the digests of all steps of the copy as it is now."""
-    monkeypatch.setattr(code_digest, "PACKAGE", copy / "replication")
-    monkeypatch.setattr(code_digest, "REPOSITORY", copy)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(code_digest, "PACKAGE", copy / "replication")
+    patch.setattr(code_digest, "REPOSITORY", copy)
 
     def forget() -> None:
-        for cached in ("_module", "_reached_from", "_form", "_data"):
+        for cached in ("_module", "_nodes", "_reached_from", "_form", "_data"):
             getattr(code_digest, cached).cache_clear()
 
     def now() -> dict[str, str]:
@@ -76,7 +77,14 @@ def digests(copy: Path, monkeypatch: pytest.MonkeyPatch):
         return {step: digest(step) for step in STEPS}
 
     yield now
+    patch.undo()
     forget()
+
+
+@pytest.fixture(scope="module")
+def before(digests) -> dict[str, str]:
+    """Digests of all steps of the copy, to which every test puts it back."""
+    return digests()
 
 
 def test_every_python_gives_code_the_same_form():
@@ -101,11 +109,10 @@ def test_a_copy_elsewhere_has_the_same_digests(digests):
 
 
 @pytest.mark.parametrize(("file", "old", "new", "expected"), SPREAD, ids=[f"{f}:{o[:20]}" for f, o, *_ in CHANGES])
-def test_a_change_moves_the_steps_that_it_reaches_and_no_other(copy, digests, file, old, new, expected):
+def test_a_change_moves_the_steps_that_it_reaches_and_no_other(copy, digests, before, file, old, new, expected):
     path = copy / "replication" / file
     text = path.read_text(encoding="utf-8")
     assert old in text
-    before = digests()
     try:
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
         after = digests()
