@@ -23,7 +23,7 @@ from replication.engine.sides import check
 PROMPT = "I hate you because you're a wonderful person"
 BOS = "<|endoftext|>"
 LOVE = {"layer": 3, "coefficient": 1.5, "added": "Love", "subtracted": "Hate"}
-CALM = {"layer": 5, "coefficient": -2, "added": "Anger", "subtracted": "I am calm"}
+CALM = {"layer": 5, "coefficient": -2, "added": "Anger", "subtracted": "I hate him because"}
 
 
 def experiment(*steering: dict, prompt: str = PROMPT, **more: object) -> Experiment:
@@ -66,23 +66,23 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def reference(random_loaded: Loaded) -> NumpyGPT2:
-    return NumpyGPT2(random_loaded.files.folder, heads=random_loaded.gpt2.config.n_head)
+def reference(miniature: Loaded) -> NumpyGPT2:
+    return NumpyGPT2(miniature.files.folder, heads=miniature.gpt2.config.n_head)
 
 
 @pytest.fixture(scope="module")
-def of_case(random_loaded: Loaded) -> Callable[[str], Measurement]:
+def of_case(miniature: Loaded) -> Callable[[str], Measurement]:
     """Measures a case once for all that is asked of it."""
-    return cache(lambda case: measure(random_loaded, experiment(*CASES[case])))
+    return cache(lambda case: measure(miniature, experiment(*CASES[case])))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_lens_row_equals_the_authors_rule_in_numpy(random_loaded, reference, of_case, case):
+def test_every_lens_row_equals_the_authors_rule_in_numpy(miniature, reference, of_case, case):
     measured = of_case(case)
-    ids = random_loaded.tokenizer.with_bos(PROMPT)
-    stream = reference.added(ids, as_the_authors_add(random_loaded, CASES[case]))
-    log_p = lens_log_p(reference, stream, random_loaded.files.lens_folder, centre=False)
-    targets = [*ids[1:], random_loaded.tokenizer.bos]
+    ids = miniature.tokenizer.with_bos(PROMPT)
+    stream = reference.added(ids, as_the_authors_add(miniature, CASES[case]))
+    log_p = lens_log_p(reference, stream, miniature.files.lens_folder, centre=False)
+    targets = [*ids[1:], miniature.tokenizer.bos]
     expected = -log_p[:, np.arange(len(ids)), targets]
     steered = measured.losses.query("protocol == 'raw' and condition == 'steered'")["loss"].to_numpy()
     difference = np.abs(steered.reshape(expected.shape) - expected)
@@ -98,7 +98,7 @@ def test_position_0_keeps_its_bits_where_two_sides_start_there(of_case, case):
     assert (both[0] == both[1]).all() == ("alone" not in case)
 
 
-def test_one_addition_in_a_list_is_that_addition(random_loaded):
+def test_one_addition_in_a_list_is_that_addition(miniature):
     one = Experiment(title="test", prompt=PROMPT, steering=LOVE)
     assert Experiment(title="test", prompt=PROMPT, steering=[LOVE]) == one
     assert one.additions == (one.steering,)
@@ -112,8 +112,8 @@ def test_later_keys_at_their_defaults_are_in_no_record():
     assert Addition(**LOVE, position=2).model_dump()["position"] == 2
 
 
-def test_the_record_has_each_addition_and_the_lowest_layer(random_loaded):
-    record = measure(random_loaded, experiment(CALM, {**LOVE, "position": "back"})).record
+def test_the_record_has_each_addition_and_the_lowest_layer(miniature):
+    record = measure(miniature, experiment(CALM, {**LOVE, "position": "back"})).record
     assert [each["injection"] for each in record["additions"]] == [
         {"block": 5, "positions": [0, 1, 2, 3]},
         {"block": 3, "positions": [7, 8, 9]},
@@ -125,8 +125,8 @@ def test_the_record_has_each_addition_and_the_lowest_layer(random_loaded):
     assert additions(record)[1]["steering"]["position"] == "back"
 
 
-def test_a_side_that_is_left_out_is_not_in_the_record(random_loaded):
-    record = measure(random_loaded, experiment({"layer": 2, "coefficient": 3, "subtracted": "Hate"})).record
+def test_a_side_that_is_left_out_is_not_in_the_record(miniature):
+    record = measure(miniature, experiment({"layer": 2, "coefficient": 3, "subtracted": "Hate"})).record
     assert "added" not in record
     assert record["padding"] == {"token": " ", "id": 220, "subtracted": 0}
     assert record["norms"]["vector"][0] > 0
@@ -140,14 +140,14 @@ def test_a_side_that_is_left_out_is_not_in_the_record(random_loaded):
         ({"added": " a" * 12}, "prompt: .* has 10 tokens with <.endoftext.>, the steering vector 13; the prompt must"),
     ],
 )
-def test_what_does_not_fit_is_one_sentence(random_loaded, change, sentence):
+def test_what_does_not_fit_is_one_sentence(miniature, change, sentence):
     with pytest.raises(UserError, match=sentence):
-        check(random_loaded.tokenizer, random_loaded.gpt2.config, experiment({**LOVE, **change}))
+        check(miniature.tokenizer, miniature.gpt2.config, experiment({**LOVE, **change}))
 
 
-def test_a_sentence_says_which_of_several_does_not_fit(random_loaded):
+def test_a_sentence_says_which_of_several_does_not_fit(miniature):
     with pytest.raises(UserError, match=r"^steering\.1\.position: 8"):
-        check(random_loaded.tokenizer, random_loaded.gpt2.config, experiment(CALM, {**LOVE, "position": 8}))
+        check(miniature.tokenizer, miniature.gpt2.config, experiment(CALM, {**LOVE, "position": 8}))
 
 
 @pytest.mark.parametrize(
@@ -175,19 +175,19 @@ def saved(measured: Measurement, path) -> dict:
     return {"layer": measured.vectors[0].layer, "coefficient": LOVE["coefficient"], "vector": str(path)}
 
 
-def test_a_vector_saved_and_read_again_gives_the_same_bits(random_loaded, tmp_path):
-    measured = measure(random_loaded, experiment(LOVE))
-    again = measure(random_loaded, experiment(saved(measured, tmp_path / "v.safetensors")))
+def test_a_vector_saved_and_read_again_gives_the_same_bits(miniature, tmp_path):
+    measured = measure(miniature, experiment(LOVE))
+    again = measure(miniature, experiment(saved(measured, tmp_path / "v.safetensors")))
     assert again.losses.equals(measured.losses)
-    assert again.record["vector"]["shape"] == [3, 24]
+    assert again.record["vector"]["shape"] == [3, 64]
     assert len(again.record["vector"]["sha256"]) == 64
 
 
-def test_a_vector_of_one_row_is_added_everywhere_but_at_bos_or_where_it_is_said(random_loaded, reference, tmp_path):
+def test_a_vector_of_one_row_is_added_everywhere_but_at_bos_or_where_it_is_said(miniature, reference, tmp_path):
     row = reference.w["wte.weight"][77].astype("float32")
     save_file({"vector": row}, tmp_path / "v.safetensors")
     addition = {"layer": 4, "coefficient": 3, "vector": str(tmp_path / "v.safetensors")}
-    ids = random_loaded.tokenizer.with_bos(PROMPT)
+    ids = miniature.tokenizer.with_bos(PROMPT)
     for where, positions in (({}, range(1, 10)), ({"positions": [6, 2]}, (2, 6))):
 
         def inject(x, positions=positions):
@@ -196,10 +196,10 @@ def test_a_vector_of_one_row_is_added_everywhere_but_at_bos_or_where_it_is_said(
                 x[position] += 3 * row.astype("float64")
             return x
 
-        measured = measure(random_loaded, experiment({**addition, **where}))
+        measured = measure(miniature, experiment({**addition, **where}))
         assert measured.record["injection"]["positions"] == list(positions)
         log_p = reference.log_p(reference.stream(ids, {4: inject})[-1])
-        expected = -log_p[np.arange(len(ids)), [*ids[1:], random_loaded.tokenizer.bos]]
+        expected = -log_p[np.arange(len(ids)), [*ids[1:], miniature.tokenizer.bos]]
         output = measured.losses.query("protocol == 'raw' and condition == 'steered' and layer == 'output'")
         assert np.abs(output["loss"].to_numpy() - expected).max() < 1e-4
 
@@ -207,28 +207,28 @@ def test_a_vector_of_one_row_is_added_everywhere_but_at_bos_or_where_it_is_said(
 @pytest.mark.parametrize(
     ("tensors", "sentence"),
     [
-        ({"vector": np.ones((2, 23), "float32")}, r"float32 of shape \(2, 23\); this model takes a float32 of shape"),
-        ({"vector": np.ones((2, 24), "float64")}, "holds a float64"),
-        ({"vector": np.ones((1, 2, 24), "float32")}, "this model takes"),
-        ({"vector": np.full((2, 24), np.nan, "float32")}, "holds NaN"),
-        ({"other": np.ones((2, 24), "float32")}, "holds other, and no tensor 'vector'"),
-        ({"vector": np.ones((11, 24), "float32")}, "the steering vector 11; the prompt must not be shorter"),
+        ({"vector": np.ones((2, 63), "float32")}, r"float32 of shape \(2, 23\); this model takes a float32 of shape"),
+        ({"vector": np.ones((2, 64), "float64")}, "holds a float64"),
+        ({"vector": np.ones((1, 2, 64), "float32")}, "this model takes"),
+        ({"vector": np.full((2, 64), np.nan, "float32")}, "holds NaN"),
+        ({"other": np.ones((2, 64), "float32")}, "holds other, and no tensor 'vector'"),
+        ({"vector": np.ones((11, 64), "float32")}, "the steering vector 11; the prompt must not be shorter"),
         (None, "cannot be read"),
     ],
 )
-def test_a_file_that_is_no_vector_for_this_model_is_one_sentence(random_loaded, tmp_path, tensors, sentence):
+def test_a_file_that_is_no_vector_for_this_model_is_one_sentence(miniature, tmp_path, tensors, sentence):
     path = tmp_path / "v.safetensors"
     save_file(tensors, path) if tensors else path.write_bytes(b"nothing of the kind")
     addition = {"layer": 4, "coefficient": 3, "vector": str(path)}
     with pytest.raises(UserError, match=sentence):
-        check(random_loaded.tokenizer, random_loaded.gpt2.config, experiment(addition))
+        check(miniature.tokenizer, miniature.gpt2.config, experiment(addition))
 
 
-def test_the_second_opinion_adds_the_same(random_loaded, tmp_path):
-    file = saved(measure(random_loaded, experiment(LOVE)), tmp_path / "v.safetensors")
+def test_the_second_opinion_adds_the_same(miniature, tmp_path):
+    file = saved(measure(miniature, experiment(LOVE)), tmp_path / "v.safetensors")
     cases = [*CASES.values(), [{**file, "position": "middle"}, CALM]]
-    results = {str(place): measure(random_loaded, experiment(*case)) for place, case in enumerate(cases)}
-    files = random_loaded.files
+    results = {str(place): measure(miniature, experiment(*case)) for place, case in enumerate(cases)}
+    files = miniature.files
     records = {name: result.record for name, result in results.items()}
     opinion = second_opinion(files.folder, files.lens_folder, records)
     for name, result in results.items():
@@ -237,9 +237,9 @@ def test_the_second_opinion_adds_the_same(random_loaded, tmp_path):
         assert np.abs(ours - theirs).max() < 1e-4, cases[int(name)]
 
 
-def test_random_vectors_have_a_direction_per_addition_and_position(random_loaded):
-    plans = check(random_loaded.tokenizer, random_loaded.gpt2.config, experiment(LOVE, CALM))
-    vectors = controls.steering_vectors(random_loaded.gpt2, plans, 10, "prompt")
+def test_random_vectors_have_a_direction_per_addition_and_position(miniature):
+    plans = check(miniature.tokenizer, miniature.gpt2.config, experiment(LOVE, CALM))
+    vectors = controls.steering_vectors(miniature.gpt2, plans, 10, "prompt")
     draws = list(controls.random_directions(vectors, 2, seed=0))
     for drawn in draws:
         for each, own in zip(drawn, vectors, strict=True):
@@ -257,41 +257,41 @@ def output_losses(measured: Measurement) -> np.ndarray:
     return rows["loss"].to_numpy()
 
 
-def test_the_sweep_multiplies_all_coefficients_and_moves_what_is_at_one_layer(random_loaded):
+def test_the_sweep_multiplies_all_coefficients_and_moves_what_is_at_one_layer(miniature):
     together = experiment(LOVE, {**CALM, "layer": 3, "position": "back"})
-    swept = controls.sweep(random_loaded, together, [0, 1, 2], range(7))
+    swept = controls.sweep(miniature, together, [0, 1, 2], range(7))
     assert set(swept["layer"]) == set(range(7))
     moved = [{**each, "layer": 5, "coefficient": 2 * each["coefficient"]} for each in (LOVE, CALM)]
-    expected = output_losses(measure(random_loaded, experiment(moved[0], {**moved[1], "position": "back"})))
+    expected = output_losses(measure(miniature, experiment(moved[0], {**moved[1], "position": "back"})))
     cell = swept[(swept["layer"] == 5) & (swept["coefficient"] == 3.0)]
     np.testing.assert_allclose(cell["loss_steered"], expected, atol=1e-5)
 
 
-def test_with_several_layers_the_sweep_is_over_coefficients_alone(random_loaded):
+def test_with_several_layers_the_sweep_is_over_coefficients_alone(miniature):
     apart = experiment(LOVE, CALM)
-    swept = controls.sweep(random_loaded, apart, [0, 1, 2], range(7))
+    swept = controls.sweep(miniature, apart, [0, 1, 2], range(7))
     assert set(swept["layer"]) == {3}
     assert sorted(set(swept["coefficient"])) == [0, 1.5, 3]
     doubled = [{**each, "coefficient": 2 * each["coefficient"]} for each in (LOVE, CALM)]
-    expected = output_losses(measure(random_loaded, experiment(*doubled)))
+    expected = output_losses(measure(miniature, experiment(*doubled)))
     np.testing.assert_allclose(swept[swept["coefficient"] == 3]["loss_steered"], expected, atol=1e-5)
     # A part of the layers in which the lowest is not has nothing to sweep.
-    assert controls.sweep(random_loaded, apart, [0, 1, 2], range(4, 7)).empty
+    assert controls.sweep(miniature, apart, [0, 1, 2], range(4, 7)).empty
 
 
-def test_other_prompts_get_the_vectors_at_their_own_places(random_loaded):
+def test_other_prompts_get_the_vectors_at_their_own_places(miniature):
     others = MorePrompts(target=" wonderful", contrast=" terrible", neutral=("My new neighbor is a",))
     steering = {**LOVE, "position": "back"}, {**CALM, "position": "middle"}
-    table = controls.more_prompts(random_loaded, experiment(*steering, more_prompts=others))
+    table = controls.more_prompts(miniature, experiment(*steering, more_prompts=others))
     text = "My new neighbor is a"
     row = table[table["prompt"] == text].iloc[0]
     for target, sign in ((" wonderful", 1), (" terrible", -1)):
-        measured = measure(random_loaded, Experiment(title="t", prompt=text + target, steering=list(steering)))
+        measured = measure(miniature, Experiment(title="t", prompt=text + target, steering=list(steering)))
         assert measured.record["prompt"]["tokens"][-1] == target, sign
-    reference = NumpyGPT2(random_loaded.files.folder, heads=random_loaded.gpt2.config.n_head)
-    ids = random_loaded.tokenizer.with_bos(text)
-    log_p = reference.log_p(reference.added(ids, as_the_authors_add(random_loaded, list(steering)))[-1, -1])
-    pair = [random_loaded.tokenizer.encode(token)[0] for token in (" wonderful", " terrible")]
+    reference = NumpyGPT2(miniature.files.folder, heads=miniature.gpt2.config.n_head)
+    ids = miniature.tokenizer.with_bos(text)
+    log_p = reference.log_p(reference.added(ids, as_the_authors_add(miniature, list(steering)))[-1, -1])
+    pair = [miniature.tokenizer.encode(token)[0] for token in (" wonderful", " terrible")]
     assert row["log_odds_steered"] == pytest.approx(log_p[pair[0]] - log_p[pair[1]], abs=1e-4)
 
 
@@ -303,10 +303,10 @@ def test_other_prompts_get_the_vectors_at_their_own_places(random_loaded):
         ([{"layer": 2, "coefficient": 3, "subtracted": "Hate"}], "−3 × Hate added before block 2"),
         (
             [{**LOVE, "position": 4}, CALM],
-            "1.5 × (Love − Hate) added before block 3 at positions 4 to 6, then −2 × (Anger − I am calm) added before "
+            "1.5 × (Love − Hate) added before block 3 at positions 4 to 6, then −2 × (Anger − I hate him because) added before "
             "block 5",
         ),
     ],
 )
-def test_what_was_added_in_words(random_loaded, steering, words):
-    assert vectors_in_words(measure(random_loaded, experiment(*steering)).record, str) == words
+def test_what_was_added_in_words(miniature, steering, words):
+    assert vectors_in_words(measure(miniature, experiment(*steering)).record, str) == words
