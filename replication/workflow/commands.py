@@ -1,4 +1,7 @@
-"""Commands that are not steps of the workflow: `diff`, `figure`, `environment`, `cite`, `index`, `schema`."""
+"""Commands that are not steps of the workflow: `diff`, `figure`, `environment`, `cite`, `index`, `schema`.
+
+`train-lens` has a file of its own.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +26,7 @@ from replication.base.paths import (
 from replication.base.strict_yaml import read_yaml
 from replication.verification.differences import ERROR, STATUS, compare
 from replication.verification.runs import read_run
+from replication.workflow.own_lens import train_lens
 
 Folder = Annotated[
     Path, typer.Argument(help="A model's results, as results/miniature, or its pins, as replication/pins/miniature.")
@@ -163,4 +167,5 @@ def add_to(app: typer.Typer) -> None:
     app.command()(environment)
     app.command()(cite)
     app.command()(index)
+    app.command()(train_lens)
     app.command(name="schema")(write_schema)
