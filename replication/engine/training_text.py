@@ -13,9 +13,9 @@ from replication.engine.tokenizer import BOS, Tokenizer
 PIECE = 1 << 20
 """Characters tokenized together: the tokenizer takes some hundred bytes of memory for each of their tokens."""
 
-_LINE_END = re.compile(r"(?<=\S)\n(?=\S)")
-"""A line break between two characters that are no white space: GPT-2's tokenizer makes a token of its own of it, so
-that a text may be cut behind it."""
+_BOUNDARY = re.compile(r"(?<=\S)(?= \S)|(?<=\S\n)(?=\S)")
+"""Where a text may be cut: before a space and behind a line break that stand alone between two other characters. No
+token of GPT-2's reaches across, because its tokenizer begins a new word there."""
 
 
 def split(path: Path, tokenizer: Tokenizer, length: int, held_out: float) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def _pieces(text: str) -> Iterator[str]:
     """A text in pieces whose tokens, one after the other, are those of the whole."""
     start = 0
     while start < len(text):
-        cut = _LINE_END.search(text, start + PIECE)
+        cut = _BOUNDARY.search(text, start + PIECE)
         end = cut.end() if cut else len(text)
         yield text[start:end]
         start = end

@@ -7,7 +7,7 @@ from replication.figures.canvas import Drawing, drawable_text, panels, style
 from replication.figures.header import lines_above
 
 _WIDTH, _PANEL = 4.4, 1.9  # inches
-_TITLE = "Tuned lens against logit lens, on text held out of the training"
+_TITLE = "Tuned lens against logit lens on held-out text"
 _LINES = {"tuned_lens": ("tuned lens", "#0072B2", "-", 1.6), "logit_lens": ("logit lens", "0.25", (0, (1, 1.2)), 1.4)}
 """By column of the table: name, colour, dashes and width, those of the figure `lenses`."""
 
@@ -29,6 +29,7 @@ def held_out(table: pd.DataFrame, model: str, tokens: int) -> Drawing:
         for column, (name, colour, dashes, width) in _LINES.items():
             axes.plot(table["layer"], table[column], color=colour, linestyle=dashes, linewidth=width, label=name)
         axes.set(yscale="log", ylabel="KL to the output (nats)", xlabel="layer: residual entering the block")
+        axes.set_xlim(-0.5, len(table) - 0.5)
         axes.minorticks_off()
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
