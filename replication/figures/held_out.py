@@ -1,7 +1,7 @@
 """How well a new lens predicts the model's output, on text that it was not trained on."""
 
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from replication.figures.canvas import Drawing, drawable_text, panels, style
 from replication.figures.header import lines_above
@@ -30,6 +30,9 @@ def held_out(table: pd.DataFrame, model: str, tokens: int) -> Drawing:
             axes.plot(table["layer"], table[column], color=colour, linestyle=dashes, linewidth=width, label=name)
         axes.set(yscale="log", ylabel="KL to the output (nats)", xlabel="layer: residual entering the block")
         axes.set_xlim(-0.5, len(table) - 0.5)
+        values = table[list(_LINES)].to_numpy()
+        # Within two powers of ten, these alone would be too few ticks to read a value from.
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if values.max() < 100 * values.min() else (1,)))
         axes.minorticks_off()
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

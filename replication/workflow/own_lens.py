@@ -58,8 +58,8 @@ def train_lens(
     """Trains a tuned lens for a GPT-2 of your own, on a text of your own.
 
     It is trained to predict the model's own output from every layer, by default as the tuned lens' authors trained
-    theirs (Belrose et al. 2023): 250 steps of 262,144 tokens, which takes a graphics card; docs/models.md says what it
-    costs. After a kill the same command goes on where it was.
+    theirs (Belrose et al. 2023): 250 steps of 262,144 tokens, weeks without a graphics card; docs/models.md says more.
+    After a kill the same command goes on where it was.
 
     Example: python -m replication train-lens replication/miniature/model --text README.md --out my-lens --batch 512
     """
