@@ -1,4 +1,7 @@
-"""How a tuned lens is trained: by default as Belrose et al. (2023, arXiv:2303.08112) trained theirs."""
+"""How a tuned lens is trained: by default as Belrose et al. (2023, arXiv:2303.08112) trained theirs.
+
+The numbers are those of their library, tuned-lens 0.2.0: scripts/train_loop.py, scripts/ingredients.py and data.py.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,16 +12,16 @@ Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["linear", "cosine"]
 
 TOKENS = 2**18
-"""Tokens of one step, the paper's."""
+"""Tokens of one step."""
 
 LONGEST = 2048
-"""Tokens of one sequence, the paper's; a model with a shorter context reads shorter ones."""
+"""Tokens of one sequence; a model with a shorter context reads shorter ones."""
 
 RATES: dict[Optimizer, float] = {"sgd": 1.0, "adam": 1e-3}
-"""The paper's largest learning rate, for stochastic gradient descent, and tuned-lens' for Adam."""
+"""The largest learning rate of each, as tuned-lens counts it."""
 
 MOMENTUM = 0.9
-"""Of stochastic gradient descent, the paper's."""
+"""Of stochastic gradient descent."""
 
 SCHEDULES: dict[Schedule, Callable[[float], float]] = {
     "linear": lambda done: 1 - done,
@@ -34,7 +37,7 @@ def warmed_up(schedule: Schedule, step: int, steps: int, warm_up: int) -> float:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a lens is trained, by default as tuned-lens 0.2.0's own training command does, which is the paper's way."""
+    """How a lens is trained; the defaults are tuned-lens'."""
 
     batch: int
     """Sequences of one step."""

@@ -115,7 +115,12 @@ def taught_by_tuned_lens(theirs: GPT2LMHeadModel, recipe: Recipe) -> tuple[Trans
     return [(each.weight.detach(), each.bias.detach()) for each in lens], norms
 
 
-@pytest.mark.parametrize("logits", [train_lens.LOGITS, 1], ids=["at once", "one sequence and layer at a time"])
+together = pytest.mark.parametrize(
+    "logits", [train_lens.LOGITS, 1], ids=["at once", "one sequence and layer at a time"]
+)
+
+
+@together
 @pytest.mark.parametrize("clip", [1e3, 0.01])
 def test_it_learns_what_tuned_lens_loop_learns(gpt2, theirs, monkeypatch, logits, clip):
     monkeypatch.setattr(train_lens, "LOGITS", logits)
@@ -156,8 +161,11 @@ def test_adam_takes_torchs_steps(gpt2):
     assert all(bias.abs().max().item() == pytest.approx(1e-3, rel=1e-3) for _, bias in found)
 
 
+@together
 @torch.no_grad()
-def test_held_out_kl_is_that_of_torchs_distributions_over_tuned_lens_own_logits(gpt2, theirs, folder, tmp_path):
+def test_held_out_kl_is_that_of_torchs_distributions(gpt2, theirs, tmp_path, monkeypatch, logits):
+    """Over the logits of tuned-lens' own lenses, one sequence at a time, without padding."""
+    monkeypatch.setattr(train_lens, "LOGITS", logits)
     generator = torch.Generator().manual_seed(0)
     translators = [
         (0.1 * torch.randn(16, 16, generator=generator), torch.randn(16, generator=generator)) for _ in range(2)
