@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from stand_in_card import card as stand_in
 from torch.distributions import Categorical, kl_divergence
 from transformers import GPT2Config, GPT2LMHeadModel, get_linear_schedule_with_warmup
 from tuned_lens.nn.lenses import LogitLens, TunedLens
@@ -187,6 +188,19 @@ def test_held_out_kl_is_that_of_torchs_distributions(gpt2, theirs, tmp_path, mon
                 torch.stack([kl_divergence(p, Categorical(logits=lens(h, idx=i)[0])) for i, h in enumerate(hidden)])
             )
         assert found[name] == pytest.approx(torch.cat(divergences, dim=1).mean(1).tolist(), abs=1e-5), name
+
+
+def test_on_a_card_everything_but_the_gradient_is_computed_there(folder, gpt2, tmp_path):
+    """The stand-in for a card has no gradients: those are not tried."""
+    translators = [(torch.eye(16) / 10, torch.ones(16)) for _ in range(2)]
+    expected = train_lens.held_out_kl(gpt2, translators, SEQUENCES)
+    with stand_in() as card:
+        there = load_model(without_lens(folder, tmp_path / "hashes.json"), "cuda")[0]
+        moved = [(weight.to("cuda"), bias.to("cuda")) for weight, bias in translators]
+        assert train_lens.held_out_kl(there, moved, SEQUENCES) == expected
+        write_lens(tmp_path, moved, "tiny", unembedding_hash(there.unembedding))
+        assert card.operations > 10
+    assert largest_difference(read_lens(tmp_path), translators) == 0
 
 
 def test_the_command_leaves_a_lens_that_tuned_lens_and_this_package_load(folder, theirs, place, capsys):
