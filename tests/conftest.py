@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from replication.engine.loaded import Loaded
     from replication.engine.measure import Measurement
 
-# Of two processes that test, a third waits for what they say: it reads this file, and is spared torch and transformers.
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any file of tests imports torch, as in a run of the workflow.
 
-def pytest_collectstart(collector: pytest.Collector) -> None:
-    """Before any file of tests imports torch, as in a run of the workflow."""
-    if isinstance(collector, pytest.Session):
+    Of two processes that test, a third waits for what they say: it reads this file, and is spared torch.
+    """
+    if not getattr(config.option, "numprocesses", None):
         from replication.engine import numerics
 
         numerics.prepare(numerics.PORTABLE, threads=1)

@@ -280,7 +280,10 @@ def test_a_saved_vector_steers_by_the_same_bits_with_its_own_layer_and_coefficie
 
 
 MISTAKES = [
-    ({"layer": 6, "additions": [{"layer": 6, "coefficient": 1, "added": "a"}]}, "added: belongs into each of the additions"),
+    (
+        {"layer": 6, "additions": [{"layer": 6, "coefficient": 1, "added": "a"}]},
+        "added: belongs into each of the additions",
+    ),
     ({"position": "mid"}, "position: should be front, middle, back or a position counted from 0, found 'mid'"),
     ({"vector": "none.safetensors", "added": None, "subtracted": None}, "vector: "),
     ({"layer": 48}, "layer: 48 is too large; this model has layers 0 to 47"),

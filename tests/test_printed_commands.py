@@ -36,6 +36,9 @@ NOT_RUN = {
     "make test-all": THESE,
     "make coverage": THESE,
     "make lock": "asks a package index for the newest versions",
+    "python -m replication train-lens /data/my-gpt2 --text /data/corpus.txt --out /data/my-lens": (
+        "days, and needs a model; the one below it is run"
+    ),
     "make compare": "minutes, and 7 GB of random weights",
     "make portability": "minutes under emulation; tests/test_portability.py is what it runs, .ci/run a part of it",
     ".venv/bin/python -m pip install pre-commit && .venv/bin/pre-commit install": "installs, and changes .git",

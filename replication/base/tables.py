@@ -68,6 +68,8 @@ PROMPTS = {
 """log p(target) - log p(contrast) after a prompt, in nats; kind is post, paraphrase or neutral."""
 CONTROLS = {"random_vectors": RANDOM_VECTORS, "random_by_layer": RANDOM_BY_LAYER, "prompts": PROMPTS, "sweep": SWEEP}
 """The controls' tables, by the names of `paths.CONTROL_TABLES`."""
+HELD_OUT = {"layer": "int64", "tuned_lens": "float32", "logit_lens": "float32"}
+"""Mean KL to the output in nats, of both lenses, on text that the tuned lens was not trained on."""
 PIN = {"protocol": "str", **CELL, "target_id": "int64", "target_token": "str", "loss": "float32"}
 
 

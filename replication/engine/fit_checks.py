@@ -32,20 +32,38 @@ def check(files: Files, base_name: str | None, revision: str | None = None) -> l
     Raises:
         UserError: The first thing that does not fit.
     """
+    gpt2, lines, notes = check_model(files)
+    return [
+        *lines,
+        _check_lens_shape(files.lens_folder, gpt2.config),
+        _check_lens_origin(files, base_name, gpt2.unembedding),
+        _check_lens_revision(files.lens_folder, revision),
+        *notes,
+    ]
+
+
+def check_model(files: Files) -> tuple[GPT2, list[str], list[str]]:
+    """Checks that a model and its tokenizer are whole and fit each other.
+
+    Returns:
+        The model with its tensors as stored, what was checked, and what is to be noted, one sentence each.
+
+    Raises:
+        UserError: The first thing that does not fit.
+    """
     said = read_config(files.folder)
     config, tensors = read_weights(files.weights, said)
     tokenizer = Tokenizer(files.tokenizer)
     lines = [
         _check_weights(files.weights[0], config, tensors),
         _check_tokenizer(files.tokenizer[0], config, tokenizer),
-        _check_lens_shape(files.lens_folder, config),
-        _check_lens_origin(files, base_name, GPT2(config, tensors).unembedding),
-        _check_lens_revision(files.lens_folder, revision),
     ]
+    notes = []
     if config.tie_word_embeddings != said.tie_word_embeddings:
-        lines.append("NOTE: config.json ties token embedding and unembedding, but both are stored and differ: not tied")
+        notes.append("NOTE: config.json ties token embedding and unembedding, but both are stored and differ: not tied")
     ignored = {"config.json": ignored_settings(files.folder), files.tokenizer[0].name: tokenizer.ignored}
-    return lines + [f"NOTE: ignored in {file}: {', '.join(names)}" for file, names in ignored.items() if names]
+    notes += [f"NOTE: ignored in {file}: {', '.join(names)}" for file, names in ignored.items() if names]
+    return GPT2(config, tensors), lines, notes
 
 
 def _check_weights(path: Path, config: Config, tensors: dict[str, Tensor]) -> str:
@@ -114,7 +132,7 @@ def unembedding_hash(unembedding: Tensor) -> str:
     edge: it tells models apart, hardly a model from its fine-tuned copy.
     """
     with np.printoptions(threshold=1000, edgeitems=3, linewidth=75, suppress=False):  # whatever a notebook has set
-        printed = np.array_str(unembedding.float().numpy(), precision=1)
+        printed = np.array_str(unembedding.float().cpu().numpy(), precision=1)
     return hashlib.sha256(printed.encode()).hexdigest()
 
 

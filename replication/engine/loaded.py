@@ -31,9 +31,15 @@ def load(files: Files, device: str = "cpu") -> Loaded:
     Raises:
         UserError: A file is damaged, or `device` cannot be used.
     """
+    gpt2, tokenizer, halves = load_model(files, device)
+    lens = [(weight.to(device), bias.to(device)) for weight, bias in read_lens(files.lens_folder)]
+    return Loaded(files, gpt2, tokenizer, lens, halves)
+
+
+def load_model(files: Files, device: str = "cpu") -> tuple[GPT2, Tokenizer, list[str]]:
+    """`load` without the lens: model, tokenizer, and the half precisions in which weights are stored."""
     cuda.check(device)
     tokenizer = Tokenizer(files.tokenizer)
     config, stored = read_weights(files.weights, read_config(files.folder))
     gpt2 = GPT2(config, {name: widened(tensor).to(device) for name, tensor in stored.items()})
-    lens = [(weight.to(device), bias.to(device)) for weight, bias in read_lens(files.lens_folder)]
-    return Loaded(files, gpt2, tokenizer, lens, half_precisions(stored.values()))
+    return gpt2, tokenizer, half_precisions(stored.values())

@@ -1,7 +1,6 @@
 """Trains a small GPT-2 with transformers on documents of token ids, and saves it in the hub's format."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import trange
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from replication.engine.gpt2_config import Config
+from replication.engine.lens_recipe import warmed_up
 
 IGNORED = -100
 """Target that counts for nothing: the padding behind shorter documents of a batch."""
@@ -32,7 +32,7 @@ class Training(NamedTuple):
 
     def factor(self, step: int) -> float:
         """Factor on the learning rate: a linear rise over the warm-up, times half a cosine down to 2 %."""
-        return min(1, (step + 1) / self.warm_up) * (0.51 + 0.49 * math.cos(math.pi * step / self.steps))
+        return warmed_up("cosine", step, self.steps, self.warm_up)
 
 
 class Batch(NamedTuple):

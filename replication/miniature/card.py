@@ -4,11 +4,12 @@ import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
-from replication.base.config import Experiment, checked
+from replication.base.config import Experiment, Model, checked
 from replication.base.errors import UserError
 from replication.base.hashes import digest_of
 from replication.base.paths import REPOSITORY
@@ -17,6 +18,7 @@ from replication.base.tables import STATISTICS
 from replication.engine.loaded import load
 from replication.engine.measure import Measurement, measure
 from replication.weights.model_files import Files
+from replication.weights.obtain import obtain
 
 LEAST_FALL = 0.5
 """Steering must lower the summed loss of an experiment's key tokens, at the output, by this many nats."""
@@ -41,7 +43,7 @@ def write(folder: Path, training: dict[str, Any], held_out: dict[str, list[float
         UserError: An effect is too small, or the tuned lens is not clearly better than the logit lens.
     """
     experiments = checked(read_yaml(REPOSITORY / "config.yaml")).experiments
-    loaded = load(Files("miniature", folder / "model", folder / "lens", {}))
+    loaded = load(_files(folder))
     measurements = {name: measure(loaded, experiment) for name, experiment in experiments.items()}
     results = {name: effect(experiments[name], result) for name, result in measurements.items()}
     kl = {"held_out_sentences": held_out, **{name: prompt_kl(result) for name, result in measurements.items()}}
@@ -68,6 +70,13 @@ def write(folder: Path, training: dict[str, Any], held_out: dict[str, list[float
     }
     (folder / "card.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(readme(values), encoding="utf-8")
+
+
+def _files(folder: Path) -> Files:
+    """The files of a new miniature."""
+    folders = Model(folder=str(folder / "model"), lens_folder=str(folder / "lens"))
+    with TemporaryDirectory() as scratch:
+        return obtain("miniature", folders, Path(scratch), Path(scratch) / "hashes.json")
 
 
 def effect(experiment: Experiment, result: Measurement) -> dict[str, Any]:

@@ -13,17 +13,23 @@ import tempfile
 import time
 from collections.abc import Iterator
 from itertools import islice
+from math import inf
 from pathlib import Path
 from random import Random
 
 from replication.base.config import FAST
 from replication.base.errors import UserError
 from replication.engine import numerics, train_gpt2, train_lens
+from replication.engine.fit_checks import unembedding_hash
 from replication.engine.gpt2_config import Config
+from replication.engine.lens_file import write_lens
+from replication.engine.lens_recipe import Recipe
+from replication.engine.loaded import load_model
 from replication.engine.tokenizer import Tokenizer
 from replication.engine.train_gpt2 import Training
 from replication.miniature import card, grammar
 from replication.miniature.restricted_bpe import gpt2_bpe, restricted_bpe, write_tokenizer
+from replication.weights.obtain import without_lens
 
 NAME = "miniature"
 SHAPE = Config(n_layer=48, n_head=4, n_embd=64, n_positions=128)
@@ -32,7 +38,9 @@ INITIALIZER_RANGE = 0.1
 
 THREADS = 1
 MODEL_TRAINING = Training(steps=1000, documents=48, rate=2e-3, warm_up=60)
-LENS_TRAINING = Training(steps=300, documents=16, rate=3e-3, warm_up=20)
+LENS_RECIPE = Recipe(
+    batch=16, steps=300, optimizer="adam", rate=3e-3, schedule="cosine", warm_up=20, weight_decay=0, clip=inf
+)
 HELD_OUT = 256
 """Documents that the finished lens is judged on."""
 
@@ -43,6 +51,11 @@ def documents(tokenizer: Tokenizer, seed: int) -> Iterator[list[int]]:
     while True:
         sentence = [token for part in grammar.document(chance) for token in tokenizer.encode(part)]
         yield [tokenizer.bos, *sentence, tokenizer.bos]
+
+
+def read(documents: Iterator[list[int]]) -> Iterator[list[int]]:
+    """What the model reads of each document: not the last token, which it only predicts."""
+    return (ids[:-1] for ids in documents)
 
 
 def main() -> None:
@@ -84,11 +97,15 @@ def train(folder: Path, seed: int) -> None:
     gpt2, loss = train_gpt2.train(config, INITIALIZER_RANGE, documents(tokenizer, seed), MODEL_TRAINING, seed)
     train_gpt2.save(gpt2, model, NAME)
     # From here on the model is the one on disk, read as any other.
-    train_lens.train(model, lens, NAME, documents(tokenizer, seed + 1), LENS_TRAINING)
-    kl = train_lens.held_out_kl(model, lens, islice(documents(tokenizer, seed + 2), HELD_OUT))
+    with tempfile.TemporaryDirectory() as scratch:
+        on_disk = load_model(without_lens(model, Path(scratch) / "hashes.json"))[0]
+    translators = train_lens.train(on_disk, read(documents(tokenizer, seed + 1)), LENS_RECIPE)
+    write_lens(lens, translators, NAME, unembedding_hash(on_disk.unembedding))
+    held_out = list(islice(read(documents(tokenizer, seed + 2)), HELD_OUT))
+    kl = train_lens.held_out_kl(on_disk, translators, held_out)
     training = {
         "seed": seed,
-        "steps": {"gpt2": MODEL_TRAINING.steps, "tuned_lens": LENS_TRAINING.steps},
+        "steps": {"gpt2": MODEL_TRAINING.steps, "tuned_lens": LENS_RECIPE.steps},
         "documents_per_step": MODEL_TRAINING.documents,
         "final_loss_nats_per_token": loss,
         "threads": THREADS,

@@ -36,6 +36,21 @@ def obtain(name: str, model: config.Model, resources: Path, memory: Path) -> Fil
     return Files(name, folder, lens_folder, dict(sorted(read.items())))
 
 
+def without_lens(folder: Path, memory: Path) -> Files:
+    """A model's files in a folder, hashed, for which there is no lens yet.
+
+    Args:
+        folder: The model's.
+        memory: JSON file with the hashes of files already hashed.
+
+    Raises:
+        UserError: A file is missing.
+    """
+    folder = folder.resolve()
+    _, files = _obtained("the model", str(folder), None, folder, model_files, memory)
+    return Files(folder.name, folder, folder, {f"model/{file}": digest for file, digest in sorted(files.items())})
+
+
 def to_fetch(model: config.Model, resources: Path, memory: Path) -> dict[str, int | None]:
     """Bytes that `obtain` would still download, by file; None where the configuration does not give the size."""
     sources = ((model.weights, resources / "model"), (model.lens, resources / "lens"))

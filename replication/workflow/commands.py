@@ -1,4 +1,7 @@
-"""Commands that are not steps of the workflow: `diff`, `figure`, `show`, `environment`, `cite`, `index`, `schema`."""
+"""Commands that are not steps of the workflow: `diff`, `figure`, `show`, `environment`, `cite`, `index`, `schema`.
+
+`train-lens` has a file of its own.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +30,7 @@ from replication.base.tables import OUTPUT, PROTOCOLS
 from replication.base.visible import visible
 from replication.verification.differences import ERROR, STATUS, compare
 from replication.verification.runs import read_run
+from replication.workflow.own_lens import train_lens
 
 Folder = Annotated[
     Path, typer.Argument(help="A model's results, as results/miniature, or its pins, as replication/pins/miniature.")
@@ -204,4 +208,5 @@ def add_to(app: typer.Typer) -> None:
     app.command()(environment)
     app.command()(cite)
     app.command()(index)
+    app.command()(train_lens)
     app.command(name="schema")(write_schema)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from drawn_tables import BOS, VOCABULARY, Tables, control_tables, controls_of, figures_of, made_up, written
 from matplotlib.axes import Axes
@@ -28,6 +29,7 @@ from replication.figures.alt_text import alt_text, control_alt_text, over_all_al
 from replication.figures.cell_texts import CellTexts, text_width
 from replication.figures.draw import draw, draw_beyond_chance, draw_one, figure_files
 from replication.figures.grid import draw_cells
+from replication.figures.held_out import held_out
 from replication.verification import chance as control_verdicts
 
 CONTROL_FILES = tuple(paths.control_figures({"{experiment}": list(paths.CONTROL_KINDS)}))
@@ -561,3 +563,15 @@ def described(figure: Figure) -> str:
             box = patch.get_bbox() if isinstance(patch, Rectangle) else patch.get_path().get_extents()
             lines += [f"  patch {np.round(box.bounds, 3).tolist()} {to_hex(patch.get_edgecolor())}"]
     return "\n".join(lines) + "\n"
+
+
+def test_the_held_out_figure_draws_the_table_and_names_model_and_tokens():
+    table = pd.DataFrame({"layer": range(5), "tuned_lens": [1.0, 0.5, 0.2, 0.1, 0.01], "logit_lens": [9, 5, 2, 1, 0.5]})
+    figure = held_out(table, "my $gpt2$", 12345)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    for column, name in (("tuned_lens", "tuned lens"), ("logit_lens", "logit lens")):
+        assert lines[name].get_xdata().tolist() == table.layer.tolist()
+        assert lines[name].get_ydata().tolist() == table[column].tolist()
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(lines)
+    assert figure.axes[0].get_yscale() == "log"
+    assert "my $gpt2$ · KL(output ‖ lens), mean over 12,345 tokens" in [text.get_text() for text in figure.texts]

@@ -154,7 +154,8 @@ def test_show_prints_the_cell_of_the_table(finished: Path, token: str) -> None:
 
 
 def test_show_says_what_is_not_there(finished: Path) -> None:
-    assert "token: 'zebra' is not there; the prompt splits into" in run(
-        finished, "show", "e", "--token", "zebra", "--model", "m"
-    )[1]
+    assert (
+        "token: 'zebra' is not there; the prompt splits into"
+        in run(finished, "show", "e", "--token", "zebra", "--model", "m")[1]
+    )
     assert "no run has left its tables there" in run(finished, "show", "other", "--token", "a", "--model", "m")[1]
