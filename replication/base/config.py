@@ -6,12 +6,13 @@ Everything that reads config.yaml goes through `checked`; `config.schema.json` i
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, FiniteFloat, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, StringConstraints, model_serializer, model_validator
 
 from replication.base.addition import Addition, Steering
+from replication.base.completions import Completions
 from replication.base.config_errors import validated
 from replication.base.config_types import Commit, FileName, FilledText, Folder, Frozen, Label, Name, Place, Sha256, Text
 from replication.base.errors import UserError
@@ -121,6 +122,13 @@ class Experiment(Frozen):
         None
     )
     """Other prompts for the same vector."""
+    completions: Annotated[Completions | None, Field(examples=[{"number": 3, "tokens": 50}, {"temperature": 0}])] = None
+    """Texts that the unsteered and the steered model write; left out, none, and `{}` stands for the defaults."""
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        # The first pins and records lack the key.
+        return {key: value for key, value in dump(self).items() if key != "completions" or value is not None}
 
     @model_validator(mode="after")
     def _key_tokens_in_prompt(self) -> "Experiment":

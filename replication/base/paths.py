@@ -34,6 +34,11 @@ PROMPTS = "results/{model}/{experiment}/prompts.csv"
 SWEEP_PART = "results/{model}/{experiment}/sweep/{part}-of-{parts}.csv"
 SWEEP = "results/{model}/{experiment}/sweep.csv"
 
+COMPLETIONS = "results/{model}/{experiment}/completions.csv"
+COMPLETIONS_RECORD = "results/{model}/{experiment}/completions.json"
+OF_COMPLETIONS = (COMPLETIONS, COMPLETIONS_RECORD)
+"""What an experiment has whose configuration asks for texts."""
+
 CONTROL_TABLES = {
     "random_vectors": RANDOM_VECTORS,
     "random_by_layer": RANDOM_BY_LAYER,

@@ -70,6 +70,12 @@ CONTROLS = {"random_vectors": RANDOM_VECTORS, "random_by_layer": RANDOM_BY_LAYER
 """The controls' tables, by the names of `paths.CONTROL_TABLES`."""
 HELD_OUT = {"layer": "int64", "tuned_lens": "float32", "logit_lens": "float32"}
 """Mean KL to the output in nats, of both lenses, on text that the tuned lens was not trained on."""
+COMPLETIONS = {
+    **{"condition": "str", "number": "int64", "place": "int64", "token_id": "int64", "token": "str"},
+    **{"loss_unsteered": "float32", "loss_steered": "float32"},
+}
+"""Tokens that the unsteered and the steered model wrote: of each condition text by text, place 0 following the prompt.
+Losses are those that the two models give the token there, in nats, whichever wrote it."""
 PIN = {"protocol": "str", **CELL, "target_id": "int64", "target_token": "str", "loss": "float32"}
 
 

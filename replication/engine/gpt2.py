@@ -38,6 +38,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+Cache = dict[int, tuple[Tensor, Tensor]]
+"""What attention keeps of positions that were read: of each block keys and values, (b, n, positions, d / n)."""
+
+
 @dataclass(frozen=True, repr=False)
 class GPT2:
     """A GPT-2: what config.json says, and its tensors."""
@@ -51,18 +55,21 @@ class GPT2:
         """Where the tensors are."""
         return self.unembedding.device
 
-    def embedding(self, tokens: Tensor) -> Tensor:
-        """What enters block 0 for token ids (b, t): token plus position embedding, (b, t, d)."""
-        return self.tensors["wte.weight"][tokens] + self.tensors["wpe.weight"][: tokens.shape[1]]
+    def embedding(self, tokens: Tensor, first: int = 0) -> Tensor:
+        """What enters block 0 for token ids (b, t), the first at position `first`: token plus position, (b, t, d)."""
+        return self.tensors["wte.weight"][tokens] + self.tensors["wpe.weight"][first : first + tokens.shape[1]]
 
-    def block(self, layer: int, entering: Tensor) -> Tensor:
-        """What leaves block `layer`, (b, t, d), for what enters it."""
-        within = self.attended(layer, entering)
+    def block(self, layer: int, entering: Tensor, cache: Cache | None = None) -> Tensor:
+        """What leaves block `layer`, (b, t, d), for what enters it.
+
+        A `cache` takes up what is read, and one position that follows it, t = 1, sees all that is there.
+        """
+        within = self.attended(layer, entering, cache)
         return within + self._mlp(layer, self._norm(f"h.{layer}.ln_2", within))
 
-    def attended(self, layer: int, entering: Tensor) -> Tensor:
-        """The residual stream between attention and MLP of block `layer`, (b, t, d)."""
-        return entering + self._attention(layer, self._norm(f"h.{layer}.ln_1", entering))
+    def attended(self, layer: int, entering: Tensor, cache: Cache | None = None) -> Tensor:
+        """The residual stream between attention and MLP of block `layer`, (b, t, d); `cache` as for `block`."""
+        return entering + self._attention(layer, self._norm(f"h.{layer}.ln_1", entering), cache)
 
     def logits(self, residuals: Tensor) -> Tensor:
         """Final layer norm and unembedding of residuals, (..., d) -> (..., tokens)."""
@@ -73,14 +80,19 @@ class GPT2:
         """(tokens, d)."""
         return self.tensors["wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"]
 
-    def _attention(self, layer: int, x: Tensor) -> Tensor:
+    def _attention(self, layer: int, x: Tensor, cache: Cache | None) -> Tensor:
         """Causal self-attention, (b, t, d) -> (b, t, d)."""
         b, t, d = x.shape
         split = self._affine(f"h.{layer}.attn.c_attn", x).split(d, dim=-1)
         queries, keys, values = (part.view(b, t, self.config.n_head, -1).transpose(1, 2) for part in split)  # b n t d/n
+        if cache is not None:
+            if layer in cache:
+                keys, values = (torch.cat(pair, dim=2) for pair in zip(cache[layer], (keys, values), strict=True))
+            cache[layer] = keys, values
         scale = queries.shape[-1] ** -0.5 if self.config.scale_attn_weights else 1.0
         scale /= layer + 1 if self.config.scale_attn_by_inverse_layer_idx else 1
-        mixed = scaled_dot_product_attention(queries, keys, values, is_causal=True, scale=scale)
+        from_the_start = keys.shape[2] == t
+        mixed = scaled_dot_product_attention(queries, keys, values, is_causal=from_the_start, scale=scale)
         return self._affine(f"h.{layer}.attn.c_proj", mixed.transpose(1, 2).reshape(b, t, d))
 
     def _mlp(self, layer: int, x: Tensor) -> Tensor:

@@ -43,15 +43,21 @@ def record(
         "bos": {"id": tokenizer.bos, "token": BOS, "at": "position 0 of the prompt and of both sides"},
         **(parts[0] if len(parts) == 1 else _several(plans, vectors, parts)),
         "key_positions": experiment.key_positions(texts(tokenizer, context_ids)),
-        "numerics": {
-            "mode": numerics.mode() if gpt2.device.type == "cpu" else FAST,
-            "build": numerics.build(),
-            "dtype": "float32",
-            **({"widened_from": ", ".join(loaded.widened_from)} if loaded.widened_from else {}),
-            "device": str(gpt2.device),
-            "threads": torch.get_num_threads(),
-            **(cuda.facts() if gpt2.device.type == "cuda" else {}),
-        },
+        "numerics": arithmetic(loaded),
+    }
+
+
+def arithmetic(loaded: Loaded) -> dict[str, Any]:
+    """How a model computes in this process: its mode and build, device and threads."""
+    device = loaded.gpt2.device
+    return {
+        "mode": numerics.mode() if device.type == "cpu" else FAST,
+        "build": numerics.build(),
+        "dtype": "float32",
+        **({"widened_from": ", ".join(loaded.widened_from)} if loaded.widened_from else {}),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        **(cuda.facts() if device.type == "cuda" else {}),
     }
 
 

@@ -123,7 +123,28 @@ def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> list[
             one = len(experiment.additions) == 1
             raise UserError(str(error) if one else str(error).replace("steering.", f"steering.{place}.", 1)) from None
     experiment.key_positions(texts(tokenizer, prompt))  # raises where a key token is not there
+    if experiment.completions:
+        completed(tokenizer, config, experiment, plans)
     return plans
+
+
+def completed(tokenizer: Tokenizer, config: Config, experiment: Experiment, plans: list[Planned]) -> list[int]:
+    """Token ids of the prompt that an experiment's completions continue.
+
+    Raises:
+        UserError: It leaves no room for a token, or a vector does not fit it.
+    """
+    own = experiment.completions.prompt if experiment.completions else None
+    named = f"prompt: {experiment.prompt!r}" if own is None else f"completions.prompt: {own!r}"
+    prompt = tokenizer.with_bos(own or experiment.prompt)
+    if len(prompt) >= config.n_positions:
+        raise UserError(
+            f"{named}: {len(prompt)} tokens with {BOS} leave no room for a completion; this model's context is "
+            f"{config.n_positions}"
+        )
+    for plan in plans:
+        plan.positions(len(prompt), named)
+    return prompt
 
 
 def _planned(tokenizer: Tokenizer, config: Config, addition: Addition) -> Planned:

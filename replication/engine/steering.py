@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from replication.base.errors import UserError
-from replication.engine.gpt2 import GPT2
+from replication.engine.gpt2 import GPT2, Cache
 from replication.engine.numerics import MULTIPLE
 from replication.engine.sides import Planned, Sides
 
@@ -48,15 +48,19 @@ def embedded(gpt2: GPT2, texts: Sequence[Sequence[int]]) -> Tensor:
     return gpt2.embedding(torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in texts], device=gpt2.device))
 
 
-def through_block(gpt2: GPT2, layer: int, entering: Tensor) -> Tensor:
-    """What leaves block `layer`, (batch, positions, d_model), for what enters it.
+def through_block(gpt2: GPT2, layer: int, entering: Tensor, cache: Cache | None = None) -> Tensor:
+    """What leaves block `layer`, (batch, positions, d_model), for what enters it; a `cache` takes up what is read.
 
     Positions and batch are padded to multiples of four, so that products have a multiple of `MULTIPLE` rows and
     attention one size: a sequence then gets the same bits whatever else is in the batch.
     """
     batch, positions, _ = entering.shape
     padded = pad(entering, (0, 0, 0, -positions % SIDE, 0, -batch % SIDE))
-    return gpt2.block(layer, padded)[:batch, :positions]
+    leaving = gpt2.block(layer, padded, cache)
+    if cache is not None:
+        keys, values = cache[layer]
+        cache[layer] = keys[:batch, :, :positions], values[:batch, :, :positions]
+    return leaving[:batch, :positions]
 
 
 def residual_stream(gpt2: GPT2, entering: Tensor, first: int, last: int) -> Tensor:

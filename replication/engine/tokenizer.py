@@ -57,14 +57,21 @@ class Tokenizer:
             self._texts[token_id] = self._text(token_id)
         return self._texts[token_id]
 
+    def joined(self, ids: Iterable[int]) -> str:
+        """Several tokens as one text: characters that are split over tokens are whole again."""
+        return token_text(b"".join(map(self._encoded, ids)))
+
     def _text(self, token_id: int) -> str:
+        return token_text(self._encoded(token_id))
+
+    def _encoded(self, token_id: int) -> bytes:
         symbols = self._tokenizer.id_to_token(token_id)
         if symbols is None:
             # Some models pad their vocabulary beyond the tokenizer's.
-            return f"<unused {token_id}>"
+            return f"<unused {token_id}>".encode()
         if any(symbol not in self._bytes for symbol in symbols):
-            return str(symbols)
-        return token_text(bytes(self._bytes[symbol] for symbol in symbols))
+            return str(symbols).encode()
+        return bytes(self._bytes[symbol] for symbol in symbols)
 
 
 def _read(files: Sequence[Path]) -> tokenizers.Tokenizer:

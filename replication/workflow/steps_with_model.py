@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Adds the steps to the command line."""
-    for step in (weights, measure, controls, sweep_part, second_opinion, published_values):
+    for step in (weights, measure, completions, controls, sweep_part, second_opinion, published_values):
         app.command(name=step.__name__)(full_in_one_sentence()(step))
 
 
@@ -89,6 +89,23 @@ def measure(
     files = _verified(model)
     check(Tokenizer(files.tokenizer), read_config(files.folder), configured)
     engine.write(engine.measure(load(files, device), configured), model, experiment)
+
+
+def completions(
+    model: ModelName,
+    experiment: ExperimentName,
+    settings: Settings,
+    numerics: Numerics,
+    device: Device,
+    threads: Threads,
+) -> None:
+    """Lets the unsteered and the steered model complete a prompt, and reads each token's loss under both."""
+    prepare(numerics, threads)
+    from replication.engine import completed as engine
+    from replication.engine.loaded import load
+
+    configured = checked_experiment(experiment, json.loads(settings))
+    engine.write(engine.complete(load(_verified(model), device), configured), model, experiment)
 
 
 def controls(
