@@ -81,6 +81,10 @@ CONTROL_KINDS = {name: snakefile.control_kinds(config, name) for name in EXPERIM
 SWEEP_JOBS = config["controls"]["sweep_jobs"]
 # A sweep in one piece shares a process with the other controls; one that is split, or not in the report, has its own.
 SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
+# Experiments that texts are written for, and their files.
+COMPLETED = snakefile.completed(config)
+COMPLETED_OPTIONS = [f"--completed={name}" for name in COMPLETED]
+COMPLETIONS = expand(paths.OF_COMPLETIONS, experiment=COMPLETED, allow_missing=True)
 OVER_ALL = paths.over_all(CONTROL_KINDS, ["png"])
 CONTROL_PAIRS = [(name, kind) for name in EXPERIMENTS for kind in CONTROL_KINDS[name]]
 PART = lambda w: ["--part", w.part, "--parts", w.parts]
@@ -98,7 +102,18 @@ def of_every_experiment(*patterns):
 
 def experiment(wildcards):
     """Name and settings of an experiment, for a step that measures it."""
+    settings = snakefile.measured_settings(config, wildcards.experiment)
+    return [wildcards.experiment, "--settings", snakefile.as_json(settings)]
+
+
+def with_completions(wildcards):
+    """The same for the step that writes its texts."""
     return [wildcards.experiment, "--settings", snakefile.as_json(config["experiments"][wildcards.experiment])]
+
+
+def completions_of(wildcards):
+    """The files of an experiment's texts; none where it asks for none."""
+    return expand(paths.OF_COMPLETIONS, **wildcards) if wildcards.experiment in COMPLETED else []
 
 
 def in_report(file, caption, category="Tables", **labels):
@@ -129,6 +144,7 @@ rule all:
         # Every file, so that one which is lost is made again.
         expand((*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES), model=MODEL, run=RUN, experiment=EXPERIMENTS),
         expand([*paths.control_figures(CONTROL_KINDS), *paths.OF_A_MODEL, *paths.LAST], model=MODEL, run=RUN),
+        expand(COMPLETIONS, model=MODEL),
     localrule: True
 
 
@@ -206,6 +222,18 @@ use rule weights as measure with:
         **snakefile.model_resources(config),
     params:
         **step("measure", experiment, ARITHMETIC),
+
+
+use rule measure as completions with:
+    output:
+        completions=in_report(paths.COMPLETIONS, "completions", table="completions", experiment="{experiment}"),
+        record=paths.COMPLETIONS_RECORD,
+    log:
+        "logs/{model}/{experiment}/completions.log",
+    benchmark:
+        "logs/{model}/{experiment}/completions.benchmark.tsv"
+    params:
+        **step("completions", with_completions, ARITHMETIC),
 
 
 use rule measure as controls with:
@@ -291,6 +319,7 @@ use rule claims as figures with:
         effect=paths.EFFECT,
         logit_lens=paths.LOGIT_LENS,
         record=paths.RECORD,
+        completions=completions_of,
     output:
         figures=[figure_in_report(kind) for kind in paths.KINDS],
         vector_graphics=of_run([paths.figure(kind, "svg") for kind in paths.KINDS]),
@@ -298,7 +327,9 @@ use rule claims as figures with:
     log:
         f"logs/{{model}}{RUN}/{{experiment}}/figures.log",
     params:
-        **step("figures", lambda w: [w.experiment, *EXPERIMENTS], run=RUN),
+        **step(
+            "figures", lambda w: [w.experiment, *EXPERIMENTS] + ["--completed"] * (w.experiment in COMPLETED), run=RUN
+        ),
 
 
 use rule claims as figure_for_print with:
@@ -368,6 +399,7 @@ use rule claims as report with:
         claims=of_run(paths.CLAIMS),
         published=paths.PUBLISHED,
         verification=of_run(paths.VERIFICATION),
+        completions=COMPLETIONS,
     output:
         report=of_run(paths.REPORT),
         page=in_report(paths.REPORT_PAGE, "report", "Report", page="report"),
@@ -375,7 +407,7 @@ use rule claims as report with:
     log:
         f"logs/{{model}}{RUN}/report.log",
     params:
-        **step("report", EXPERIMENTS, run=RUN),
+        **step("report", EXPERIMENTS, COMPLETED_OPTIONS, run=RUN),
 
 
 use rule claims as verdict with:
@@ -411,13 +443,14 @@ use rule claims as crate with:
         of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
         control_figures=of_run(paths.control_figures(CONTROL_KINDS)),
         of_model=of_run(paths.OF_A_MODEL),
+        completions=COMPLETIONS,
     output:
         crate=of_run(paths.CRATE),
         workflow=of_run(paths.CRATE_WORKFLOW),
     log:
         f"logs/{{model}}{RUN}/crate.log",
     params:
-        **step("crate", EXPERIMENTS, run=RUN),
+        **step("crate", EXPERIMENTS, COMPLETED_OPTIONS, run=RUN),
 
 
 rule pin:

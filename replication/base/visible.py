@@ -24,6 +24,12 @@ def visible(text: str, drawable: Callable[[str], bool] = str.isprintable) -> str
     return "".join(_units(text, drawable))
 
 
+def legible(text: str) -> str:
+    """A text of several lines, for an element that keeps white space: spaces as they are, `↵` before a line break."""
+    kept = {" ": " ", "\n": "↵\n"}
+    return "".join(kept.get(character) or visible(character) for character in text)
+
+
 def shortened(text: str, length: int, drawable: Callable[[str], bool] = str.isprintable) -> str:
     """`visible(text)` in at most `length` characters: what does not fit ends in an ellipsis, no escape is cut."""
     units = _units(text, drawable)

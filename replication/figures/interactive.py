@@ -17,8 +17,9 @@ from replication.base import paths, tables
 from replication.base.files import read_json, write_text
 from replication.base.paths import path
 from replication.base.recorded import vectors_in_words
-from replication.base.visible import visible
+from replication.base.visible import legible, visible
 from replication.figures.positions import changed_cells, tokens
+from replication.verification.summary import text_losses
 
 TOPS = 350_000
 """Most probable tokens on a page, of all cells together: of a cell's ten as many as that allows, and one at least."""
@@ -28,25 +29,44 @@ Links = Mapping[str, Mapping[str, str]]
 """Of each kind of thing that belongs to a page names and addresses."""
 
 
-def draw(model: str, experiment: str, run: Sequence[str]) -> None:
-    """Writes the page of one experiment from its tables, with links to the other experiments of the `run`."""
+def draw(model: str, experiment: str, run: Sequence[str], completed: bool = False) -> None:
+    """Writes the page of one experiment from its tables, with links to the other experiments of the `run`.
+
+    Args:
+        model: Name of the model.
+        experiment: Name of the experiment.
+        run: Names of all experiments.
+        completed: Whether both models wrote texts for it, which the page then has.
+    """
     losses = tables.read(path(paths.LOSSES, model, experiment), tables.LOSSES)
     effect = tables.read(path(paths.EFFECT, model, experiment), tables.EFFECT)
     top10 = tables.read(path(paths.TOP10, model, experiment), tables.TOP10)
     record = read_json(path(paths.RECORD, model, experiment))
     write_text(
         path(paths.INTERACTIVE, model, experiment),
-        page(experiment, losses, effect, top10, record, _links(model, experiment, run)),
+        page(
+            *(experiment, losses, effect, top10, record, _links(model, experiment, run, completed)),
+            _texts(model, experiment) if completed else None,
+        ),
     )
 
 
-def _links(model: str, experiment: str, run: Sequence[str]) -> Links:
+def _texts(model: str, experiment: str) -> dict[str, Any]:
+    """What both models wrote: the prompt, and by number the texts with their mean losses in nats."""
+    written = read_json(path(paths.COMPLETIONS_RECORD, model, experiment))
+    losses = text_losses(tables.read(path(paths.COMPLETIONS, model, experiment), tables.COMPLETIONS))
+    cells = [{**each, "text": written["texts"][each["condition"]][each["number"]]} for each in losses]
+    return {"prompt": written["prompt"]["text"], "pairs": list(zip(cells[::2], cells[1::2], strict=True))}
+
+
+def _links(model: str, experiment: str, run: Sequence[str], completed: bool) -> Links:
     here = path(paths.INTERACTIVE, model).parent
 
     def address(pattern: str, of: str = experiment) -> str:
         return os.path.relpath(path(pattern, model, of), here)
 
-    files = (paths.LOSSES, paths.TOP10, paths.EFFECT, paths.SUMMARY, paths.RECORD)
+    files = [paths.LOSSES, paths.TOP10, paths.EFFECT, paths.SUMMARY, paths.RECORD]
+    files += [paths.COMPLETIONS] if completed else []
     return {
         "Report": {model: f"{address(paths.REPORT_PAGE)}#{experiment}"},
         "Tables": {os.path.basename(pattern): address(pattern) for pattern in files},
@@ -61,6 +81,7 @@ def page(
     top10: pd.DataFrame,
     record: dict[str, Any],
     links: Links | None = None,
+    texts: dict[str, Any] | None = None,
 ) -> str:
     """The page as HTML; it loads nothing, and is the same for the same tables.
 
@@ -71,6 +92,7 @@ def page(
         top10: Columns of `tables.TOP10`.
         record: What went in.
         links: What belongs to it, for a page that has a place.
+        texts: What both models wrote, as `_texts` has it.
     """
     environment = Environment(
         loader=PackageLoader("replication.figures", "interactive_page"), undefined=StrictUndefined, autoescape=True
@@ -85,6 +107,8 @@ def page(
         vectors=Markup(vectors_in_words(record, lambda text: f"“<bdi>{escape(visible(text))}</bdi>”")),
         model=record["model"],
         visible=visible,
+        legible=legible,
+        texts=texts,
         plotly=packed(plotly.read_text(encoding="utf-8")),
     )
 

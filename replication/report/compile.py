@@ -6,6 +6,7 @@ an experiment, `replication.page` makes HTML of the Markdown. A section more is 
 """
 
 import re
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from replication.report.added import padding
 from replication.report.beyond_post import beyond
 from replication.report.citation import bibtex, references
 from replication.report.experiment import experiment
-from replication.report.markdown import abridged, anchor, cell, code, plain
+from replication.report.markdown import abridged, anchor, cell, code, plain, written
 from replication.report.numbering import Numbering
 from replication.verification import published_table
 from replication.verification.cells import DIFFERS
@@ -49,6 +50,7 @@ def sections(template: str, **printed: Any) -> str:
         "code": code,
         "cell": cell,
         "plain": plain,
+        "written": written,
         "anchor": anchor,
         "signed": partial(signed, digits=4),
         "fixed": partial(fixed, digits=4),
@@ -59,9 +61,15 @@ def sections(template: str, **printed: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
-def contents(model: str, experiments: list[str]) -> dict[str, Any]:
-    """Everything the report on one model prints, of its tables and verdicts."""
-    described = [experiment(model, name) for name in experiments]
+def contents(model: str, experiments: list[str], completed: Collection[str] = ()) -> dict[str, Any]:
+    """Everything the report on one model prints, of its tables and verdicts.
+
+    Args:
+        model: Name of the model.
+        experiments: Names of its experiments.
+        completed: Those of them that texts were written for.
+    """
+    described = [experiment(model, name, name in completed) for name in experiments]
     name, _, run = model.partition("/")
     return {
         "model": name,

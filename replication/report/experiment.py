@@ -14,6 +14,7 @@ from replication.base.window import BY_POSITION, MOST_KEYS, keys_note, window, w
 from replication.figures.alt_text import alt_text
 from replication.report.added import added, x_vector_table
 from replication.report.beyond_post import disagreements
+from replication.report.completions import completions
 from replication.report.links import described_figure, link, named_links
 from replication.verification.summary import chosen_layers
 
@@ -32,8 +33,8 @@ class Tables(NamedTuple):
     record: dict[str, Any]
 
 
-def experiment(model: str, name: str) -> dict[str, Any]:
-    """What the sections print about one experiment."""
+def experiment(model: str, name: str, completed: bool) -> dict[str, Any]:
+    """What the sections print about one experiment, with the texts of both models where they were `completed`."""
     read = Tables(
         tables.read(path(LOSSES, model, name), tables.LOSSES),
         tables.read(path(EFFECT, model, name), tables.EFFECT),
@@ -68,6 +69,7 @@ def experiment(model: str, name: str) -> dict[str, Any]:
         "fit": _fit(read.losses, record),
         "disagreements": disagreements(read.losses),
         "lens_figure": _figure(model, name, "lenses", paths.BEYOND["lenses"], read),
+        "completions": completions(model, name) if completed else None,
     }
 
 

@@ -32,6 +32,11 @@ def cell(text: str) -> str:
     return code(text.replace("\\|", "\\\\x7c")).replace("|", "\\|")
 
 
+def written(text: str) -> str:
+    """What a model wrote as a code span within a table; line breaks are seen, and the text goes on after them."""
+    return cell(text.replace("\n", "↵ "))
+
+
 def plain(text: str) -> str:
     """Text that Markdown leaves as it is, in a paragraph, a heading, a table or a figure's alternative text."""
     return re.sub(r"([\\`*_\[\]<>|#~!&$])", r"\\\1", " ".join(text.split()))

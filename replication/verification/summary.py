@@ -69,3 +69,19 @@ def summary(losses: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
     by = [table["protocol"].eq("centred"), table["layer"].map(order), table["position"]]
     ordered = table.assign(a=by[0], b=by[1], c=by[2]).sort_values(["a", "b", "c"], ignore_index=True)
     return ordered[list(SUMMARY)].rename_axis(columns=None)
+
+
+def text_losses(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of each text its number, who wrote it, its tokens, and their mean loss under both models, in nats.
+
+    Args:
+        table: Columns of `tables.COMPLETIONS`.
+    """
+    means = table.groupby(["number", "condition"]).agg(
+        tokens=("place", "size"), unsteered=("loss_unsteered", "mean"), steered=("loss_steered", "mean")
+    )
+    return [
+        {"number": number, "condition": condition, **means.loc[(number, condition)].to_dict()}
+        for number in sorted(set(table["number"]))
+        for condition in CONDITIONS
+    ]

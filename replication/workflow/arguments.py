@@ -14,5 +14,6 @@ Settings = Annotated[str, typer.Option(help="The part of the configuration this 
 Mark = Annotated[str, typer.Option(help="Mark of the files' states when Snakemake started.")]
 ControlSettings = Annotated[str, typer.Option(help="The configuration's `controls`, as JSON.")]
 Tables = Annotated[list[str], typer.Option("--table", help="random_vectors, prompts or sweep; repeatable.")]
+Completed = Annotated[list[str], typer.Option(help="An experiment that texts were written for; repeatable.")]
 Part = Annotated[int, typer.Option(min=0, help="Which part of the sweep, from 0 on.")]
 Parts = Annotated[int, typer.Option(min=1, help="Number of parts.")]

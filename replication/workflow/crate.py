@@ -6,6 +6,7 @@ https://w3id.org/ro/wfrun/provenance/0.5 and those it builds on. Steps, commands
 records; jobs of several invocations may be among them.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,7 @@ from replication.base.paths import (
     CRATE_WORKFLOW,
     OF_A_MODEL,
     OF_AN_EXPERIMENT,
+    OF_COMPLETIONS,
     PACKAGE,
     PROVENANCE,
     RECORD,
@@ -56,26 +58,28 @@ _COMPLETED = "http://schema.org/CompletedActionStatus"
 _SLOTS = {"model": "the model measured", "experiment": "lens prompt and steering vector"}
 
 
-def write_crate(model: str, experiments: list[str]) -> None:
+def write_crate(model: str, experiments: list[str], completed: list[str]) -> None:
     """Writes the crate's metadata, and a copy of the workflow beside it."""
     write_text(path(CRATE_WORKFLOW, model), (REPOSITORY / "Snakefile").read_text(encoding="utf-8"))
-    write_json(path(CRATE, model), crate(model, experiments))
+    write_json(path(CRATE, model), crate(model, experiments, completed))
 
 
-def crate(model: str, experiments: list[str]) -> dict[str, Any]:
+def crate(model: str, experiments: list[str], completed: Sequence[str] = ()) -> dict[str, Any]:
     """The crate's metadata, as JSON-LD.
 
     Args:
         model: Name of a model whose outputs, and the copy of whose workflow, are there.
         experiments: Names of its experiments.
+        completed: Those of them that texts were written for.
     """
     run, stamp = read_json(path(PROVENANCE, model)), read_json(path(VERIFIED, model))
     made = ROCrate(version=RO_CRATE)
     made.metadata.extra_terms.update(_TERMS)
     of_experiments = (path(pattern, model, name) for name in experiments for pattern in OF_AN_EXPERIMENT)
+    of_texts = (path(pattern, model, name) for name in completed for pattern in OF_COMPLETIONS)
     of_model = (path(pattern, model) for pattern in OF_A_MODEL)
     controls = _of_controls(model, read_json(path(CONTROLS, model)))
-    outputs = [str(each) for each in chain(of_model, of_experiments, controls)]
+    outputs = [str(each) for each in chain(of_model, of_experiments, of_texts, controls)]
     files = Files(made, path(CRATE, model).parent)
     weights = [files.known(name, digest) for name, digest in _weights(stamp)]
     workflow = _workflow(made, model, run)

@@ -36,7 +36,7 @@ from replication.base.paths import (
     path,
     token_table,
 )
-from replication.workflow.arguments import ExperimentName, ExperimentNames, ModelName, Parts, Tables
+from replication.workflow.arguments import Completed, ExperimentName, ExperimentNames, ModelName, Parts, Tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,13 +139,14 @@ def figures(
     model: ModelName,
     experiment: ExperimentName,
     run: Annotated[list[str], typer.Argument(help="All experiments of the run, which the page links to.")] = [],  # noqa: B006
+    completed: Annotated[bool, typer.Option(help="Whether texts were written for it.")] = False,
 ) -> None:
     """Draws the figures of one experiment and its interactive page."""
     from replication.figures import interactive
     from replication.figures.draw import draw as draw_all
 
     draw_all(model, experiment)
-    interactive.draw(model, experiment, run)
+    interactive.draw(model, experiment, run, completed)
 
 
 def figure_for_print(
@@ -168,13 +169,13 @@ def control_figures(model: ModelName, names: Annotated[list[str], typer.Argument
         draw_beyond_chance(model, compared)
 
 
-def report(model: ModelName, experiments: ExperimentNames) -> None:
+def report(model: ModelName, experiments: ExperimentNames, completed: Completed = []) -> None:  # noqa: B006
     """Compiles the report from tables and verdicts, as Markdown and one HTML page, and its first tables as LaTeX."""
     from replication.report.compile import contents, markdown
     from replication.report.html_page import page
     from replication.report.latex_summary import key_tokens_table, verdicts_table
 
-    gathered = contents(model, experiments)
+    gathered = contents(model, experiments, completed)
     text = markdown(gathered)
     write_text(path(REPORT, model), text)
     write_text(path(REPORT_PAGE, model), page(text, path(REPORT, model).parent))
@@ -190,11 +191,11 @@ def provenance(model: ModelName, experiments: ExperimentNames) -> None:
     write_json(path(PROVENANCE, model), gathered(model, experiments))
 
 
-def crate(model: ModelName, experiments: ExperimentNames) -> None:
+def crate(model: ModelName, experiments: ExperimentNames, completed: Completed = []) -> None:  # noqa: B006
     """Describes the run as a Provenance Run RO-Crate: inputs, steps, outputs, hashes, versions, times."""
     from replication.workflow.crate import write_crate
 
-    write_crate(model, experiments)
+    write_crate(model, experiments, completed)
 
 
 def pin(
