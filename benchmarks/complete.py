@@ -50,7 +50,8 @@ def main() -> None:
     from replication.weights.model_files import Files
 
     found = place(arguments.scratch, arguments.size)
-    loaded = load(Files("random", found.model, found.lens, {}))
+    names = ("model/config.json", "model/model.safetensors", "model/tokenizer.json")
+    loaded = load(Files("random", found.model, found.lens, dict.fromkeys(names, "")))
     theirs, tokenizer = shared(loaded), loaded.tokenizer
     experiment = Experiment.model_validate(found.experiments["love_hate"])
     prompt = tokenizer.with_bos(PROMPT)
@@ -94,7 +95,7 @@ def main() -> None:
 
 
 def shared(loaded: "Loaded") -> "GPT2LMHeadModel":
-    """transformers' GPT-2 on the tensors of ours."""
+    """Hugging Face's GPT-2 on the tensors of ours."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 

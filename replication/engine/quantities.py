@@ -7,12 +7,16 @@ axes' shape. A steering vector is given by both sides with their padded ids, its
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from replication.base.completions import Completions
+from replication.engine.completions import completions
 from replication.engine.lens import centred, log_probabilities
-from replication.engine.steering import both_streams, leaving
+from replication.engine.steering import both_streams, embedded, leaving, residual_stream
 from replication.engine.streams import (
     Run,
     Text,
@@ -122,6 +126,27 @@ def last_token_difference(run: Run, axes: Axes, first: Text, second: Text, layer
     return _array(as_published(one - other, without_mean).norm())
 
 
+def greedy(run: Run, axes: Axes, prompt: Text, direction: dict[str, Any] | None = None) -> Array:
+    """Ids of the tokens that follow a prompt, the most probable one each time.
+
+    A `direction` is added at every position of every pass, not of the prompt alone: `coefficient` times the unit vector
+    of the difference of the residuals entering `layer` at the last token of two texts, `first` and `second`.
+    """
+    length = len(axes["place"])
+    if direction is None:
+        settings = Completions(temperature=0.0, tokens=length)
+        ((text, _),) = completions(run.gpt2, prompt["ids"], [], settings, end=-1)
+        return np.array(text.ids, dtype=np.float64)
+    layer, ids = direction["layer"], list(prompt["ids"])
+    one, other = (entering(run, direction[side]["ids"], [layer])[0, -1] for side in ("first", "second"))
+    added = direction["coefficient"] * normalize(one - other, dim=0)
+    for _ in range(length):
+        below = residual_stream(run.gpt2, embedded(run.gpt2, [ids]), 0, layer)[:, -1]
+        last = leaving(run.gpt2, below + added, layer)[0, -1]
+        ids.append(int(log_probabilities(run.gpt2, last).argmax()))
+    return np.array(ids[-length:], dtype=np.float64)
+
+
 def patching(run: Run, axes: Axes, clean: list[Text], corrupted: list[Text], answers: Answers) -> Array:
     """How much of the logit difference comes back with one residual of the clean run, (layers, positions).
 
@@ -217,6 +242,7 @@ KINDS: dict[str, Callable[..., Array]] = {
         residual_norms,
         vector_norms,
         last_token_difference,
+        greedy,
         patching,
         accumulated_logit_difference,
         lens_entropy,
