@@ -111,6 +111,11 @@ def with_completions(wildcards):
     return [wildcards.experiment, "--settings", snakefile.as_json(config["experiments"][wildcards.experiment])]
 
 
+def page_arguments(wildcards):
+    """An experiment, those that its page links to, and whether the page has texts."""
+    return [wildcards.experiment, *EXPERIMENTS] + ["--completed"] * (wildcards.experiment in COMPLETED)
+
+
 def completions_of(wildcards):
     """The files of an experiment's texts; none where it asks for none."""
     return expand(paths.OF_COMPLETIONS, **wildcards) if wildcards.experiment in COMPLETED else []
@@ -327,9 +332,7 @@ use rule claims as figures with:
     log:
         f"logs/{{model}}{RUN}/{{experiment}}/figures.log",
     params:
-        **step(
-            "figures", lambda w: [w.experiment, *EXPERIMENTS] + ["--completed"] * (w.experiment in COMPLETED), run=RUN
-        ),
+        **step("figures", page_arguments, run=RUN),
 
 
 use rule claims as figure_for_print with:

@@ -67,8 +67,9 @@ def main() -> None:
             return hidden, *given[1:]
 
         def generate() -> None:
+            given = torch.tensor([prompt] * settings.number)
             texts = theirs.generate(
-                torch.tensor([prompt] * settings.number), do_sample=True, temperature=1.0, top_p=settings.top_p,
+                given, attention_mask=torch.ones_like(given), do_sample=True, temperature=1.0, top_p=settings.top_p,
                 max_new_tokens=settings.tokens, min_new_tokens=settings.tokens, pad_token_id=tokenizer.bos,
             )  # fmt: skip
             assert texts.shape[1] == len(prompt) + settings.tokens
@@ -84,9 +85,8 @@ def main() -> None:
             pairs = completions(loaded.gpt2, prompt, vectors, settings, end=-1)
             assert all(len(text.ids) == settings.tokens for pair in pairs for text in pair)
 
-        print(
-            f"{arguments.numerics}, {arguments.threads} threads, 2 x {settings.number} texts of {settings.tokens} tokens"
-        )
+        amount = f"2 x {settings.number} texts of {settings.tokens} tokens"
+        print(f"{arguments.numerics}, {arguments.threads} threads, {amount}", flush=True)
         turns = [(taken(ours), taken(transformers)) for _ in range(arguments.turns)]
     for name, clock in (("processor", 0), ("clock", 1)):
         mine, other = (statistics.median(turn[who][clock] for turn in turns) for who in (0, 1))

@@ -7,11 +7,11 @@ be imported before its arithmetic is settled, which `load` does.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from replication.api import Model, Result, load, steer, sweep
+    from replication.api import Completion, Model, Result, complete, load, steer, sweep
     from replication.base.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Result", "UserError", "load", "steer", "sweep"]
+__all__ = ["Completion", "Model", "Result", "UserError", "complete", "load", "steer", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

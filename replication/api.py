@@ -11,7 +11,6 @@
 The steps are the workflow's own functions, so that its tables are these, bit for bit.
 """
 
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,26 +18,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 import pandas as pd
 
-from replication.base.config import PORTABLE, Experiment, checked_model
-from replication.base.config_errors import validated
+from replication.base.completions import Completions
+from replication.base.config import PORTABLE, checked_model
 from replication.base.errors import UserError
 from replication.base.paths import HASHES, REPOSITORY, RESOURCES, VERIFIED, in_checkout, local_folder, path
-from replication.base.recorded import SIDES
 from replication.base.strict_yaml import read_yaml
+from replication.completion import Completion
 from replication.engine import numerics
 from replication.engine.cuda import full_in_one_sentence
-from replication.engine.vector_file import said_of
+from replication.keywords import Added, arguments_named, experiment_of
 from replication.result import Result, plain
 
 if TYPE_CHECKING:
     from replication.engine.loaded import Loaded
     from replication.weights.model_files import Files
 
-__all__ = ["Model", "Result", "UserError", "load", "steer", "sweep"]
+__all__ = ["Completion", "Model", "Result", "UserError", "complete", "load", "steer", "sweep"]
+
+_DEFAULT = Completions()
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,27 +126,6 @@ def _hash_memory() -> Iterator[Path]:
         yield (REPOSITORY if (REPOSITORY / "Snakefile").exists() else Path(scratch)) / HASHES
 
 
-class Added(TypedDict, total=False):
-    """An addition, as keywords or in a list; docs/configuration.md says what each is, and its default."""
-
-    layer: int
-    """Block whose input is read and changed; 0 is the first. May be left out where the file of `vector` names it."""
-    coefficient: float
-    """Factor on the vector; may be 0 or negative. As `layer`."""
-    added: str
-    """Text of the added side; left out, the vector is the subtracted side alone."""
-    subtracted: str
-    """Text of the subtracted side; left out, the vector is the added side alone. An empty text stands for padding."""
-    padding: str
-    """Text of the token that the shorter side is padded with: a space."""
-    position: str | int
-    """Where it starts: "front", "middle", "back", or a position."""
-    vector: str | Path
-    """File of a vector, instead of texts: `Result.save_vector` makes one."""
-    positions: Sequence[int]
-    """Where a vector of one row is added."""
-
-
 @overload
 def steer(
     model: Model,
@@ -197,8 +177,8 @@ def steer(
     loaded = _loaded(model)
 
     def one(text: str) -> Result:
-        with _arguments_named():
-            return Result(measure(loaded, _experiment(text, additions, addition, key_tokens)))
+        with arguments_named():
+            return Result(measure(loaded, experiment_of(text, additions, addition, key_tokens)))
 
     return [one(text) for text in prompt] if isinstance(prompt, list | tuple) else one(prompt)
 
@@ -236,59 +216,55 @@ def sweep(
     loaded = _loaded(model)
     if not len(layers) or not len(coefficients):
         raise UserError("layers, coefficients: at least one of each is needed")
-    with _arguments_named():
+    with arguments_named():
         # Each is checked as `steer` would; coefficients are multiples of 1.
         for layer, coefficient in zip_longest(layers, coefficients, fillvalue=0):
-            _experiment(prompt, (), addition | {"layer": layer, "coefficient": coefficient}, key_tokens)
-        experiment = _experiment(prompt, (), addition | {"layer": max(layers), "coefficient": 1}, key_tokens)
+            experiment_of(prompt, (), addition | {"layer": layer, "coefficient": coefficient}, key_tokens)
+        experiment = experiment_of(prompt, (), addition | {"layer": max(layers), "coefficient": 1}, key_tokens)
         return cells(loaded, experiment, list(map(float, coefficients)), list(map(int, layers)))
+
+
+@full_in_one_sentence()
+def complete(
+    model: Model,
+    prompt: str,
+    *,
+    number: int = _DEFAULT.number,
+    tokens: int = _DEFAULT.tokens,
+    temperature: float = _DEFAULT.temperature,
+    top_p: float = _DEFAULT.top_p,
+    frequency_penalty: float = _DEFAULT.frequency_penalty,
+    seed: int = _DEFAULT.seed,
+    additions: Sequence[Added] = (),
+    **addition: Unpack[Added],
+) -> Completion:
+    """Lets the unsteered and the steered model complete a prompt, and reads each token's loss under both.
+
+    Args:
+        model: What `load` returned.
+        prompt: Text that both go on with; no shorter than the vector, which is added once, while it is read.
+        number: Texts of each model; one is written with a temperature of 0, which takes the most probable token.
+        tokens: Most tokens of a text.
+        temperature: What logits are divided by.
+        top_p: Tokens are drawn from the most probable ones, as few as have more than this together.
+        frequency_penalty: What a token's logit loses for each time that it stands in the prompt or the text.
+        seed: Of the draws; a text depends on it and on its number, not on how many there are.
+        additions: As for `steer`, and so is `addition`.
+        **addition: `layer`, `coefficient`, `added`, `subtracted`, and the others of `Added`.
+
+    Raises:
+        UserError: One sentence: which argument, its value, and what would be right.
+    """
+    from replication.engine.completed import complete as completed
+
+    settings = {"number": number, "tokens": tokens, "temperature": temperature, "top_p": top_p}
+    settings |= {"frequency_penalty": frequency_penalty, "seed": seed}
+    settings = {name: plain(value) for name, value in settings.items()}
+    with arguments_named():
+        return Completion(completed(_loaded(model), experiment_of(prompt, additions, addition, completions=settings)))
 
 
 def _loaded(model: Model) -> "Loaded":
     if not isinstance(model, Model):
         raise UserError(f"model: should be what replication.load returns, found {model!r}")
     return model.loaded
-
-
-def _experiment(
-    prompt: str, additions: Sequence[Added], addition: Added, key_tokens: str | Sequence[str | int]
-) -> Experiment:
-    if additions and addition:
-        raise UserError(f"{next(iter(addition))}: belongs into each of the additions")
-    named = [key_tokens] if isinstance(key_tokens, str) else [plain(token) for token in key_tokens]
-    every = [_settings(each) for each in additions or [addition]]
-    settings = {
-        "title": ", then ".join(_title(each) for each in every),
-        "prompt": prompt,
-        "steering": every,
-        "key_tokens": named,
-    }
-    return validated(Experiment, settings, "", of_file=False)
-
-
-def _settings(addition: Added) -> dict[str, Any]:
-    """An addition as the configuration has it: numbers Python's own, and what a vector's file says of it."""
-    settings = {key: plain(value) for key, value in addition.items()}
-    if "positions" in settings:
-        settings["positions"] = [plain(position) for position in settings["positions"]]
-    if "vector" in settings:
-        settings["vector"] = str(Path(settings["vector"]).resolve())
-        settings = said_of(Path(settings["vector"])) | settings
-    return settings
-
-
-def _title(settings: dict[str, Any]) -> str:
-    if "vector" in settings:
-        return Path(settings["vector"]).name
-    sides = [str(settings[side]).strip() or "nothing" for side in SIDES if settings.get(side) is not None]
-    return ("" if "added" in settings else "- ") + " - ".join(sides)
-
-
-@contextmanager
-def _arguments_named() -> Iterator[None]:
-    """What is wrong with a vector names the argument, where a configuration has it below `steering`."""
-    try:
-        yield
-    except UserError as error:
-        sentence = re.sub(r"(^|; )steering\.(\d)", r"\1additions.\2", str(error))
-        raise UserError(re.sub(r"(^|; )steering\b[.:] ?", r"\1", sentence)) from None

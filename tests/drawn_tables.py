@@ -8,8 +8,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from replication.base import tables
+from replication.base.completions import Completions
 from replication.base.files import write_json
-from replication.base.paths import CONTROL_KINDS, CONTROL_TABLES, EFFECT, LOGIT_LENS, LOSSES, RECORD, TOP10, path
+from replication.base.paths import (
+    COMPLETIONS,
+    COMPLETIONS_RECORD,
+    CONTROL_KINDS,
+    CONTROL_TABLES,
+    EFFECT,
+    LOGIT_LENS,
+    LOSSES,
+    RECORD,
+    TOP10,
+    path,
+)
 from replication.base.tables import STEERING
 from replication.figures import by_layer, curves, overview, post
 from replication.figures import lens_fit as fit
@@ -128,6 +140,30 @@ def written(made: Tables, model: str, experiment: str) -> None:
     for kind, table in control_tables(made).items():
         tables.write(table, tables.CONTROLS[kind], path(CONTROL_TABLES[kind], model, experiment))
     write_json(path(RECORD, model, experiment), made.record)
+
+
+WRITTEN = {"unsteered": (" a <b>|`x`", " a", ""), "steered": ("\n\nwon\u202e", " won", " die")}
+"""Texts of three numbers."""
+
+
+def write_completions(model: str, experiment: str) -> pd.DataFrame:
+    """Writes made-up texts of both models after `I`, a token per character; returns their table."""
+    rows = [
+        (condition, number, place, ord(token), token, (1 + place) / 8, (2 + place + number) / 8)
+        for condition, texts in WRITTEN.items()
+        for number, text in enumerate(texts)
+        for place, token in enumerate(text or "x")
+    ]
+    table = pd.DataFrame(rows, columns=list(tables.COMPLETIONS))
+    tables.write(table, tables.COMPLETIONS, path(COMPLETIONS, model, experiment))
+    record = {
+        "injections": [{"block": 2, "positions": [0, 1]}],
+        "completions": Completions(prompt="I", tokens=9).model_dump(mode="json"),
+        "prompt": {"text": "I", "ids": [0, 1], "tokens": [BOS, "I"]},
+        "texts": WRITTEN,
+    }
+    write_json(path(COMPLETIONS_RECORD, model, experiment), record)
+    return table
 
 
 def control_tables(made: Tables) -> dict[str, pd.DataFrame]:

@@ -19,9 +19,13 @@ from typer.testing import CliRunner
 
 import replication
 from replication.base import paths, tables
+from replication.base.addition import Addition
+from replication.base.completions import Completions
+from replication.base.config import Experiment
 from replication.base.files import read_json, write_json
 from replication.base.paths import KINDS, REPOSITORY
 from replication.base.strict_yaml import read_yaml
+from replication.engine.completed import complete
 from replication.engine.numerics import FAST, PORTABLE, SETTINGS, build, mode
 from replication.engine.vector_file import said_of
 from replication.verification.pins import same_bits_expected
@@ -335,3 +339,41 @@ def shown(cell: dict) -> list[str]:
     texts = [output["data"]["text/plain"] for output in outputs]
     assert not [text for text in texts if re.search("0x[0-9a-f]{6}", text)], "an output that varies by run"
     return texts
+
+
+def test_completions_are_those_of_the_engine_by_the_same_arguments(model: replication.Model) -> None:
+    asked = {"number": np.int64(2), "tokens": 6, "top_p": 0.9, "seed": 3, "temperature": 1.5, "frequency_penalty": 0.2}
+    found = replication.complete(model, "I hate you because", **LOVE_HATE, **asked)
+    steering = {key: LOVE_HATE[key] for key in ("layer", "coefficient", "added", "subtracted")}
+    experiment = Experiment(
+        title="t",
+        prompt="I hate you because",
+        steering=Addition(**steering),
+        completions=Completions(**asked | {"number": 2}),
+    )
+    again = complete(model.loaded, experiment)
+    pd.testing.assert_frame_equal(found.tokens, again.table)
+    assert found.record == again.record
+    assert found.texts.to_dict("list") == again.record["texts"]
+    text = again.table[(again.table["condition"] == "steered") & (again.table["number"] == 1)]
+    row = found.losses.set_index(["number", "condition"]).loc[(1, "steered")]
+    assert row["tokens"] == len(text)
+    assert row["unsteered"] == pytest.approx(text["loss_unsteered"].mean(), rel=1e-6)
+    assert row["steered"] == pytest.approx(text["loss_steered"].mean(), rel=1e-6)
+    assert repr(found).splitlines()[0] == "'I hate you because' goes on:"
+    assert len(repr(found).splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"temperature": -1}, "temperature: should be greater than or equal to 0, found -1"),
+        ({"top_p": 0}, "top_p: should be greater than 0, found 0"),
+        ({"layer": 48}, "layer: 48 is too large; this model has layers 0 to 47"),
+        ({"prompt": "I"}, "prompt: 'I' has 2 tokens with <|endoftext|>, the steering vector 3"),
+    ],
+)
+def test_what_is_wrong_with_a_completion_names_the_argument(model: replication.Model, arguments, sentence) -> None:
+    with pytest.raises(replication.UserError) as caught:
+        replication.complete(model, **{"prompt": "I hate you because", **LOVE_HATE} | arguments)
+    assert str(caught.value).startswith(sentence)

@@ -77,11 +77,12 @@ def text_losses(table: pd.DataFrame) -> list[dict[str, Any]]:
     Args:
         table: Columns of `tables.COMPLETIONS`.
     """
-    means = table.groupby(["number", "condition"]).agg(
-        tokens=("place", "size"), unsteered=("loss_unsteered", "mean"), steered=("loss_steered", "mean")
-    )
-    return [
-        {"number": number, "condition": condition, **means.loc[(number, condition)].to_dict()}
-        for number in sorted(set(table["number"]))
-        for condition in CONDITIONS
-    ]
+    texts = table.groupby(["number", "condition"])
+    order = [(number, condition) for number in sorted(set(table["number"])) for condition in CONDITIONS]
+    rows = []
+    for number, condition in order:
+        text = texts.get_group((number, condition))
+        means = text[["loss_unsteered", "loss_steered"]].astype("float64").mean()
+        row = {"number": int(number), "condition": condition, "tokens": len(text)}
+        rows.append(row | {"unsteered": float(means.iloc[0]), "steered": float(means.iloc[1])})
+    return rows

@@ -87,6 +87,8 @@ def _kind(value: dict[str, Any]) -> str:
         "null": "`null`",
     }[value["type"]]
     limits = [f"at least {value['minimum']}"] if "minimum" in value else []
+    limits += [f"more than {value['exclusiveMinimum']}"] if "exclusiveMinimum" in value else []
+    limits += [f"at most {value['maximum']}"] if "maximum" in value else []
     limits += ["not empty"] if value.get("minLength") else []
     limits += [f"at most {value['maxLength']} characters"] if "maxLength" in value else []
     limits += [f"like {cell(value['pattern'])}"] if "pattern" in value else []

@@ -74,6 +74,20 @@ FAULTS = [
     ("experiments/anger/key_tokens", [" rude"], "anger: key_tokens: ' rude' does not occur in the prompt"),
     ("experiments/anger/steering", {"layer": 1, "coefficient": 1}, "anger.steering: needs a text in 'added'"),
     ("experiments/anger/steering", None, "experiments.anger.steering: should be a valid dictionary"),
+    (
+        "experiments/anger/completions",
+        {"number": 0},
+        "completions.number: should be greater than or equal to 1",
+    ),
+    ("experiments/anger/completions", {"top_p": 0}, "anger.completions.top_p: should be greater than 0, found 0"),
+    (
+        "experiments/anger/completions",
+        {"top_p": 1.1},
+        "completions.top_p: should be less than or equal to 1",
+    ),
+    ("experiments/anger/completions", {"temperature": -1}, "temperature: should be greater than or equal to 0"),
+    ("experiments/anger/completions", {"greedy": True}, "experiments.anger.completions.greedy: unknown key"),
+    ("experiments/anger/completions", {"prompt": ""}, "completions.prompt: String should have at least 1 character"),
     ("experiments/a b", {}, "experiments.a b: String should match pattern"),
     ("experiments/anger/steering/added", "\ud800", "holds a lone surrogate, which is not valid unicode text"),
     ("experiments", {}, "experiments: Dictionary should have at least 1 item"),
@@ -106,6 +120,23 @@ def test_a_missing_key_is_named(key):
 def test_any_finite_coefficient_and_one_empty_side_are_fine(part, value):
     steering = checked(changed(f"experiments/anger/steering/{part}", value)).experiments["anger"].steering
     assert getattr(steering, part) == value
+
+
+def test_an_experiment_without_completions_is_dumped_as_before_there_were_any():
+    without = checked(SHIPPED).experiments["anger"]
+    assert "completions" not in without.model_dump() | json.loads(without.model_dump_json())
+    config = changed("experiments/anger/completions", {})
+    defaults = {"prompt": None, "number": 3, "tokens": 50, "temperature": 1.0, "top_p": 0.3}
+    dumped = checked(config).experiments["anger"].model_dump()
+    assert dumped.pop("completions") == defaults | {"frequency_penalty": 1.0, "seed": 0}
+    assert dumped == without.model_dump()
+    assert place_in_post(config["experiments"]["anger"]) == 3, "it is the post's all the same"
+
+
+def test_one_greedy_text_is_enough():
+    texts = checked(changed("experiments/anger/completions", {"temperature": 0, "number": 5})).experiments["anger"]
+    assert list(texts.completions.numbers) == [0]
+    assert list(texts.completions.model_copy(update={"temperature": 0.5}).numbers) == [0, 1, 2, 3, 4]
 
 
 def test_there_may_be_no_key_tokens():

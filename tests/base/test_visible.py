@@ -2,7 +2,7 @@
 
 import pytest
 
-from replication.base.visible import shortened, visible
+from replication.base.visible import legible, shortened, visible
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,7 @@ def test_visible(token, expected):
 )  # fmt: skip
 def test_shortened_cuts_no_escape(token, expected):
     assert shortened(token, 7) == expected
+
+
+def test_a_text_of_several_lines_stays_legible():
+    assert legible("  a b\n\nc\t\u202e\x07") == "  a b↵\n↵\nc\\t\\u202e\\x07"

@@ -85,9 +85,9 @@ def test_greedy_text_is_that_of_transformers_token_by_token(size, case):
     ((plain, moved),) = written(gpt2, vectors, GREEDY)
     for text, added in ((plain, []), (moved, vectors)):
         with steered(theirs, added), torch.inference_mode():
-            answer = theirs.generate(
-                torch.tensor([PROMPT]), do_sample=False, max_new_tokens=GREEDY.tokens, pad_token_id=END
-            )
+            given = torch.tensor([PROMPT])
+            options = {"do_sample": False, "max_new_tokens": GREEDY.tokens, "pad_token_id": END}
+            answer = theirs.generate(given, attention_mask=torch.ones_like(given), **options)
         assert text.ids == answer[0, len(PROMPT) :].tolist()
     assert plain.ids != moved.ids
     assert len(set(plain.ids)) > 1, "one token over and over would show little"

@@ -8,7 +8,7 @@ import zlib
 
 import axe
 import pytest
-from drawn_tables import written
+from drawn_tables import WRITTEN, write_completions, written
 from elements import Elements
 from interactive_page import NAME, choose, details, drawn, expected, middle_of, visible
 
@@ -175,3 +175,18 @@ def test_axe_finds_no_serious_violation(page, scheme, width):
     page.prefer(scheme)
     page.resize(width, 900)
     assert axe.serious_violations(page) == []
+
+
+def test_texts_of_both_models_stand_below_the_maps(made, tmp_path, monkeypatch, browser):
+    monkeypatch.chdir(tmp_path)
+    written(made, "m", "e")
+    write_completions("m", "e")
+    interactive.draw("m", "e", ["e"], completed=True)
+    browser.open(paths.path(paths.INTERACTIVE, "m", "e"), 1500, 1200)
+    read = "[...document.querySelectorAll('#texts .written')].map((each) => each.textContent)"
+    pairs = [text for pair in zip(*WRITTEN.values(), strict=True) for text in pair]
+    assert browser.run(read) == [text.replace("\n", "↵\n").replace("\u202e", "\\u202e") for text in pairs]
+    assert browser.run("document.querySelector('#texts small').textContent").startswith("loss ")
+    assert axe.serious_violations(browser) == []
+    interactive.draw("m", "e", ["e"])
+    assert 'id="texts"' not in paths.path(paths.INTERACTIVE, "m", "e").read_text()

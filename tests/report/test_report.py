@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from drawn_tables import Tables, made_up
+from drawn_tables import WRITTEN, Tables, made_up, write_completions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -343,3 +343,22 @@ def test_commands_write_report_and_index_whole(run):
     assert runner.invoke(app, ["index"]).exit_code == 0
     assert path(paths.INDEX).read_text(encoding="utf-8") == index()
     assert "<h1" in path(paths.INDEX_PAGE).read_text(encoding="utf-8")
+
+
+def test_texts_of_both_models_stand_side_by_side(run, text):
+    table = write_completions("m", "mine")
+    with_texts = markdown(contents("m", list(MADE), ["mine"]))
+    found = rows(with_texts, "mine-texts")
+    assert [row[0] for row in found] == ["0", "1", "2"]
+    for row, pair in zip(found, zip(*WRITTEN.values(), strict=True), strict=True):
+        assert row[1:] == [re.sub("^ | $", "␣", t.replace("\n", "↵ ").replace("\u202e", "\\u202e")) for t in pair]
+    for row in rows(with_texts, "mine-text-losses"):
+        own = table[(table["number"] == int(row[0])) & (table["condition"] == row[1])]
+        before, after = own["loss_unsteered"].mean(), own["loss_steered"].mean()
+        assert row[2:] == [str(len(own)), f"{before:.4f}", f"{after:.4f}", signed(after - before, 4)]
+    assert "sampled with temperature 1, top_p 0.3 and frequency penalty 1 (seed 0)" in with_texts
+    assert "nothing is sampled" not in with_texts
+    # A report without is the same as ever.
+    assert markdown(contents("m", list(MADE))) == text
+    assert "nothing is sampled" in text
+    assert "love_hate-texts" not in with_texts

@@ -14,7 +14,7 @@ from replication.base.paths import REPOSITORY
 from replication.workflow import code_digest
 from replication.workflow.code_digest import digest
 
-ENGINE = {"measure", "controls", "sweep_part", "published_values"}
+ENGINE = {"measure", "completions", "controls", "sweep_part", "published_values"}
 STEPS = ENGINE | {
     *("weights", "second_opinion", "join_sweep", "judge_controls", "claims", "verification", "verdict"),
     *("summary", "figures", "figure_for_print", "control_figures", "report", "provenance", "crate"),
@@ -28,6 +28,9 @@ CHANGES = [
     ("engine/sides.py", 'PADDING = " "', 'PADDING = "."', ENGINE),
     ("engine/numerics.py", '"COMPATIBLE"', '"AVX2"', ENGINE | {"second_opinion"}),
     ("engine/controls.py", "directions / directions", "2 * directions / directions", {"controls"}),
+    ("engine/completions.py", "<= settings.top_p", "< settings.top_p", {"completions", "published_values"}),
+    ("engine/completed.py", "settings.prompt or experiment.prompt", "experiment.prompt", {"completions"}),
+    ("report/sections/completions.md.jinja", "\n", "\n\n", {"report"}),
     ("engine/second_opinion.py", "entering[0] - entering[1]", "entering[1] - entering[0]", {"second_opinion"}),
     ("engine/fit_checks.py", "names, shapes and finite", "shapes, names and finite", {"weights"}),
     ("verification/claims.py", "FALL = 0.5", "FALL = 0.6", {"claims", "report"}),
@@ -202,19 +205,20 @@ TABLES = ["--table=random_vectors", "--table=random_by_layer", "--table=prompts"
 RUN = [
     ["weights", "m", "--settings", json.dumps(MODEL), "--mark", "0"],
     ["measure", "m", "e", "--settings", json.dumps(EXPERIMENT), *ARITHMETIC],
+    ["completions", "m", "e", "--settings", json.dumps(EXPERIMENT | {"completions": {"tokens": 4}}), *ARITHMETIC],
     ["controls", "m", "e", *CONTROL_SETTINGS, *TABLES, *ARITHMETIC],
     ["second_opinion", "m", "e", *ARITHMETIC],
     ["published_values", "m", *ARITHMETIC],
     ["summary", "m", "e"],
-    ["figures", "m", "e"],
+    ["figures", "m", "e", "--completed"],
     ["control_figures", "m", "e/random_vectors", "e/prompts"],
     ["claims", "m", "e"],
     ["judge_controls", "m", "e", *TABLES],
     ["verification", "m", "e"],
-    ["report", "m", "e"],
+    ["report", "m", "e", "--completed=e"],
     ["provenance", "m", "e"],
     ["verdict", "m", "e"],
-    ["crate", "m", "e"],
+    ["crate", "m", "e", "--completed=e"],
 ]
 
 UNTOUCHED = ("replication.workflow.cli", "replication.base.progress", "replication.engine.cuda")

@@ -43,7 +43,7 @@ def jobs(*rules: str, weights: int = XL) -> list[Job]:
 def whole_run(weights: int) -> list[Job]:
     """The default target's jobs."""
     each = ["measure", "controls", "summary", "figures"] * EXPERIMENTS
-    once = set(STEPS) - set(each) - {"sweep_part", "join_sweep", "figure_for_print"}
+    once = set(STEPS) - set(each) - {"completions", "sweep_part", "join_sweep", "figure_for_print"}
     return jobs(*each, *once, weights=weights)
 
 

@@ -18,6 +18,7 @@ from replication.base.paths import (
     LOSSES,
     OF_A_MODEL,
     OF_AN_EXPERIMENT,
+    OF_COMPLETIONS,
     PACKAGE,
     PROVENANCE,
     RANDOM_VECTORS,
@@ -37,6 +38,7 @@ MODEL, EXPERIMENT = "made-up", "love hate #1"
 WEIGHTS = {"model/model.safetensors": hashlib.sha256(b"weights").hexdigest()}
 
 OF_CONTROLS = (RANDOM_VECTORS, SWEEP, *control_figures({EXPERIMENT: ["random_vectors"]}))
+OUTPUTS = (*OF_A_MODEL, *OF_AN_EXPERIMENT, *OF_COMPLETIONS, *OF_CONTROLS)
 
 
 def remember(output: Path, rule: str, command: str, inputs: list[str], started: float, ended: float) -> None:
@@ -54,7 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_json(path(VERIFIED, MODEL), stamp)
     # Random vectors have a table and a figure; a sweep without key tokens has a table alone.
     write_json(path(CONTROLS, MODEL), {EXPERIMENT: {"random_vectors": {"key": {}}, "sweep": {"tokens": 0}}})
-    for pattern in (*OF_A_MODEL, *OF_AN_EXPERIMENT, *OF_CONTROLS):
+    for pattern in OUTPUTS:
         file = path(pattern, MODEL, EXPERIMENT)
         if not file.exists():
             write_text(file, f"contents of {file}")
@@ -69,7 +71,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def entities() -> dict[str, dict[str, Any]]:
-    write_crate(MODEL, [EXPERIMENT])
+    write_crate(MODEL, [EXPERIMENT], [EXPERIMENT])
     graph = json.loads(path(CRATE, MODEL).read_text())["@graph"]
     assert len({entity["@id"] for entity in graph}) == len(graph)
     return {entity["@id"]: entity for entity in graph}
@@ -81,7 +83,7 @@ def named(reference: dict[str, str] | list[dict[str, str]], among: dict[str, dic
 
 
 def test_a_whole_run_is_a_valid_provenance_run_crate(run, tmp_path_factory):
-    write_crate(MODEL, [EXPERIMENT])
+    write_crate(MODEL, [EXPERIMENT], [EXPERIMENT])
     assert crate_faults(path(CRATE, MODEL).parent, tmp_path_factory.mktemp("scratch")) == []
 
 
@@ -97,7 +99,7 @@ def test_a_run_of_whose_jobs_nothing_is_known_is_a_workflow_run_crate(run, tmp_p
 
 @pytest.mark.slow
 def test_the_validator_notices_a_crate_that_is_none(run, tmp_path_factory):
-    write_crate(MODEL, [EXPERIMENT])
+    write_crate(MODEL, [EXPERIMENT], [EXPERIMENT])
     text = path(CRATE, MODEL).read_text().replace('"instrument":', '"object":')
     path(CRATE, MODEL).write_text(text)
     assert crate_faults(path(CRATE, MODEL).parent, tmp_path_factory.mktemp("scratch"))
@@ -105,7 +107,7 @@ def test_the_validator_notices_a_crate_that_is_none(run, tmp_path_factory):
 
 def test_every_output_is_there_once_with_its_hash_and_size(run):
     files = {entity["name"]: entity for entity in entities().values() if entity["@type"] == "File"}
-    outputs = {str(path(pattern, MODEL, EXPERIMENT)) for pattern in (*OF_A_MODEL, *OF_AN_EXPERIMENT, *OF_CONTROLS)}
+    outputs = {str(path(pattern, MODEL, EXPERIMENT)) for pattern in OUTPUTS}
     assert outputs == set(files) - {"models/a/model.safetensors"}
     for name in outputs:
         contents = Path(name).read_bytes()

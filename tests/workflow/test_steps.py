@@ -9,12 +9,26 @@ from typer.testing import CliRunner
 
 from replication.base import tables
 from replication.base.addition import Addition
+from replication.base.completions import Completions
 from replication.base.config import Experiment
-from replication.base.files import write_json
-from replication.base.paths import LOSSES, RECORD, SECOND_OPINION, SWEEP, SWEEP_PART, VERIFIED, path
+from replication.base.errors import UserError
+from replication.base.files import read_json, write_json
+from replication.base.paths import (
+    COMPLETIONS,
+    COMPLETIONS_RECORD,
+    LOSSES,
+    RECORD,
+    SECOND_OPINION,
+    SWEEP,
+    SWEEP_PART,
+    VERIFIED,
+    path,
+)
 from replication.engine import controls
+from replication.engine.completed import complete
 from replication.engine.loaded import Loaded
 from replication.engine.measure import measure
+from replication.engine.sides import check
 from replication.weights.model_files import stamp
 from replication.workflow.cli import app
 
@@ -102,3 +116,48 @@ def test_controls_are_given_their_own_settings_and_every_layer(
     settings = ("--settings", EXPERIMENT.model_dump_json(), "--control-settings", wanted)
     step("controls", "m", "e", *settings, "--table=random_vectors", "--table=sweep", *ARITHMETIC)
     assert given == {"random_vectors": [5, 6], "sweep": [[0, 1, 4], list(range(7))]}
+
+
+def test_completions_are_those_of_their_settings(verified: Loaded) -> None:
+    asked = EXPERIMENT.model_copy(update={"completions": Completions(prompt="I hate you", number=2, tokens=5, seed=4)})
+    step("completions", "m", "e", "--settings", asked.model_dump_json(), *ARITHMETIC)
+    found, record = complete(verified, asked), read_json(path(COMPLETIONS_RECORD, "m", "e"))
+    pd.testing.assert_frame_equal(tables.read(path(COMPLETIONS, "m", "e"), tables.COMPLETIONS), found.table)
+    assert record == found.record
+    assert record["prompt"] == {
+        "text": "I hate you",
+        "ids": [50256, 40, 5465, 345],
+        "tokens": ["<|endoftext|>", "I", " hate", " you"],
+    }
+    assert record["injections"] == [{"block": 3, "positions": [0, 1, 2]}]
+    for condition, texts in record["texts"].items():
+        own = found.table[found.table["condition"] == condition]
+        assert len(texts) == 2
+        for number, text in enumerate(texts):
+            ids = own.loc[own["number"] == number, "token_id"]
+            assert text == verified.tokenizer.joined(ids)
+            assert list(own.loc[own["number"] == number, "place"]) == list(range(len(ids)))
+
+
+def test_a_prompt_that_leaves_no_room_or_is_too_short_is_said_before_the_weights_are_read(
+    random_loaded: Loaded,
+) -> None:
+    def fault(prompt: str) -> str:
+        asked = EXPERIMENT.model_copy(update={"completions": Completions(prompt=prompt)})
+        with pytest.raises(UserError) as caught:
+            check(random_loaded.tokenizer, random_loaded.gpt2.config, asked)
+        return str(caught.value)
+
+    assert fault("a" + " a" * 62).startswith("completions.prompt: 'a a")
+    assert fault("a" + " a" * 62).endswith(
+        "64 tokens with <|endoftext|> leave no room for a completion; this model's context is 64"
+    )
+    assert fault("I").startswith("completions.prompt: 'I' has 2 tokens with <|endoftext|>, the steering vector 3")
+
+
+def test_a_character_that_is_split_over_tokens_is_whole_in_a_text(random_loaded: Loaded) -> None:
+    tokenizer = random_loaded.tokenizer
+    ids = tokenizer.encode("日本\0 it’s")
+    assert "日" not in "".join(map(tokenizer.text, ids)), "it is split"
+    assert tokenizer.joined(ids) == "日本\\x00 it’s"
+    assert tokenizer.joined(ids[:1]) == tokenizer.text(ids[0])

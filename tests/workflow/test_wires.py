@@ -239,6 +239,34 @@ def test_a_job_of_one_experiment_waits_for_its_own(jobs: list[Job], step: str, r
     assert found == {e: {str(paths.path(pattern, "miniature", e)) for pattern in read} for e in EXPERIMENTS}
 
 
+COMPLETED = {"model": "miniature", "experiments": {"anger": {"completions": {"prompt": "I think", "tokens": 9}}}}
+
+
+def test_texts_are_written_for_the_experiments_that_ask_for_them(tmp_path: Path) -> None:
+    found = planned(tmp_path, COMPLETED)
+    (job,) = of_step(found, "completions")
+    assert job.arguments[0] == "anger"
+    wanted = COMPLETED["experiments"]["anger"]["completions"]
+    assert json.loads(job.option("--settings")) == SHIPPED["experiments"]["anger"] | {"completions": wanted}
+    assert job.inputs == {str(paths.path(paths.VERIFIED, "miniature"))}
+    files = {str(paths.path(pattern, "miniature", "anger")) for pattern in paths.OF_COMPLETIONS}
+    for step in ("report", "crate"):
+        (reader,) = of_step(found, step)
+        assert reader.inputs >= files
+        assert "--completed=anger" in reader.arguments
+    for reader in of_step(found, "figures"):
+        own = reader.arguments[0] == "anger"
+        assert ("--completed" in reader.arguments, files <= reader.inputs) == (own, own)
+    # What measures nothing anew must not be in what measures.
+    for job in [*of_step(found, "measure"), *of_step(found, "controls")]:
+        assert json.loads(job.option("--settings")) == SHIPPED["experiments"][job.arguments[0]]
+
+
+def test_without_such_an_experiment_nothing_is_said_of_texts(jobs: list[Job]) -> None:
+    assert not of_step(jobs, "completions")
+    assert not [each for job in jobs for each in (*job.arguments, *job.inputs) if "complet" in each]
+
+
 @pytest.mark.slow
 def test_a_changed_pin_makes_verification_run_again(tmp_path: Path) -> None:
     """With stand-ins, all of one time, for what the jobs before it write."""
