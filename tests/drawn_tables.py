@@ -142,7 +142,7 @@ def written(made: Tables, model: str, experiment: str) -> None:
     write_json(path(RECORD, model, experiment), made.record)
 
 
-WRITTEN = {"unsteered": (" a <b>|`x`", " a", ""), "steered": ("\n\nwon\u202e", " won", " die")}
+WRITTEN = {"unsteered": (" a <b>|`x`", " a", "x"), "steered": ("\n\nwon\u202e", " won", " die")}
 """Texts of three numbers."""
 
 
@@ -152,7 +152,7 @@ def write_completions(model: str, experiment: str) -> pd.DataFrame:
         (condition, number, place, ord(token), token, (1 + place) / 8, (2 + place + number) / 8)
         for condition, texts in WRITTEN.items()
         for number, text in enumerate(texts)
-        for place, token in enumerate(text or "x")
+        for place, token in enumerate(text)
     ]
     table = pd.DataFrame(rows, columns=list(tables.COMPLETIONS))
     tables.write(table, tables.COMPLETIONS, path(COMPLETIONS, model, experiment))

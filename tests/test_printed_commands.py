@@ -1,6 +1,7 @@
 """Every command and example that README, CONTRIBUTING and docs/ print is tried, and most are run, as printed."""
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from loopback_hub import LoopbackHub
 from printed import DOCUMENTS, commands, of_kind
 from random_model import write_hub, write_lens, write_model
 from repository_copy import tracked
+from snakemake.utils import update_config
 from typer.testing import CliRunner
 
 from replication.base.config import checked
@@ -133,8 +135,9 @@ def test_a_yaml_example_is_a_valid_configuration(document, tmp_path):
     shipped = read_yaml(SHIPPED)
     for text in of_kind("yaml")[document]:
         (tmp_path / "mine.yaml").write_text(text)
-        mine = read_yaml(tmp_path / "mine.yaml")
-        checked(shipped | {key: shipped[key] | value for key, value in mine.items()})
+        # As Snakemake merges a file of one's own over config.yaml.
+        update_config(merged := copy.deepcopy(shipped), read_yaml(tmp_path / "mine.yaml"))
+        checked(merged)
 
 
 @pytest.mark.parametrize("document", of_kind("python"))

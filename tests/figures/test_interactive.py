@@ -187,6 +187,8 @@ def test_texts_of_both_models_stand_below_the_maps(made, tmp_path, monkeypatch, 
     pairs = [text for pair in zip(*WRITTEN.values(), strict=True) for text in pair]
     assert browser.run(read) == [text.replace("\n", "↵\n").replace("\u202e", "\\u202e") for text in pairs]
     assert browser.run("document.querySelector('#texts small').textContent").startswith("loss ")
-    assert axe.serious_violations(browser) == []
+    with_texts = paths.path(paths.INTERACTIVE, "m", "e").read_text()
     interactive.draw("m", "e", ["e"])
+    assert 'id="texts"' in with_texts
     assert 'id="texts"' not in paths.path(paths.INTERACTIVE, "m", "e").read_text()
+    assert axe.serious_violations(browser) == []
