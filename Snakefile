@@ -18,7 +18,7 @@ sys.path.insert(0, str(workflow.basedir))
 from replication.base import paths
 from replication.base.errors import UserError
 from replication.figures.captions import caption_file
-from replication.workflow import announced, locks, snakefile
+from replication.workflow import announced, locks, snakefile, text_jobs
 from replication.workflow.snakefile import step
 from replication.workflow.terminal import Screen
 
@@ -81,10 +81,9 @@ CONTROL_KINDS = {name: snakefile.control_kinds(config, name) for name in EXPERIM
 SWEEP_JOBS = config["controls"]["sweep_jobs"]
 # A sweep in one piece shares a process with the other controls; one that is split, or not in the report, has its own.
 SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
-# Experiments that texts are written for, and their files.
-COMPLETED = snakefile.completed(config)
-COMPLETED_OPTIONS = [f"--completed={name}" for name in COMPLETED]
-COMPLETIONS = expand(paths.OF_COMPLETIONS, experiment=COMPLETED, allow_missing=True)
+# Texts of the experiments that ask for them.
+COMPLETIONS = text_jobs.completion_files(config, "{model}", EXPERIMENTS)
+COMPLETED = [f"--completed={name}" for name in EXPERIMENTS if text_jobs.completed(config, name)]
 OVER_ALL = paths.over_all(CONTROL_KINDS, ["png"])
 CONTROL_PAIRS = [(name, kind) for name in EXPERIMENTS for kind in CONTROL_KINDS[name]]
 PART = lambda w: ["--part", w.part, "--parts", w.parts]
@@ -102,23 +101,7 @@ def of_every_experiment(*patterns):
 
 def experiment(wildcards):
     """Name and settings of an experiment, for a step that measures it."""
-    settings = snakefile.measured_settings(config, wildcards.experiment)
-    return [wildcards.experiment, "--settings", snakefile.as_json(settings)]
-
-
-def with_completions(wildcards):
-    """The same for the step that writes its texts."""
-    return [wildcards.experiment, "--settings", snakefile.as_json(config["experiments"][wildcards.experiment])]
-
-
-def page_arguments(wildcards):
-    """An experiment, those that its page links to, and whether the page has texts."""
-    return [wildcards.experiment, *EXPERIMENTS] + ["--completed"] * (wildcards.experiment in COMPLETED)
-
-
-def completions_of(wildcards):
-    """The files of an experiment's texts; none where it asks for none."""
-    return expand(paths.OF_COMPLETIONS, **wildcards) if wildcards.experiment in COMPLETED else []
+    return [wildcards.experiment, "--settings", text_jobs.measured_settings(config, wildcards.experiment)]
 
 
 def in_report(file, caption, category="Tables", **labels):
@@ -238,7 +221,7 @@ use rule measure as completions with:
     benchmark:
         "logs/{model}/{experiment}/completions.benchmark.tsv"
     params:
-        **step("completions", with_completions, ARITHMETIC),
+        **step("completions", lambda w: text_jobs.completion_arguments(config, w.experiment), ARITHMETIC),
 
 
 use rule measure as controls with:
@@ -324,7 +307,7 @@ use rule claims as figures with:
         effect=paths.EFFECT,
         logit_lens=paths.LOGIT_LENS,
         record=paths.RECORD,
-        completions=completions_of,
+        completions=lambda w: text_jobs.completion_files(config, w.model, [w.experiment]),
     output:
         figures=[figure_in_report(kind) for kind in paths.KINDS],
         vector_graphics=of_run([paths.figure(kind, "svg") for kind in paths.KINDS]),
@@ -332,7 +315,7 @@ use rule claims as figures with:
     log:
         f"logs/{{model}}{RUN}/{{experiment}}/figures.log",
     params:
-        **step("figures", page_arguments, run=RUN),
+        **step("figures", lambda w: text_jobs.page_arguments(config, w.experiment), run=RUN),
 
 
 use rule claims as figure_for_print with:
@@ -410,7 +393,7 @@ use rule claims as report with:
     log:
         f"logs/{{model}}{RUN}/report.log",
     params:
-        **step("report", EXPERIMENTS, COMPLETED_OPTIONS, run=RUN),
+        **step("report", EXPERIMENTS, COMPLETED, run=RUN),
 
 
 use rule claims as verdict with:
@@ -453,7 +436,7 @@ use rule claims as crate with:
     log:
         f"logs/{{model}}{RUN}/crate.log",
     params:
-        **step("crate", EXPERIMENTS, COMPLETED_OPTIONS, run=RUN),
+        **step("crate", EXPERIMENTS, COMPLETED, run=RUN),
 
 
 rule pin:

@@ -41,8 +41,8 @@ def main() -> None:
 
     import torch
 
-    from replication.base.completions import Completions
     from replication.base.config import Experiment
+    from replication.base.sampling import Completions
     from replication.engine.completions import completions
     from replication.engine.loaded import load
     from replication.engine.sides import check

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 import pandas as pd
 
-from replication.base.completions import Completions
 from replication.base.config import PORTABLE, checked_model
 from replication.base.errors import UserError
 from replication.base.paths import HASHES, REPOSITORY, RESOURCES, VERIFIED, in_checkout, local_folder, path
+from replication.base.sampling import Completions
 from replication.base.strict_yaml import read_yaml
 from replication.completion import Completion
 from replication.engine import numerics

@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from replication.base import tables
-from replication.base.completions import Completions
 from replication.base.files import write_json
 from replication.base.paths import (
     COMPLETIONS,
@@ -22,6 +21,7 @@ from replication.base.paths import (
     TOP10,
     path,
 )
+from replication.base.sampling import Completions
 from replication.base.tables import STEERING
 from replication.figures import by_layer, curves, overview, post
 from replication.figures import lens_fit as fit

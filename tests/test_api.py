@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 import replication
 from replication.base import paths, tables
 from replication.base.addition import Addition
-from replication.base.completions import Completions
 from replication.base.config import Experiment
 from replication.base.files import read_json, write_json
 from replication.base.paths import KINDS, REPOSITORY
+from replication.base.sampling import Completions
 from replication.base.strict_yaml import read_yaml
 from replication.engine.completed import complete
 from replication.engine.numerics import FAST, PORTABLE, SETTINGS, build, mode

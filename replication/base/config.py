@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat, StringConstraints, model_serializer, model_validator
 
 from replication.base.addition import Addition, Steering
-from replication.base.completions import Completions
 from replication.base.config_errors import validated
 from replication.base.config_types import Commit, FileName, FilledText, Folder, Frozen, Label, Name, Place, Sha256, Text
 from replication.base.errors import UserError
 from replication.base.recorded import one_or_several
+from replication.base.sampling import Completions
 
 PORTABLE, FAST = "portable", "fast"
 """The two kinds of arithmetic: `Configuration.numerics`."""

@@ -6,10 +6,10 @@ import pandas as pd
 import torch
 
 from replication.base import tables
-from replication.base.completions import Completions
 from replication.base.config import Experiment
 from replication.base.files import write_json
 from replication.base.paths import COMPLETIONS, COMPLETIONS_RECORD, path
+from replication.base.sampling import Completions
 from replication.engine.completions import Text, completions
 from replication.engine.loaded import Loaded
 from replication.engine.record import arithmetic

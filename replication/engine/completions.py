@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from replication.base.completions import Completions
+from replication.base.sampling import Completions
 from replication.engine.gpt2 import GPT2, Cache
 from replication.engine.steering import SteeringVector, embedded, injected, through_block
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from replication.base.completions import Completions
+from replication.base.sampling import Completions
 from replication.engine.completions import completions
 from replication.engine.lens import centred, log_probabilities
 from replication.engine.steering import both_streams, embedded, leaving, residual_stream

@@ -14,8 +14,8 @@ from replication.base.window import BY_POSITION, MOST_KEYS, keys_note, window, w
 from replication.figures.alt_text import alt_text
 from replication.report.added import added, x_vector_table
 from replication.report.beyond_post import disagreements
-from replication.report.completions import completions
 from replication.report.links import described_figure, link, named_links
+from replication.report.written_texts import completions
 from replication.verification.summary import chosen_layers
 
 BEST = 5

@@ -239,16 +239,6 @@ def model_resources(config: dict[str, Any]) -> dict[str, Any]:
     return LARGE | ({"gpu": 1} if config["device"] == "cuda" else {})
 
 
-def measured_settings(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """What decides the numbers of an experiment: how texts are written does not."""
-    return {key: value for key, value in config["experiments"][name].items() if key != "completions"}
-
-
-def completed(config: dict[str, Any]) -> list[str]:
-    """Names of the experiments that texts are written for."""
-    return [name for name, each in config["experiments"].items() if each.get("completions") is not None]
-
-
 def control_tables(config: dict[str, Any]) -> list[str]:
     """Which of the controls the configuration switches on, by the names of their tables."""
     switches = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from replication.base.completions import Completions
+from replication.base.sampling import Completions
 from replication.engine.completions import TOGETHER, Text, completions, next_token, nucleus
 from replication.engine.gpt2 import GPT2, shapes
 from replication.engine.gpt2_config import Config

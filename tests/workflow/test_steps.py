@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from replication.base import tables
 from replication.base.addition import Addition
-from replication.base.completions import Completions
 from replication.base.config import Experiment
 from replication.base.errors import UserError
 from replication.base.files import read_json, write_json
@@ -24,6 +23,7 @@ from replication.base.paths import (
     VERIFIED,
     path,
 )
+from replication.base.sampling import Completions
 from replication.engine import controls
 from replication.engine.completed import complete
 from replication.engine.loaded import Loaded
