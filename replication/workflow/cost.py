@@ -27,7 +27,7 @@ class Step(NamedTuple):
 WITH_MODEL = {
     "weights": Step((2, 77), (200, 780)),
     "measure": Step((5, 27), (220, 1000), 0.8),
-    "completions": Step((3, 120), (220, 1600), 0.1),
+    "completions": Step((3, 200), (220, 1600), 0.1),
     "controls": Step((8, 510), (220, 1000), 0.8),
     "sweep_part": Step(None, (220, 1000), 0.2),
     "second_opinion": Step((16, 53), (330, 1700)),
