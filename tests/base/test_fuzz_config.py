@@ -13,6 +13,7 @@ import yaml
 from fuzz import accepted, both_profiles, profile
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, TypeAdapter
 
 from replication.base.config import checked, checked_experiment, checked_model
 from replication.base.errors import UserError
@@ -46,9 +47,17 @@ BASE: dict[str, Any] = {
     "experiments": {
         "love": {
             "number": 1, "title": "Love", "prompt": "I hate you because", "original_prompt": "I hate",
-            "steering": {"layer": 6, "scaled_from": 48, "coefficient": 5.0, "added": "Love", "subtracted": "Hate"},
+            "steering": {"layer": 6, "scaled_from": 48, "coefficient": 5.0, "added": "Love", "subtracted": "Hate",
+                         "padding": ".", "position": 2},
             "key_tokens": [" hate"],
             "more_prompts": {"target": " hate", "contrast": " love", "paraphrases": ["I"], "neutral": ["He"]},
+        },
+        "several": {
+            "title": "Several", "prompt": "I hate you because",
+            "steering": [
+                {"layer": 7, "coefficient": 1.0, "vector": "v.safetensors", "positions": [1, 4]},
+                {"layer": 3, "coefficient": 2.0, "subtracted": "Hate"},
+            ],
         },
     },
 }  # fmt: skip
@@ -81,6 +90,13 @@ def inside(config: Any, place: tuple[Any, ...]) -> Any:
     return config
 
 
+def kept(config: Any, place: tuple[Any, ...]) -> Any:
+    """What stands at a place of the checked configuration; a dump leaves later keys out at their defaults."""
+    for key in place:
+        config = getattr(config, str(key)) if isinstance(config, BaseModel) else config[key]
+    return TypeAdapter(Any).dump_python(config)
+
+
 def test_the_base_is_accepted_and_has_every_key():
     schema = json.loads((REPOSITORY / "replication" / "base" / "config.schema.json").read_text(encoding="utf-8"))
     keys = {key for part in (schema, *schema["$defs"].values()) for key in part["properties"]}
@@ -98,7 +114,7 @@ def test_any_value_at_any_key_is_kept_or_refused(place, factor):
         inside(config, place[:-1])[place[-1]] = value
         check_both_ways(config)
         if result := accepted(lambda: checked(config)):
-            same(inside(result.model_dump(), place), value)
+            same(kept(result, place), value)
             jobs_read_the_same(config)
 
     attempt()

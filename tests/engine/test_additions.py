@@ -115,13 +115,13 @@ def test_later_keys_at_their_defaults_are_in_no_record():
 def test_the_record_has_each_addition_and_the_lowest_layer(miniature):
     record = measure(miniature, experiment(CALM, {**LOVE, "position": "back"})).record
     assert [each["injection"] for each in record["additions"]] == [
-        {"block": 5, "positions": [0, 1, 2, 3]},
+        {"block": 5, "positions": [0, 1, 2, 3, 4]},
         {"block": 3, "positions": [7, 8, 9]},
     ]
-    assert record["injection"] == {"block": 3, "positions": [0, 1, 2, 3, 7, 8, 9]}
+    assert record["injection"] == {"block": 3, "positions": [0, 1, 2, 3, 4, 7, 8, 9]}
     assert "added" not in record
-    assert len(record["norms"]["vector"]) == 7
-    assert record["norms"]["vector"][:4] == record["additions"][0]["norms"]["vector"]
+    assert len(record["norms"]["vector"]) == 8
+    assert record["norms"]["vector"][:5] == record["additions"][0]["norms"]["vector"]
     assert additions(record)[1]["steering"]["position"] == "back"
 
 
@@ -136,7 +136,7 @@ def test_a_side_that_is_left_out_is_not_in_the_record(miniature):
     ("change", "sentence"),
     [
         ({"position": 8}, "steering.position: 8 is too large; prompt: .* takes this vector of 3 rows at 0 to 7"),
-        ({"padding": "two words"}, "steering.padding: 'two words' is 2 tokens of this tokenizer; it must be one"),
+        ({"padding": "two words"}, "steering.padding: 'two words' is 7 tokens of this tokenizer; it must be one"),
         ({"added": " a" * 12}, "prompt: .* has 10 tokens with <.endoftext.>, the steering vector 13; the prompt must"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_vector_of_one_row_is_added_everywhere_but_at_bos_or_where_it_is_said(
 @pytest.mark.parametrize(
     ("tensors", "sentence"),
     [
-        ({"vector": np.ones((2, 63), "float32")}, r"float32 of shape \(2, 23\); this model takes a float32 of shape"),
+        ({"vector": np.ones((2, 63), "float32")}, r"float32 of shape \(2, 63\); this model takes a float32 of shape"),
         ({"vector": np.ones((2, 64), "float64")}, "holds a float64"),
         ({"vector": np.ones((1, 2, 64), "float32")}, "this model takes"),
         ({"vector": np.full((2, 64), np.nan, "float32")}, "holds NaN"),
@@ -303,8 +303,8 @@ def test_other_prompts_get_the_vectors_at_their_own_places(miniature):
         ([{"layer": 2, "coefficient": 3, "subtracted": "Hate"}], "−3 × Hate added before block 2"),
         (
             [{**LOVE, "position": 4}, CALM],
-            "1.5 × (Love − Hate) added before block 3 at positions 4 to 6, then −2 × (Anger − I hate him because) added before "
-            "block 5",
+            "1.5 × (Love − Hate) added before block 3 at positions 4 to 6, then −2 × (Anger − I hate him because) "
+            "added before block 5",
         ),
     ],
 )

@@ -13,8 +13,9 @@ import pytest
 import torch
 from drawn_tables import made_up, written
 
+from replication.base import tables
 from replication.base.files import write_json
-from replication.base.paths import CONTROL_KINDS, KINDS, REPOSITORY, VERIFIED, path
+from replication.base.paths import CONTROL_KINDS, KINDS, LOSSES, REPOSITORY, VERIFIED, path
 from replication.figures.draw import draw_one, figure_files
 from replication.report.citation import references
 from replication.workflow.cli import main
@@ -70,15 +71,20 @@ def test_cite_prints_an_entry_for_every_reference(tmp_path: Path) -> None:
     assert text.count("@misc") >= 4
 
 
-def figure(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Exit status and what is said of the command `figure`, run in a folder."""
+def run(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Exit status and what is said of a command, run in a folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "argv", ["replication", "figure", *arguments])
+        patch.setattr(sys, "argv", ["replication", *arguments])
         said = io.StringIO()
-        with contextlib.redirect_stderr(said), pytest.raises(SystemExit) as end:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said), pytest.raises(SystemExit) as end:
             main()
     return int(end.value.code or 0), said.getvalue()
+
+
+def figure(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Exit status and what is said of the command `figure`."""
+    return run(folder, "figure", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -138,15 +144,15 @@ def test_figure_is_of_a_format_that_it_can_draw(finished: Path) -> None:
     assert (status, said) == (1, "error: lens.jpg: a figure's name ends in .png, .svg, .pdf\n")
 
 
-@pytest.mark.parametrize("token", ["wonderful", " wonderful", "2"])
+@pytest.mark.parametrize("token", ["wonderful", " wonderful", "3"])
 def test_show_prints_the_cell_of_the_table(finished: Path, token: str) -> None:
     losses = tables.read(finished / path(LOSSES, "m", "e"), tables.LOSSES)
-    here = losses[(losses["protocol"] == "centred") & (losses["layer"] == "1") & (losses["position"] == 1)]
+    here = losses[(losses["protocol"] == "centred") & (losses["layer"] == "2") & (losses["position"] == 2)]
     unsteered, steered = (here[here["condition"] == name].iloc[0] for name in tables.CONDITIONS)
     assert unsteered["target_token"] == " wonderful"
-    said = run(finished, "show", "e", "--token", token, "--layer", "1", "--protocol", "centred", "--model", "m")
+    said = run(finished, "show", "e", "--token", token, "--layer", "2", "--protocol", "centred", "--model", "m")
     lines = said[1].splitlines()
-    assert lines[0] == "␣wonderful at layer 1, centred residuals"
+    assert lines[0] == "␣wonderful at layer 2, centred residuals"
     for line, row in ((lines[1], unsteered), (lines[2], steered)):
         assert f" {row['loss']:.4f} nats   rank {row['rank']}" in line
         assert line.endswith(f"{row['top_token'].replace(' ', '␣')} {row['top_probability']:.1%}")
