@@ -1,13 +1,17 @@
-"""What a run found, in sentences: does steering work, where does it take hold, how much of it is more than chance."""
+"""What a run found: in sentences for its report, and in three lines for the screen at its end."""
 
 from typing import Any
 
+from replication.base.files import read_json
+from replication.base.paths import CLAIMS, CONTROLS, REPORT, REPORT_PAGE, VERIFICATION, path
 from replication.verification.chance import CARRIED, SHARE
 from replication.verification.claims import HOLDS, NOT_DECIDABLE
 
 
 def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]]) -> list[str]:
-    """Up to four sentences on all experiments; what was not measured has none.
+    """Does steering work, where does it take hold, how much of it is more than chance.
+
+    Up to four sentences on all experiments; what was not measured has none.
 
     Args:
         titles: Of the experiments, by name.
@@ -36,6 +40,46 @@ def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]]) -> lis
         if decided := [found for found in verdicts if found["verdict"] != NOT_DECIDABLE]:
             sentences.append(f"{words} {_holding(decided)} of {len(decided)}.")
     return sentences
+
+
+def found(model: str) -> list[str]:
+    """What was found, what it was checked against, and where the report is, from the verdicts that a run wrote.
+
+    Args:
+        model: Name of the model, or of its run.
+    """
+    claims, controls, verification = (read_json(path(file, model)) for file in (CLAIMS, CONTROLS, VERIFICATION))
+    of_the_post = [claim for said in claims.values() for claim in said if claim["verdict"]]
+    random = [kinds["random_vectors"] for kinds in controls.values() if "verdict" in kinds.get("random_vectors", {})]
+    results = [
+        f"{_holding(verdicts)} of {len(verdicts)} {words}"
+        for verdicts, words in (
+            (of_the_post, "statements of the post hold"),
+            (random, "vectors do more than random ones of their norms"),
+        )
+        if verdicts
+    ]
+    return [
+        f"Found on {model}: {'; '.join(results) or 'numbers without a verdict'}.",
+        f"Checked: {_checks(verification)}.",
+        f"The report: {path(REPORT_PAGE, model)} (to read), {path(REPORT, model)} (the same for GitHub)",
+    ]
+
+
+def _checks(verification: dict[str, Any]) -> str:
+    """How many comparisons came out how: "pins 4 agree; second opinion 4 agree; published values not run"."""
+    counts: dict[str, dict[str, int]] = {}
+    for checks in verification["experiments"].values():
+        for name, check in checks.items():
+            of = counts.setdefault(name.replace("_", " "), {})
+            of[check["status"]] = of.get(check["status"], 0) + 1
+    said = [f"{name} {', '.join(_counted(n, status) for status, n in of.items())}" for name, of in counts.items()]
+    return "; ".join([*said, f"published values {verification['published']['status']}"])
+
+
+def _counted(n: int, status: str) -> str:
+    """1 agrees, 4 agree, 2 not run."""
+    return f"{n} {status if n == 1 else status.removesuffix('s')}"
 
 
 def _holding(verdicts: list[dict[str, Any]]) -> int:

@@ -15,7 +15,6 @@ from typing import Any
 from replication.base import paths
 from replication.workflow.announced import job_of
 from replication.workflow.cost import STEPS, duration, expected, left
-from replication.workflow.found import found
 
 BEFORE = ("Config file ", "Assuming unrestricted shared filesystem usage")
 """Beginnings of what Snakemake says before a run has started, and nobody needs to know."""
@@ -89,6 +88,9 @@ class Screen(logging.Handler):
         verdict = paths.path(paths.VERDICT, self._model)  # not there if the command line ends the run before it
         if set(targets) <= {"all"}:
             if verdict.exists():
+                # It needs pandas, which the parsing of a Snakefile does without.
+                from replication.verification.findings import found
+
                 _say("", *found(self._model))
             return
         rules = {job.rule.name: list(job.input) for job in self._workflow.dag.targetjobs if job.rule.norun}

@@ -10,8 +10,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from replication.base.files import write_json, write_text
 from replication.base.paths import CLAIMS, CONTROLS, DIFFERENCES, VERDICT, VERIFICATION, path
+from replication.verification.findings import found
 from replication.workflow.cost import MINIATURE, PRIOR, STEPS, XL, Job, expected, left
-from replication.workflow.found import found
 from replication.workflow.terminal import Screen
 
 OVER = "WorkflowError:\nAt least one job did not complete successfully."
