@@ -20,8 +20,8 @@ from replication.base.tables import PROMPTS, RANDOM_BY_LAYER, RANDOM_VECTORS, ST
 from replication.engine.batches import CHUNK, Predicted, Prompt, Request, predictions
 from replication.engine.lens import ROWS, log_probabilities, translated
 from replication.engine.loaded import Loaded
-from replication.engine.sides import check, swept_over_layers
-from replication.engine.steering import SteeringVector, lowest, moved, multiplied, steering_vectors, vectors_at
+from replication.engine.sides import Planned, check, swept_over_layers
+from replication.engine.steering import SteeringVector, lowest, multiplied, steering_vectors, vectors_at
 from replication.engine.tokenizer import BOS, Tokenizer, texts
 
 Array = NDArray[np.float32]
@@ -162,7 +162,7 @@ def more_prompts(loaded: Loaded, experiment: Experiment, switched_on: bool = Tru
     with torch.inference_mode():
         read = steering_vectors(loaded.gpt2, plans, len(loaded.tokenizer.with_bos(experiment.prompt)), "prompt")
         requests = [
-            Request(prompt, moved(plans, read, len(prompt.ids), f"more_prompts: {row['prompt']!r}"))
+            Request(prompt, _placed(plans, read, len(prompt.ids), f"more_prompts: {row['prompt']!r}"))
             for prompt, row in zip(prompts, rows, strict=True)
         ]
         log_odds = [
@@ -191,6 +191,15 @@ def _one_token(tokenizer: Tokenizer, name: str, text: str) -> int:
 def _pair_after(tokenizer: Tokenizer, text: str, pair: tuple[int, ...]) -> Prompt:
     ids = tokenizer.with_bos(text)
     return Prompt(tuple(ids), (pair,) * len(ids))
+
+
+def _placed(
+    plans: Sequence[Planned], vectors: Sequence[SteeringVector], prompt: int, named: str
+) -> tuple[SteeringVector, ...]:
+    """The same vectors, placed for another prompt; raises UserError where one does not fit."""
+    places = [plan.positions(prompt, named) for plan in plans]
+    placed = (replace(vector, positions=each) for vector, each in zip(vectors, places, strict=True))
+    return tuple(multiplied(vector, plan.settings.coefficient) for vector, plan in zip(placed, plans, strict=True))
 
 
 def _next_tokens(loaded: Loaded, experiment: Experiment) -> Prompt:

@@ -16,12 +16,13 @@ from tqdm import tqdm
 from replication.base.sampling import Completions
 from replication.engine.completions import completions
 from replication.engine.lens import centred, log_probabilities
-from replication.engine.steering import both_streams, embedded, leaving, residual_stream
+from replication.engine.steering import both_streams, embedded, residual_stream
 from replication.engine.streams import (
     Run,
     Text,
     as_published,
     entering,
+    leaving,
     lens,
     logit_difference,
     output,

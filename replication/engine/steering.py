@@ -81,13 +81,6 @@ def residual_stream(gpt2: GPT2, entering: Tensor, first: int, last: int) -> Tens
     return torch.stack(stream, dim=1)
 
 
-def leaving(gpt2: GPT2, entering: Tensor, first: int) -> Tensor:
-    """What leaves the last block when `entering`, (batch, positions, d_model), enters block `first`."""
-    for layer in range(first, gpt2.config.n_layer):
-        entering = through_block(gpt2, layer, entering)
-    return entering
-
-
 def steering_vectors(gpt2: GPT2, plans: Sequence[Planned], prompt: int, named: str) -> tuple[SteeringVector, ...]:
     """The vectors of several additions for a prompt of so many tokens, in order; each is read from unsteered runs.
 
@@ -151,15 +144,6 @@ def scaled(difference: Tensor, coefficient: float) -> Tensor:
             f"it must stay below {LARGEST_NORM:g}"
         )
     return values
-
-
-def moved(
-    plans: Sequence[Planned], vectors: Sequence[SteeringVector], prompt: int, named: str
-) -> tuple[SteeringVector, ...]:
-    """The same vectors, placed for another prompt; raises UserError where one does not fit."""
-    places = [plan.positions(prompt, named) for plan in plans]
-    placed = (replace(vector, positions=each) for vector, each in zip(vectors, places, strict=True))
-    return tuple(multiplied(vector, plan.settings.coefficient) for vector, plan in zip(placed, plans, strict=True))
 
 
 def injected(entering: Tensor, layer: int, vectors: Sequence[SteeringVector]) -> Tensor:

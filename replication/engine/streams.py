@@ -20,6 +20,7 @@ from replication.engine.steering import (
     residual_stream,
     scaled,
     steering_vector,
+    through_block,
 )
 
 Text = dict[str, Any]
@@ -87,9 +88,16 @@ def stream_without_mlp(run: Run, prompt: Text, layer: int | None) -> Tensor:
     stream = whole(run, prompt["ids"])
     if layer is None:
         return stream
-    leaving = run.gpt2.attended(layer, stream[layer][None])
-    above = residual_stream(run.gpt2, leaving, layer + 1, run.gpt2.config.n_layer)[0]
+    within = run.gpt2.attended(layer, stream[layer][None])
+    above = residual_stream(run.gpt2, within, layer + 1, run.gpt2.config.n_layer)[0]
     return torch.cat([stream[: layer + 1], above])
+
+
+def leaving(gpt2: GPT2, entering: Tensor, first: int) -> Tensor:
+    """What leaves the last block when `entering`, (batch, positions, d_model), enters block `first`."""
+    for layer in range(first, gpt2.config.n_layer):
+        entering = through_block(gpt2, layer, entering)
+    return entering
 
 
 def replaced_at_each(stream: Tensor, other: Tensor) -> Tensor:
