@@ -136,7 +136,7 @@ def written(result: Measurement, folder: Path) -> Measurement:
         pd.testing.assert_frame_equal(back[name], same, check_exact=True)
     write_json(folder / "record.json", result.record)
     assert read_json(folder / "record.json") == json.loads(json.dumps(result.record))
-    return Measurement(**back, record=read_json(folder / "record.json"))
+    return Measurement(**back, record=read_json(folder / "record.json"), vectors=result.vectors)
 
 
 def record_is_of(record: dict, configured: Experiment) -> bool:

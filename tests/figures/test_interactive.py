@@ -14,6 +14,7 @@ from interactive_page import NAME, choose, details, drawn, expected, middle_of, 
 
 from replication.base import paths, tables
 from replication.base.numbers import fixed
+from replication.base.posts import POSTS
 from replication.figures import interactive
 
 
@@ -33,7 +34,7 @@ def test_data_holds_every_number_of_the_tables(made, data):
         value = data["kl_to_unsteered"][row.protocol][data["layers"].index(row.layer)][row.position]
         assert value == pytest.approx(row.kl_to_unsteered, rel=1e-5)
     assert data["layers"] == ["0", "1", "2", "3", "4", "output"]
-    assert data["injection"] == {"layer": 2, "positions": [1, 2]}
+    assert data["injections"] == [{"layer": 2, "positions": [1, 2]}]
 
 
 def test_data_holds_the_top_ten_of_every_cell_best_first(made, data):
@@ -59,6 +60,12 @@ def test_page_names_nothing_to_fetch_and_refuses_to(text):
     elements = Elements(text)
     assert not {"src", "href", "action"} & {name for name, _ in elements.attributes()}
     assert elements.policy().startswith("default-src 'none';")
+
+
+def test_centred_residuals_are_called_posted_only_of_the_posts_own_experiments(made, text):
+    assert "centred (as posted)" not in text
+    posted = made.record | {"experiment": made.record["experiment"] | POSTS[0]}
+    assert "centred (as posted)" in interactive.page("e", made.losses, made.effect, made.top10, posted)
 
 
 def test_every_control_has_a_label(text):
