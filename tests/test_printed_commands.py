@@ -107,6 +107,7 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_a_snakemake_command_has_a_plan(tmp_path):
     """In one process, since each start takes seconds; a report and an unlocking have no plan."""
     write_configurations(tmp_path)
@@ -140,7 +141,8 @@ def test_a_yaml_example_is_a_valid_configuration(document, tmp_path):
         checked(merged)
 
 
-@pytest.mark.parametrize("document", of_kind("python"))
+# tests/test_other_packages.py runs the pieces of docs/vectors.md, which need other packages.
+@pytest.mark.parametrize("document", [each for each in of_kind("python") if each != "docs/vectors.md"])
 def test_the_python_examples_of_a_document_run_and_print_what_they_say(document, tmp_path, monkeypatch):
     (tmp_path / "replication").symlink_to(REPOSITORY / "replication")
     monkeypatch.chdir(tmp_path)

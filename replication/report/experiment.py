@@ -33,7 +33,7 @@ class Tables(NamedTuple):
     record: dict[str, Any]
 
 
-def experiment(model: str, name: str, completed: bool) -> dict[str, Any]:
+def experiment(model: str, name: str, completed: bool = False) -> dict[str, Any]:
     """What the sections print about one experiment, with the texts of both models where they were `completed`."""
     read = Tables(
         tables.read(path(LOSSES, model, name), tables.LOSSES),

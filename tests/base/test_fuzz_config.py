@@ -50,6 +50,8 @@ BASE: dict[str, Any] = {
             "steering": {"layer": 6, "scaled_from": 48, "coefficient": 5.0, "added": "Love", "subtracted": "Hate",
                          "padding": ".", "position": 2},
             "key_tokens": [" hate"],
+            "completions": {"prompt": "I hate", "number": 2, "tokens": 5, "temperature": 0.5, "top_p": 0.9,
+                            "frequency_penalty": 1.0, "seed": 3},
             "more_prompts": {"target": " hate", "contrast": " love", "paraphrases": ["I"], "neutral": ["He"]},
         },
         "several": {

@@ -226,7 +226,8 @@ def test_a_file_that_is_no_vector_for_this_model_is_one_sentence(miniature, tmp_
 
 def test_the_second_opinion_adds_the_same(miniature, tmp_path):
     file = saved(measure(miniature, experiment(LOVE)), tmp_path / "v.safetensors")
-    cases = [*CASES.values(), [{**file, "position": "middle"}, CALM]]
+    names = ("two at one layer", "three, the first and last layer", "subtracted alone", "padded with bos")
+    cases = [*(CASES[name] for name in names), [{**file, "position": "middle"}, CALM]]
     results = {str(place): measure(miniature, experiment(*case)) for place, case in enumerate(cases)}
     files = miniature.files
     records = {name: result.record for name, result in results.items()}

@@ -7,6 +7,7 @@ and stop agreeing when something in it is really broken.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from safetensors.torch import save_file
 from stand_in_card import card as stand_in
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from replication.base.addition import Addition
 from replication.base.config import Model, checked
 from replication.base.paths import REPOSITORY
 from replication.base.strict_yaml import read_yaml
@@ -437,7 +439,7 @@ def test_a_vector_read_one_block_too_high_is_caught(models, monkeypatch):
 def test_an_injection_one_block_too_high_is_caught(models, monkeypatch):
     real = runs.both_streams
     monkeypatch.setattr(
-        runs, "both_streams", lambda gpt2, ids, vector: real(gpt2, ids, replace(vector, layer=vector.layer + 1))
+        runs, "both_streams", lambda gpt2, ids, added: real(gpt2, ids, [replace(v, layer=v.layer + 1) for v in added])
     )
     all_verdicts(models, STEERED, (*UNSTEERED, *VECTORS, *BY_LAYER))
 
@@ -513,7 +515,8 @@ def test_a_tokenizer_path_without_bos_or_with_another_padding_is_caught(models, 
     if fault == "bos":
         monkeypatch.setattr(Tokenizer, "with_bos", Tokenizer.encode)
     else:
-        monkeypatch.setattr("replication.engine.sides.PADDING", "\n")
+        other = partial(Addition, padding="\n")
+        monkeypatch.setattr("replication.engine.published_values.Addition", other)
     found = published_values(loaded, [each for each in sets if each.name in STEERED])
     off = found[found["verdict"] == "differs"]
     assert set(off["quantity"]) == {"token ids of its texts"}

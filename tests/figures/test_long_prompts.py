@@ -147,6 +147,7 @@ def test_the_caption_in_snakemakes_report_says_how_much_is_shown(kind):
     assert said not in caption(kind), "our report says which, and only where it is so"
 
 
+@pytest.mark.slow
 def test_a_prompt_of_1000_tokens_through_a_model(tmp_path):
     """A random model with the miniature's few tokens, so that this takes seconds."""
     source, folder = REPOSITORY / "replication/miniature/model", tmp_path / "model"

@@ -203,6 +203,7 @@ def test_print_unfolds_what_is_read_and_names_the_file_of_what_is_looked_up(file
     browser.prefer("light")
 
 
+@pytest.mark.slow
 def test_the_report_of_four_experiments_is_printed_on_twenty_pages(browser, tmp_path):
     folder = REPOSITORY / "report/miniature"
     html = page((folder / "report.md").read_text(encoding="utf-8"), folder)

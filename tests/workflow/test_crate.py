@@ -87,6 +87,7 @@ def test_a_whole_run_is_a_valid_provenance_run_crate(run, tmp_path_factory):
     assert crate_faults(path(CRATE, MODEL).parent, tmp_path_factory.mktemp("scratch")) == []
 
 
+@pytest.mark.slow
 def test_a_run_of_whose_jobs_nothing_is_known_is_a_workflow_run_crate(run, tmp_path_factory):
     for record in STORE.iterdir():
         record.unlink()
