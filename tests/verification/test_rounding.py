@@ -91,7 +91,7 @@ def test_the_formula():
     assert set(EXACT.values()) == {0.0}
 
 
-@pytest.mark.parametrize("rows", [40, 1000])
+@pytest.mark.parametrize("rows", [pytest.param(40, marks=pytest.mark.slow), 1000])
 def test_a_read_out_in_other_portions_stays_within(rehearsal, honest, monkeypatch, rows: int):
     monkeypatch.setattr(lens, "ROWS", rows)
     assert off(honest.losses, measure(rehearsal, EXPERIMENT).losses, tolerance_of(honest.record)).empty
@@ -146,7 +146,10 @@ def inflated(loaded: Loaded, _: pytest.MonkeyPatch) -> Measurement:
     return measure(replace(loaded, gpt2=replace(loaded.gpt2, tensors=tensors)), EXPERIMENT)
 
 
-@pytest.mark.parametrize("fault", [coefficient, translator, layer, no_bos, inflated])
+SLOW = [pytest.param(each, marks=pytest.mark.slow) for each in (layer, no_bos, inflated)]
+
+
+@pytest.mark.parametrize("fault", [coefficient, translator, *SLOW])
 def test_a_fault_is_found(rehearsal: Loaded, honest: Measurement, monkeypatch, fault: Callable[..., Measurement]):
     wrong = fault(rehearsal, monkeypatch)
     ours, pinned = (pinned_cells(each.losses, honest.record) for each in (wrong, honest))

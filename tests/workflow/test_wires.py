@@ -109,7 +109,7 @@ def test_the_default_target_asks_for_every_file_that_a_job_makes(tmp_path: Path)
     assert {*map(str, each | once)} <= set(asked.split(", "))
 
 
-@pytest.mark.parametrize("device", ["cuda", "cpu"])
+@pytest.mark.parametrize("device", ["cuda", pytest.param("cpu", marks=pytest.mark.slow)])
 def test_jobs_with_a_model_ask_for_a_card_where_the_device_is_one(tmp_path: Path, device: str) -> None:
     snakefile = copied(tmp_path / "copy") / "Snakefile"
     # Snakemake prints a job's message in place of its resources.
