@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contenders import SHAPES, place
+from contenders import HASHES, SHAPES, place
 
 from replication.base.config import FAST, PORTABLE
 from replication.engine import numerics
@@ -50,8 +50,7 @@ def main() -> None:
     from replication.weights.model_files import Files
 
     found = place(arguments.scratch, arguments.size)
-    names = ("model/config.json", "model/model.safetensors", "model/tokenizer.json")
-    loaded = load(Files("random", found.model, found.lens, dict.fromkeys(names, "")))
+    loaded = load(Files("random", found.model, found.lens, HASHES))
     theirs, tokenizer = shared(loaded), loaded.tokenizer
     experiment = Experiment.model_validate(found.experiments["love_hate"])
     prompt = tokenizer.with_bos(PROMPT)

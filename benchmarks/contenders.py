@@ -17,6 +17,9 @@ PLAIN = "plain loop"
 LONGEST = "conspiracy"
 """The experiment with the longest prompt."""
 
+HASHES = dict.fromkeys(("model/config.json", "model/model.safetensors", "model/tokenizer.json"), "")
+"""Files of random weights, by name, whose hashes nobody asks for."""
+
 SHAPES = {
     "xl": {"layers": 48, "d_model": 1600, "heads": 25},
     "small": {"layers": 12, "d_model": 768, "heads": 12},

@@ -23,6 +23,7 @@ from typing import Any
 
 import processes
 import yaml
+from contenders import HASHES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
@@ -91,7 +92,7 @@ def publish(hub: Path, file: Path, pins: dict[str, Any]) -> None:
 
     folders = hub / pins["weights"]["repo"], hub / "spaces" / pins["lens"]["repo"] / pins["lens"]["path"]
     sets = published_sets(MODEL)
-    measured = measured_sets(load(Files(MODEL, *folders, {})), sets)
+    measured = measured_sets(load(Files(MODEL, *folders, HASHES)), sets)
     ratios = [
         (ours / check.expected).ravel()
         for each in sets

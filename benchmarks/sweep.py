@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contenders import SHAPES, place
+from contenders import HASHES, SHAPES, place
 
 from replication.base.config import FAST, PORTABLE
 from replication.engine import numerics
@@ -38,21 +38,27 @@ def main() -> None:
 
     from replication.engine.batches import Prompt, Request, predictions
     from replication.engine.loaded import load
+    from replication.engine.steering import SteeringVector
     from replication.weights.model_files import Files
 
     found = place(arguments.scratch, arguments.size)
-    loaded = load(Files("random", found.model, found.lens, {}))
+    loaded = load(Files("random", found.model, found.lens, HASHES))
     ids = loaded.tokenizer.with_bos(found.experiments["love_hate"]["prompt"])
     prompt = Prompt(tuple(ids), tuple((target,) for target in (*ids[1:], loaded.tokenizer.bos)))
     shape = loaded.gpt2.config
     generator = torch.Generator().manual_seed(0)
+
+    def random(layer: int) -> tuple[SteeringVector]:
+        rows = torch.randn(3, shape.n_embd, generator=generator)
+        return (SteeringVector(layer, (0, 1, 2), rows, rows, {}),)
+
     with torch.inference_mode():
         print(f"{arguments.numerics}, {arguments.threads} threads")
         print("requests  wall s  per sequence  its products  GFLOP  square GFLOP/s  ratio  own GB")
-        list(predictions(loaded.gpt2, [Request(prompt, 0, torch.zeros(3, shape.n_embd))]))
+        list(predictions(loaded.gpt2, [Request(prompt, random(0))]))
         for number in REQUESTS:
             places = [i * shape.n_layer // number for i in range(number)]
-            requests = [Request(prompt, layer, torch.randn(3, shape.n_embd, generator=generator)) for layer in places]
+            requests = [Request(prompt, random(layer)) for layer in places]
             before = square_products()
             began = time.perf_counter()
             for _ in predictions(loaded.gpt2, requests):
