@@ -6,14 +6,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Discriminator, Field, FiniteFloat, Tag, WrapValidator, model_serializer, model_validator
 
 from replication.base.config_types import FilledText, Folder, Frozen, Text
+from replication.base.recorded import LATER
 
 FRONT: Final = "front"
 MIDDLE: Final = "middle"
 BACK: Final = "back"
 SPACE = " "
-
-_LATER = {"position": FRONT, "padding": SPACE, "vector": None, "positions": None}
-"""Keys that the first pins and records lack, and their defaults."""
 
 
 def _place(value: Any, check: Callable[[Any], Any]) -> Any:
@@ -24,13 +22,12 @@ def _place(value: Any, check: Callable[[Any], Any]) -> Any:
 
 
 Position = Annotated[Literal["front", "middle", "back"] | Annotated[int, Field(ge=0)], WrapValidator(_place)]
-Layer = Annotated[int, Field(ge=0, examples=[6])]
 
 
 class Addition(Frozen):
     """A steering vector, coefficient * (added - subtracted), read and injected at one layer; or one from a file."""
 
-    layer: Layer
+    layer: Annotated[int, Field(ge=0, examples=[6])]
     """Block whose input (resid_pre) is read and changed; 0 is the first block."""
     scaled_from: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[48])] = None
     """Number of blocks that `layer` counts in, 48 for GPT-2 XL: a model of n blocks is then steered at the same depth,
@@ -77,7 +74,7 @@ class Addition(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {key: value for key, value in dump(self).items() if key not in _LATER or value != _LATER[key]}
+        return {key: value for key, value in dump(self).items() if key not in LATER or value != LATER[key]}
 
     def layer_of(self, layers: int) -> int:
         """The block to steer in a model of `layers` blocks."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from replication.base.recorded import one_or_several
+from replication.base.recorded import LATER, one_or_several
 
 POSTS: tuple[dict[str, Any], ...] = (
     {
@@ -24,9 +24,6 @@ POSTS: tuple[dict[str, Any], ...] = (
 )
 """Prompt and vector of each, in the post's order; its three statements are about the first."""
 
-_ELSEWHERE = {"position": "front", "padding": " ", "vector": None, "positions": None}
-"""Settings that the post's vectors share and do not name."""
-
 NUMBERS = (1, 2, 3, 5)
 """Their numbers in the post: no other experiment is shown with one of them."""
 
@@ -40,8 +37,8 @@ def place_in_post(experiment: dict[str, Any]) -> int | None:
     steering = one_or_several(experiment["steering"])
     if not isinstance(steering, dict):
         return None
-    steering = {**_ELSEWHERE, **steering}
+    steering = {**LATER, **steering}
     for place, posts in enumerate(POSTS):
-        if experiment["prompt"] == posts["prompt"] and steering == {**steering, **posts["steering"], **_ELSEWHERE}:
+        if experiment["prompt"] == posts["prompt"] and steering == {**steering, **posts["steering"], **LATER}:
             return place
     return None

@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from replication.base.numbers import general
+from replication.base.window import positions_in_words
 
 SIDES = ("added", "subtracted")
+
+LATER = {"position": "front", "padding": " ", "vector": None, "positions": None}
+"""Keys of an addition that the first pins and records lack, and the post does not name; and their defaults."""
 
 
 def one_or_several(value: Any) -> Any:
@@ -92,8 +96,4 @@ def _places(positions: list[int]) -> str:
     """Where in the prompt, if not from its front on."""
     if positions == list(range(len(positions))):
         return ""
-    if len(positions) == 1:
-        return f" at position {positions[0]}"
-    if positions == list(range(positions[0], positions[-1] + 1)):
-        return f" at positions {positions[0]} to {positions[-1]}"
-    return f" at positions {', '.join(map(str, positions))}"
+    return f" at {positions_in_words(positions)}"

@@ -33,15 +33,19 @@ def window_note(record: dict[str, Any]) -> str:
 def positions_note(record: dict[str, Any], shown: Sequence[int]) -> str:
     """In words which positions are shown, in ascending order, and what not of what matters."""
     keys, vector = record["key_positions"], record["injection"]["positions"]
-    parts = [f"{first} to {last}" if first < last else str(first) for first, last in runs(shown)]
-    plural = "s" if len(shown) > 1 else ""
-    note = f"position{plural} {', '.join(parts)} of 0 to {len(record['prompt']['ids']) - 1}"
+    note = f"{positions_in_words(shown)} of 0 to {len(record['prompt']['ids']) - 1}"
     inside = sum(key in shown for key in keys)
     if inside < len(keys):
         note += f", {inside} of {len(keys)} key tokens"
     if not {vector[0], vector[-1]} <= set(shown):
         note += f"; the vector was added at {vector[0]} to {vector[-1]}"
     return note
+
+
+def positions_in_words(positions: Sequence[int]) -> str:
+    """Ascending positions in words: "position 3", "positions 0 to 2", "positions 1, 4 to 6"."""
+    parts = [f"{first} to {last}" if first < last else str(first) for first, last in runs(positions)]
+    return f"position{'s' if len(positions) > 1 else ''} {', '.join(parts)}"
 
 
 def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:

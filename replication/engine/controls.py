@@ -45,9 +45,7 @@ def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int
     """
     prompt = _next_tokens(loaded, experiment)
     keys = _key_positions(loaded, experiment, prompt)
-    plans = check(loaded.tokenizer, loaded.gpt2.config, experiment)
-    with torch.inference_mode():
-        vectors = steering_vectors(loaded.gpt2, plans, len(prompt.ids), "prompt")
+    _, vectors = _read(loaded, experiment)
     requests = [Request(prompt, each) for each in (vectors, *random_directions(vectors, draws, seed))]
     losses: list[Array] = []
     changes: list[Array] = []
@@ -129,7 +127,7 @@ def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], la
             read = [vectors_at(loaded.gpt2, plan, layers, len(prompt.ids), "prompt") for plan in plans]
             by_layer = list(zip(*read, strict=True))
         else:
-            by_layer = [steering_vectors(loaded.gpt2, plans, len(prompt.ids), "prompt")]
+            by_layer = [_read(loaded, experiment)[1]]
         own = [plan.settings.coefficient for plan in plans]
         requests = [
             Request(prompt, tuple(multiplied(v, c * multiple) for v, c in zip(vectors, own, strict=True)))
@@ -158,9 +156,8 @@ def more_prompts(loaded: Loaded, experiment: Experiment, switched_on: bool = Tru
     pair = tuple(_one_token(loaded.tokenizer, name, getattr(others, name)) for name in ("target", "contrast"))
     rows = _prompt_rows(experiment, others)
     prompts = [_pair_after(loaded.tokenizer, row["prompt"], pair) for row in rows]
-    plans = check(loaded.tokenizer, loaded.gpt2.config, experiment)
+    plans, read = _read(loaded, experiment)
     with torch.inference_mode():
-        read = steering_vectors(loaded.gpt2, plans, len(loaded.tokenizer.with_bos(experiment.prompt)), "prompt")
         requests = [
             Request(prompt, _placed(plans, read, len(prompt.ids), f"more_prompts: {row['prompt']!r}"))
             for prompt, row in zip(prompts, rows, strict=True)
@@ -191,6 +188,14 @@ def _one_token(tokenizer: Tokenizer, name: str, text: str) -> int:
 def _pair_after(tokenizer: Tokenizer, text: str, pair: tuple[int, ...]) -> Prompt:
     ids = tokenizer.with_bos(text)
     return Prompt(tuple(ids), (pair,) * len(ids))
+
+
+def _read(loaded: Loaded, experiment: Experiment) -> tuple[list[Planned], tuple[SteeringVector, ...]]:
+    """The experiment's additions, checked, and their vectors for the lens prompt."""
+    plans = check(loaded.tokenizer, loaded.gpt2.config, experiment)
+    with torch.inference_mode():
+        length = len(loaded.tokenizer.with_bos(experiment.prompt))
+        return plans, steering_vectors(loaded.gpt2, plans, length, "prompt")
 
 
 def _placed(

@@ -66,11 +66,9 @@ def _addition(tokenizer: Tokenizer, plan: Planned, vector: SteeringVector) -> di
     settings, read = plan.settings, plan.read
     if isinstance(read, Sides):
         padding = dict(zip(SIDES, read.padding, strict=True))
-        origin: dict[str, Any] = {
-            side: _tokens(tokenizer, ids) for side in SIDES if (ids := getattr(read, side)) is not None
-        }
+        origin: dict[str, Any] = {side: _tokens(tokenizer, ids) for side, ids in read.there.items()}
         token = {"token": settings.padding, "id": tokenizer.encode(settings.padding)[0]}
-        origin["padding"] = token | {side: padding[side] for side in SIDES if side in origin}
+        origin["padding"] = token | {side: padding[side] for side in read.there}
     else:
         origin = {"vector": {"file": settings.vector, "sha256": read.sha256, "shape": list(vector.difference.shape)}}
     centred = vector.values - vector.values.mean(-1, keepdim=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from replication.base.addition import BACK, FRONT, MIDDLE, Addition
 from replication.base.config import Experiment
 from replication.base.errors import UserError
+from replication.base.recorded import SIDES
 from replication.engine.gpt2_config import Config
 from replication.engine.tokenizer import BOS, Tokenizer, texts
 from replication.engine.vector_file import VectorFile, read_vector
@@ -24,9 +25,9 @@ class Sides:
     """Number of padding tokens on the added and on the subtracted side."""
 
     @property
-    def there(self) -> list[list[int]]:
-        """The sides that are there, the added one first."""
-        return [side for side in (self.added, self.subtracted) if side is not None]
+    def there(self) -> dict[str, list[int]]:
+        """The sides that are there, by name, the added one first."""
+        return {name: ids for name, ids in zip(SIDES, (self.added, self.subtracted), strict=True) if ids is not None}
 
 
 class Planned(NamedTuple):
@@ -54,7 +55,7 @@ class Planned(NamedTuple):
             if max(positions) >= prompt:
                 raise UserError(f"steering.positions: {max(positions)} is too large; {named} has 0 to {prompt - 1}")
             return positions
-        rows = len(self.read.rows if isinstance(self.read, VectorFile) else self.read.there[0])
+        rows = len(self.read.rows if isinstance(self.read, VectorFile) else next(iter(self.read.there.values())))
         if given is not None:
             raise UserError(f"steering.positions: these are for a vector of one row, and this one has {rows}")
         if rows > prompt:

@@ -94,11 +94,12 @@ def vectors_at(gpt2: GPT2, plan: Planned, layers: Sequence[int], prompt: int, na
     """An addition's vector for a prompt, read at and added before each of several layers; all of one pass."""
     positions, coefficient = plan.positions(prompt, named), plan.settings.coefficient
     if isinstance(plan.read, Sides):
-        stream = residual_stream(gpt2, embedded(gpt2, plan.read.there), 0, max(layers))
+        stream = residual_stream(gpt2, embedded(gpt2, [*plan.read.there.values()]), 0, max(layers))
         return [_of_sides(plan.read, stream[:, layer], layer, coefficient, positions) for layer in layers]
     difference = torch.tensor(plan.read.rows[0] if plan.read.one_row else plan.read.rows, device=gpt2.device)
     unscaled = SteeringVector(plan.layer, positions, difference, difference, {})
-    return [replace(multiplied(unscaled, coefficient), layer=layer) for layer in layers]
+    vector = multiplied(unscaled, coefficient)
+    return [replace(vector, layer=layer) for layer in layers]
 
 
 def steering_vector(gpt2: GPT2, sides: Sides, layer: int, coefficient: float) -> SteeringVector:
@@ -110,7 +111,7 @@ def steering_vector(gpt2: GPT2, sides: Sides, layer: int, coefficient: float) ->
     Raises:
         UserError: As `scaled` does.
     """
-    residuals = residual_stream(gpt2, embedded(gpt2, sides.there), 0, layer)[:, -1]
+    residuals = residual_stream(gpt2, embedded(gpt2, [*sides.there.values()]), 0, layer)[:, -1]
     return _of_sides(sides, residuals, layer, coefficient, tuple(range(residuals.shape[1])))
 
 
@@ -118,8 +119,7 @@ def _of_sides(
     sides: Sides, residuals: Tensor, layer: int, coefficient: float, positions: tuple[int, ...]
 ) -> SteeringVector:
     """The vector of the residuals of the sides that are there, (sides, rows, d_model)."""
-    names = [name for name in ("added", "subtracted") if getattr(sides, name) is not None]
-    read = dict(zip(names, residuals, strict=True))
+    read = dict(zip(sides.there, residuals, strict=True))
     # Not zero minus the one side: that would turn -0 into 0.
     difference = read["added"] - read["subtracted"] if len(read) == 2 else read.get("added", -residuals[0])
     return SteeringVector(layer, positions, difference, scaled(difference, coefficient), read)

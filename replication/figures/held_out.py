@@ -5,11 +5,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from replication.figures.canvas import Drawing, drawable_text, panels, style
 from replication.figures.header import lines_above
+from replication.figures.lens_fit import LINES
 
 _WIDTH, _PANEL = 4.4, 1.9  # inches
 _TITLE = "Tuned lens against logit lens on held-out text"
-_LINES = {"tuned_lens": ("tuned lens", "#0072B2", "-", 1.6), "logit_lens": ("logit lens", "0.25", (0, (1, 1.2)), 1.4)}
-"""By column of the table: name, colour, dashes and width, those of the figure `lenses`."""
+_LINES = {"tuned_lens": ("tuned lens", *LINES["tuned lens, raw"]), "logit_lens": ("logit lens", *LINES["logit lens"])}
+"""By column of the table: name, colour, dashes and width."""
 
 
 def held_out(table: pd.DataFrame, model: str, tokens: int) -> Drawing:

@@ -9,7 +9,7 @@ from replication.figures.header import ADDED, blocks_shown, header, mark_blocks
 from replication.figures.positions import Record, layer_numbers
 from replication.figures.view import WHOLE, View
 
-_LINES = {
+LINES = {
     "tuned lens, raw": ("#0072B2", "-", 1.6),
     "tuned lens, centred": ("#E69F00", (0, (4, 1.5)), 1.4),
     "logit lens": ("0.25", (0, (1, 1.2)), 1.4),
@@ -31,7 +31,7 @@ def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view:
     """
     lens_tables = [losses[losses["protocol"] == protocol] for protocol in tables.PROTOCOLS]
     words = "tuned lens against logit lens", "KL(output ‖ lens), mean over positions"
-    labels = [*_LINES, *([ADDED] if blocks_shown(record) else [])]
+    labels = [*LINES, *([ADDED] if blocks_shown(record) else [])]
 
     def height_at(width: float) -> float:
         return header(record, *words, view, width, labels).height + 1.95
@@ -42,7 +42,7 @@ def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view:
         figure = Drawing((width, height_at(width)))
         both = panels(figure, 1, 2, (0.62, 0.42, 0.12, head.height + 0.15), (0.18, 0))
         for axes, condition in zip(both, tables.CONDITIONS, strict=True):
-            for (name, (colour, dashes, line)), table in zip(_LINES.items(), [*lens_tables, logit_lens], strict=True):
+            for (name, (colour, dashes, line)), table in zip(LINES.items(), [*lens_tables, logit_lens], strict=True):
                 means = table[table["condition"] == condition].groupby("layer")["kl_to_output"].mean()
                 values = means[list(map(str, numbers))].to_numpy()
                 axes.plot(numbers, values, color=colour, linestyle=dashes, linewidth=line, label=name)

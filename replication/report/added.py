@@ -5,7 +5,7 @@ from typing import Any
 from replication.base.addition import SPACE, Addition
 from replication.base.numbers import signed
 from replication.base.recorded import SIDES, additions, block_in_words
-from replication.base.window import WIDEST, runs
+from replication.base.window import WIDEST, positions_in_words
 from replication.report.markdown import cell
 
 
@@ -18,7 +18,7 @@ def added(record: dict[str, Any]) -> list[dict[str, Any]]:
             "settings": Addition(**addition["steering"]),
             "block": addition["injection"]["block"],
             "layer": block_in_words(addition, layers),
-            "positions": _in_words(addition["injection"]["positions"]),
+            "positions": positions_in_words(addition["injection"]["positions"]),
             "sides": [side for side in SIDES if side in addition],
         }
         for addition in additions(record)
@@ -29,11 +29,6 @@ def padding(experiments: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The padding token of most vectors of two sides; None if all are of files."""
     every = [addition["padding"] for each in experiments for addition in each["added"] if "padding" in addition]
     return next((each for each in every if each["token"] == SPACE), every[0] if every else None)
-
-
-def _in_words(positions: list[int]) -> str:
-    parts = [f"{first} to {last}" if first < last else str(first) for first, last in runs(positions)]
-    return f"position{'s' if len(positions) > 1 else ''} {', '.join(parts)}"
 
 
 def x_vector_table(record: dict[str, Any]) -> list[list[str]]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from replication.base.numbers import fixed, general, signed
 from replication.base.recorded import SIDES, additions, block_in_words
-from replication.base.window import window, window_note
+from replication.base.window import positions_in_words, window, window_note
 from replication.report import markdown
 from replication.verification.summary import chosen_layers
 
@@ -128,8 +128,7 @@ def _steered(
         sign = "" if "added" in addition else "minus "
         vector = f"{plain(f'Steered: {factor} times {sign}')}{shown[0]}{plain(', after')} {bos}"
     where = f"entering layer {block_in_words(addition, record['shape']['layers'])}"
-    places = f"positions {positions[0]} to {positions[-1]}" if len(positions) > 1 else f"position {positions[0]}"
-    return f"{vector} {plain(f'added to the residual stream {where}, {places}.')}"
+    return f"{vector} {plain(f'added to the residual stream {where}, {positions_in_words(positions)}.')}"
 
 
 def markdown_table(table: TokenTable) -> str:

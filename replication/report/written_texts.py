@@ -20,7 +20,6 @@ def completions(model: str, name: str) -> dict[str, Any]:
     return {
         "prompt": record["prompt"]["text"],
         "settings": record["completions"],
-        "positions": sorted({position for each in record["injections"] for position in each["positions"]}),
         "number": len(texts),
         "texts": texts[:MOST_TEXTS],
         "losses": text_losses(table)[: 2 * MOST_TEXTS],

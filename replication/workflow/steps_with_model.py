@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from replication.base import tables
-from replication.base.config import Controls, Experiment, checked_controls, checked_experiment, checked_model
+from replication.base.config import Experiment, checked_controls, checked_experiment, checked_model
 from replication.base.errors import UserError
 from replication.base.files import read_json, write_json
 from replication.base.paths import (
@@ -100,12 +100,10 @@ def completions(
     threads: Threads,
 ) -> None:
     """Lets the unsteered and the steered model complete a prompt, and reads each token's loss under both."""
-    prepare(numerics, threads)
+    loaded, configured = _loaded(model, experiment, settings, numerics, device, threads)
     from replication.engine import completed as engine
-    from replication.engine.loaded import load
 
-    configured = checked_experiment(experiment, json.loads(settings))
-    engine.write(engine.complete(load(_verified(model), device), configured), model, experiment)
+    engine.write(engine.complete(loaded, configured), model, experiment)
 
 
 def controls(
@@ -119,7 +117,8 @@ def controls(
     threads: Threads,
 ) -> None:
     """Steers with random vectors of the vector's norms, after other prompts, and over layers and coefficients."""
-    loaded, configured, config = _loaded(model, experiment, settings, control_settings, numerics, device, threads)
+    config = checked_controls(json.loads(control_settings))
+    loaded, configured = _loaded(model, experiment, settings, numerics, device, threads)
     from replication.engine import controls as engine
 
     at_output, by_layer = engine.random_vectors(loaded, configured, config.random_vectors, config.seed)
@@ -144,7 +143,8 @@ def sweep_part(
     threads: Threads,
 ) -> None:
     """Steers at a part of the layers with every coefficient of the grid."""
-    loaded, configured, config = _loaded(model, experiment, settings, control_settings, numerics, device, threads)
+    config = checked_controls(json.loads(control_settings))
+    loaded, configured = _loaded(model, experiment, settings, numerics, device, threads)
     from replication.engine import controls as engine
 
     layers = loaded.gpt2.config.n_layer
@@ -195,15 +195,14 @@ def published_values(
 
 
 def _loaded(
-    model: str, experiment: str, settings: str, control_settings: str, numerics: str, device: str, threads: int
-) -> tuple["Loaded", Experiment, Controls]:
-    """The model, the experiment and the controls' settings."""
+    model: str, experiment: str, settings: str, numerics: str, device: str, threads: int
+) -> tuple["Loaded", Experiment]:
+    """The model, in the arithmetic that is asked for, and the experiment."""
     prepare(numerics, threads)
     from replication.engine.loaded import load
 
     configured = checked_experiment(experiment, json.loads(settings))
-    configured_controls = checked_controls(json.loads(control_settings))
-    return load(_verified(model), device), configured, configured_controls
+    return load(_verified(model), device), configured
 
 
 def _verified(model: str) -> Files:

@@ -27,7 +27,7 @@ ON_PAGES = {
 }
 SEQUENTIAL = {"viridis": colormaps["viridis"], "Blues": colormaps["Blues"], "losses": ON_PAGES["losses"]}
 DIVERGING = {"RdBu_r": colormaps["RdBu_r"], "changes": ON_PAGES["changes"]}
-MARKS = {"conditions": (page.UNSTEERED, page.STEERED), "lenses": [colour for colour, _, _ in fit._LINES.values()]}
+MARKS = {"conditions": (page.UNSTEERED, page.STEERED), "lenses": [colour for colour, _, _ in fit.LINES.values()]}
 
 
 def seen(rgb: np.ndarray, eyes: str) -> np.ndarray:
