@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 import pandas as pd
 
-from replication.base.config import PORTABLE, checked_model
+from replication.base.config import NO_LENS, PORTABLE, checked_model
 from replication.base.errors import UserError
 from replication.base.paths import HASHES, REPOSITORY, RESOURCES, VERIFIED, in_checkout, local_folder, path
 from replication.base.sampling import Completions
@@ -44,10 +44,10 @@ _DEFAULT = Completions()
 
 @dataclass(frozen=True, repr=False)
 class Model:
-    """A GPT-2 with its tuned lens, checked and loaded."""
+    """A GPT-2 with its tuned lens, or without one, checked and loaded."""
 
     loaded: "Loaded"
-    """Model, tokenizer and translators, as the workflow's steps use them."""
+    """Model, tokenizer and translators (None without a lens), as the workflow's steps use them."""
     checks: list[str]
     """What was checked of the files, and what could not be, one sentence each."""
 
@@ -74,7 +74,7 @@ def load(
     Args:
         folder: A GPT-2 as transformers saves it (docs/models.md). Or, with no `lens_folder`, the name of a model of
             config.yaml: "miniature", or one that the workflow has fetched.
-        lens_folder: config.json and params.pt, as tuned-lens saves them.
+        lens_folder: config.json and params.pt, as tuned-lens saves them; "none" for the logit lens alone.
         name: What figures and tables call the model; the folder's name if left out.
         device: "cpu", or "cuda", where numbers are never portable.
 
@@ -96,10 +96,11 @@ def _of_folders(folder: str | Path, lens_folder: str | Path, name: str | None) -
     """The hashed files of two folders."""
     from replication.weights.obtain import obtain
 
-    folders = {"folder": str(Path(folder).resolve()), "lens_folder": str(Path(lens_folder).resolve())}
-    name = name or Path(folders["folder"]).name
+    here = {"folder": str(Path(folder).resolve())}
+    here |= {"lens": NO_LENS} if lens_folder == NO_LENS else {"lens_folder": str(Path(lens_folder).resolve())}
+    name = name or Path(here["folder"]).name
     with _hash_memory() as memory:
-        return obtain(name, checked_model(name, folders), path(RESOURCES, name), memory)
+        return obtain(name, checked_model(name, here), path(RESOURCES, name), memory)
 
 
 def _of_configured(model: str, name: str | None) -> "Files":
@@ -108,10 +109,12 @@ def _of_configured(model: str, name: str | None) -> "Files":
 
     models = read_yaml(in_checkout("config.yaml"))["models"]
     if model not in models:
-        raise UserError(f"{model!r} is no model of config.yaml ({', '.join(models)}); of a folder name the lens' too")
-    if "folder" in models[model]:
-        folder, lens_folder = (local_folder(models[model][key]) for key in ("folder", "lens_folder"))
-        return _of_folders(folder, lens_folder, name or model)
+        known = ", ".join(models)
+        raise UserError(f"{model!r} is no model of config.yaml ({known}); of a folder name the lens' too, or 'none'")
+    entry = models[model]
+    if "folder" in entry and (entry.get("lens") == NO_LENS or "lens_folder" in entry):
+        lens_folder = local_folder(entry["lens_folder"]) if "lens_folder" in entry else NO_LENS
+        return _of_folders(local_folder(entry["folder"]), lens_folder, name or model)
     stamp = REPOSITORY / path(VERIFIED, model)
     if not stamp.exists():
         raise UserError(f"{model} has not been fetched: snakemake --cores 1 {path(VERIFIED, model)} does that")

@@ -97,6 +97,7 @@ def made_up(
     norms = [0.0, *[abs(coefficient) * 2.5] * injected]
     record = {
         "model": "made-up",
+        "sha256": {"lens/params.pt": "0" * 64, "model/model.safetensors": "0" * 64},
         "shape": {"layers": layers, "d_model": 4, "vocabulary": len(VOCABULARY)},
         "experiment": {
             "number": 1,

@@ -7,9 +7,18 @@ Everything that reads config.yaml goes through `checked`; `config.schema.json` i
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, FiniteFloat, StringConstraints, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from replication.base.addition import Addition, Steering
 from replication.base.config_errors import validated
@@ -66,15 +75,23 @@ class HubFiles(Frozen):
     """Sizes of files, from which a run says before it starts what it will fetch; they may be rounded, or left out."""
 
 
+NO_LENS: Final = "none"
+
+Lens = Annotated[
+    Annotated[HubFiles, Tag("(hub)")] | Annotated[Literal["none"], Tag("(none)")],
+    Discriminator(lambda value: "(none)" if isinstance(value, str) else "(hub)"),
+]
+
+
 class Model(Frozen):
-    """A GPT-2 and its tuned lens, each from the hub (`weights`, `lens`) or a local folder."""
+    """A GPT-2 and its tuned lens, each from the hub (`weights`, `lens`) or a local folder; or without a lens."""
 
     weights: Annotated[HubFiles | None, Field(examples=[_HUB_FILES])] = None
     """Model and tokenizer files on the hub."""
     folder: Annotated[Folder | None, Field(examples=["/data/my-gpt2"])] = None
     """Local folder in the hub's format, instead of `weights`; a relative path starts at the repository."""
-    lens: Annotated[HubFiles | None, Field(examples=[_LENS_FILES])] = None
-    """Tuned lens (params.pt, config.json) on the hub."""
+    lens: Annotated[Lens | None, Field(examples=[_LENS_FILES, NO_LENS])] = None
+    """Tuned lens (params.pt, config.json) on the hub; or `none`: every layer is read by the logit lens alone."""
     lens_folder: Annotated[Folder | None, Field(examples=["/data/my-lens"])] = None
     """Local folder of the lens, instead of `lens`; a relative path starts at the repository."""
     note: Annotated[Label | None, Field(examples=["These weights were trained by ourselves."])] = None
@@ -85,7 +102,7 @@ class Model(Frozen):
         if (self.weights is None) == (self.folder is None):
             raise ValueError("needs exactly one of the keys 'weights' (hub) and 'folder' (local)")
         if (self.lens is None) == (self.lens_folder is None):
-            raise ValueError("needs exactly one of the keys 'lens' (hub) and 'lens_folder' (local)")
+            raise ValueError("needs exactly one of the keys 'lens' (hub, or none) and 'lens_folder' (local)")
         return self
 
 

@@ -103,7 +103,7 @@ TITLES = {
     "output": "loss by token at the output",
     "layers": "loss by layer of the key tokens",
     "kl": "where steering changes the prediction",
-    "lenses": "tuned lens against logit lens",
+    "lenses": "how far each lens is from the output",
     "random_vectors": "against random vectors",
     "prompts": "after other prompts",
     "sweep": "other layers and coefficients",

@@ -13,6 +13,15 @@ LATER = {"position": "front", "padding": " ", "vector": None, "positions": None}
 """Keys of an addition that the first pins and records lack, and the post does not name; and their defaults."""
 
 
+def lens_name(files: dict[str, Any]) -> str:
+    """What every layer is read by: "tuned lens", or "logit lens" for a model that has none (`lens: none`).
+
+    Args:
+        files: A record, a model's stamp, or anything else that has the SHA-256 of the model's files.
+    """
+    return "tuned lens" if any(key.startswith("lens/") for key in files["sha256"]) else "logit lens"
+
+
 def one_or_several(value: Any) -> Any:
     """Additions as they are configured and recorded: one as a mapping, in a list or not, and several as a list."""
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value

@@ -33,10 +33,12 @@ def check(files: Files, base_name: str | None, revision: str | None = None) -> l
         UserError: The first thing that does not fit.
     """
     gpt2, lines, notes = check_model(files)
+    if files.lens_folder is None:
+        return [*lines, "NO tuned lens, as configured: the logit lens alone reads every layer", *notes]
     return [
         *lines,
         _check_lens_shape(files.lens_folder, gpt2.config),
-        _check_lens_origin(files, base_name, gpt2.unembedding),
+        _check_lens_origin(files.folder, files.lens_folder, base_name, gpt2.unembedding),
         _check_lens_revision(files.lens_folder, revision),
         *notes,
     ]
@@ -108,13 +110,13 @@ def _check_lens_config(folder: Path, translators: Translators) -> None:
             raise UserError(f"{folder / 'config.json'}: {key} is {says[key]!r}; the tensors in params.pt have {value}")
 
 
-def _check_lens_origin(files: Files, base_name: str | None, unembedding: Tensor) -> str:
+def _check_lens_origin(folder: Path, lens_folder: Path, base_name: str | None, unembedding: Tensor) -> str:
     """Whether the lens was trained for this model: its hash of the unembedding decides, or else the names do."""
-    path = files.lens_folder / "config.json"
+    path = lens_folder / "config.json"
     hashed = read_object(path).get("unembed_hash")
     if hashed == unembedding_hash(unembedding):
         return "lens: its unembed_hash is that of this model (corners of the unembedding, rounded to one decimal)"
-    names = _check_lens_base(files, base_name)
+    names = _check_lens_base(folder, lens_folder, base_name)
     if not hashed:
         return names
     if names.startswith(NOT_CHECKED):
@@ -136,16 +138,14 @@ def unembedding_hash(unembedding: Tensor) -> str:
     return hashlib.sha256(printed.encode()).hexdigest()
 
 
-def _check_lens_base(files: Files, base_name: str | None) -> str:
-    named = _repository_name(read_object(files.lens_folder / "config.json").get("base_model_name_or_path"))
-    own = base_name or _repository_name(read_object(files.folder / "config.json").get("_name_or_path"))
+def _check_lens_base(folder: Path, lens_folder: Path, base_name: str | None) -> str:
+    named = _repository_name(read_object(lens_folder / "config.json").get("base_model_name_or_path"))
+    own = base_name or _repository_name(read_object(folder / "config.json").get("_name_or_path"))
     if not named or not own:
         side = "lens" if not named else "model"
         return f"{NOT_CHECKED}: whether the lens was trained for this model (the {side}'s config.json names no model)"
     if _last_part(named) != _last_part(own):
-        raise UserError(
-            f"{files.lens_folder / 'config.json'}: this lens was trained for {named!r}, the model is {own!r}"
-        )
+        raise UserError(f"{lens_folder / 'config.json'}: this lens was trained for {named!r}, the model is {own!r}")
     return f"lens: its config.json names the model {named}"
 
 

@@ -18,7 +18,8 @@ class Loaded:
     files: Files
     gpt2: GPT2
     tokenizer: Tokenizer
-    translators: Translators
+    translators: Translators | None
+    """The tuned lens; None where there is none, and the logit lens reads every layer."""
     widened_from: list[str]
     """Half precisions in which weights are stored, if any."""
 
@@ -32,7 +33,8 @@ def load(files: Files, device: str = "cpu") -> Loaded:
         UserError: A file is damaged, or `device` cannot be used.
     """
     gpt2, tokenizer, halves = load_model(files, device)
-    lens = [(weight.to(device), bias.to(device)) for weight, bias in read_lens(files.lens_folder)]
+    stored = read_lens(files.lens_folder) if files.lens_folder else None
+    lens = stored and [(weight.to(device), bias.to(device)) for weight, bias in stored]
     return Loaded(files, gpt2, tokenizer, lens, halves)
 
 

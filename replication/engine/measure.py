@@ -55,7 +55,8 @@ def measure(loaded: Loaded, experiment: Experiment) -> Measurement:
         tuned = {
             name: lens_predictions(gpt2, loaded.translators, each, targets, TOP_K) for name, each in streams.items()
         }
-        logit = lens_predictions(gpt2, None, runs, targets, TOP_K)
+        without = loaded.translators is None
+        logit = tuned["raw"] if without else lens_predictions(gpt2, None, runs, targets, TOP_K)
     sizes = {"largest_logit": max(float(result.largest_logit.max()) for result in tuned.values())}
     losses = _joined(tables.LOSSES, {name: _cells(labels, result) for name, result in tuned.items()})
     return Measurement(

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 from tuned_lens import TunedLens
+from tuned_lens.nn.lenses import Lens, LogitLens
 from tuned_lens.plotting import PredictionTrajectory
 
 from replication.base.paths import local_folder
@@ -26,13 +27,13 @@ from replication.engine.gpt2_config import settings_that_count
 
 
 def second_opinion(
-    folder: Path, lens_folder: Path, records: dict[str, dict[str, Any]], device: str = "cpu"
+    folder: Path, lens_folder: Path | None, records: dict[str, dict[str, Any]], device: str = "cpu"
 ) -> pd.DataFrame:
     """Loss and entropy of every raw cell of some experiments, unsteered and steered.
 
     Args:
         folder: Folder of the model, verified.
-        lens_folder: Folder of its tuned lens.
+        lens_folder: Folder of its tuned lens; None for the library's logit lens.
         records: The experiments' records by name; token ids, coefficients, blocks and positions are taken from them.
         device: "cpu" or "cuda".
 
@@ -47,10 +48,7 @@ def second_opinion(
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     model = _model(folder, device)
-    # The lens id would default to the model's name on the hub: the folder is passed by name.
-    lens = TunedLens.from_model_and_pretrained(
-        model, lens_resource_id=str(lens_folder), map_location="cpu", weights_only=True
-    ).to(device)
+    lens = _lens(model, lens_folder).to(device)
     with torch.inference_mode():
         parts = [_cells(name, record, _readings(model, lens, record)) for name, record in records.items()]
     return pd.concat(parts, ignore_index=True)
@@ -64,6 +62,16 @@ def _model(folder: Path, device: str) -> GPT2LMHeadModel:
     return on_device
 
 
+def _lens(model: GPT2LMHeadModel, folder: Path | None) -> Lens:
+    """The library's tuned lens on the CPU, or its logit lens."""
+    if folder is None:
+        return LogitLens.from_model(model)
+    # The lens id would default to the model's name on the hub: the folder is passed by name.
+    return TunedLens.from_model_and_pretrained(
+        model, lens_resource_id=str(folder), map_location="cpu", weights_only=True
+    )
+
+
 class _Reading(NamedTuple):
     """tuned-lens' read-out of a prompt."""
 
@@ -72,7 +80,7 @@ class _Reading(NamedTuple):
     """The largest |logit| of every row, (layers + 1, positions); the trajectory keeps log-probabilities alone."""
 
 
-def _readings(model: GPT2LMHeadModel, lens: TunedLens, record: dict[str, Any]) -> list[_Reading]:
+def _readings(model: GPT2LMHeadModel, lens: Lens, record: dict[str, Any]) -> list[_Reading]:
     """tuned-lens' read-out of an experiment's prompt, unsteered and steered.
 
     The targets are the following tokens, then `<|endoftext|>`, as in the tables.
@@ -89,7 +97,7 @@ def _readings(model: GPT2LMHeadModel, lens: TunedLens, record: dict[str, Any]) -
         return [unsteered, _reading(model, lens, ids, targets)]
 
 
-def _reading(model: GPT2LMHeadModel, lens: TunedLens, ids: list[int], targets: list[int]) -> _Reading:
+def _reading(model: GPT2LMHeadModel, lens: Lens, ids: list[int], targets: list[int]) -> _Reading:
     largest: list[Tensor] = []
 
     def note(_: Any, __: Any, logits: Tensor) -> None:

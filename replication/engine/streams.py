@@ -35,7 +35,7 @@ class Run:
     """A model, and the residual streams it was asked for lately."""
 
     gpt2: GPT2
-    translators: Translators
+    translators: Translators | None
     stream: Callable[[tuple[int, ...], int], Tensor]
     """Token ids and a number of blocks -> what enters each of them and leaves the last, (blocks + 1, positions,
     d_model)."""

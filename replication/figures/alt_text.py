@@ -7,6 +7,7 @@ import pandas as pd
 
 from replication.base import tables
 from replication.base.numbers import fixed, general, signed
+from replication.base.recorded import lens_name
 from replication.base.visible import visible
 from replication.base.window import MOST_KEYS, keys_note
 from replication.figures.positions import Record, in_view, tokens
@@ -32,7 +33,7 @@ def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Reco
         "output": lambda: _output(losses, record),
         "layers": lambda: _layers(losses, record),
         "kl": lambda: _kl(effect, record),
-        "lenses": lambda: _lenses(losses),
+        "lenses": lambda: _lenses(losses, record),
     }
     shown = f" Shown are {record['window']}." if "window" in record else ""
     return f"{record['experiment']['title']}, {record['model']}. {words[kind]()}{shown}"
@@ -126,24 +127,23 @@ def _output(losses: pd.DataFrame, record: Record) -> str:
 
 
 def _layers(losses: pd.DataFrame, record: Record) -> str:
-    change = _changes(losses)
+    change, lens = _changes(losses), lens_name(record)
     sentences = []
     for position in record["key_positions"][:MOST_KEYS]:
         rows = change[change["position"] == position]
         most = rows.loc[rows["change"].abs().idxmax()]
         sentences.append(
-            f"At {_quoted(most['target_token'])} steering changes the tuned lens' loss most {_row(most['layer'])}: "
+            f"At {_quoted(most['target_token'])} steering changes the {lens}' loss most {_row(most['layer'])}: "
             f"from {_nats(most['unsteered'])} to {_nats(most['steered'])} nats."
         )
     shown = "as the mean over the positions without the vector"
     if sentences:
         shown = f"for {keys_note(record) or 'each key token'}"
-    return " ".join(
-        [f"Lines of the loss by layer, {shown}, without and with steering, tuned lens and logit lens.", *sentences]
-    )
+    read_by = " and ".join(dict.fromkeys([lens, "logit lens"]))
+    return " ".join([f"Lines of the loss by layer, {shown}, without and with steering, {read_by}.", *sentences])
 
 
-def _lenses(losses: pd.DataFrame) -> str:
+def _lenses(losses: pd.DataFrame, record: Record) -> str:
     lens = losses[(losses["layer"] != tables.OUTPUT) & (losses["protocol"] == "raw")]
     means = lens.groupby(["condition", "layer"])["kl_to_output"].mean()
     first, last = "0", str(lens["layer"].astype(int).max())
@@ -151,10 +151,12 @@ def _lenses(losses: pd.DataFrame) -> str:
         f"{condition} from {general(means[condition, first], 3)} to {general(means[condition, last], 3)} nats"
         for condition in tables.CONDITIONS
     )
+    lens, others = lens_name(record), ""
+    if lens == "tuned lens":
+        lens, others = "tuned lens on raw residuals", ": tuned lens on raw and on centred residuals, and logit lens"
     return (
-        "Lines of the KL divergence of the lens' prediction from the output by layer, mean over positions: tuned lens "
-        "on raw and on centred residuals, and logit lens. The tuned lens on raw residuals goes "
-        f"{ranges}, first to last layer."
+        "Lines of the KL divergence of the lens' prediction from the output by layer, mean over positions"
+        f"{others}. The {lens} goes {ranges}, first to last layer."
     )
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from replication.base.numbers import signed
+from replication.base.recorded import lens_name
 from replication.base.tables import OUTPUT
 from replication.figures.canvas import STEERED, Drawing, drawable_text, panels, style, wrapped
 from replication.figures.header import ADDED, lines_above, mark_blocks
@@ -24,9 +25,9 @@ def beyond_chance(experiments: Sequence[tuple[Record, pd.DataFrame]]) -> Drawing
     """
     across, down = min(ACROSS, len(experiments)), -(-len(experiments) // ACROSS)
     width = max(4.4, 0.6 + 1.65 * across)
-    head = lines_above(
-        _TITLE, f"{drawable_text(experiments[0][0]['model'])} · {_READ_OUT}", width, [_BAND, _VECTOR, ADDED]
-    )
+    first = experiments[0][0]
+    read_out = f"{drawable_text(first['model'])} · {_QUANTITY} · {lens_name(first)}, raw residuals"
+    head = lines_above(_TITLE, read_out, width, [_BAND, _VECTOR, ADDED])
     above, below = head.height + 0.22, 0.72
     with style():
         figure = Drawing((width, above + down * _TALL + (down - 1) * (below + 0.22) + below))
@@ -43,7 +44,7 @@ def beyond_chance(experiments: Sequence[tuple[Record, pd.DataFrame]]) -> Drawing
 
 
 _TITLE = "What steering changes, beside what random vectors of the same norms change"
-_READ_OUT = "loss of the key tokens, steered − unsteered, summed · tuned lens, raw residuals"
+_QUANTITY = "loss of the key tokens, steered − unsteered, summed"
 _BAND, _VECTOR = "random vectors, 5th to 95th percentile", "the steering vector"
 _TALL, _NAMED = 1.65, 1.45  # inches: of a panel, and for its title
 

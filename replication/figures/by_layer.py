@@ -9,6 +9,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from replication.base import tables
 from replication.base.numbers import fixed
+from replication.base.recorded import lens_name
 from replication.base.window import MOST_KEYS, keys_note
 from replication.figures.canvas import GREY, STEERED, UNSTEERED, Drawing, fitted_label, panels, style, wrapped
 from replication.figures.grid import Grid, grid, of_condition
@@ -32,10 +33,10 @@ Lines = dict[tuple[str, str], Grid]
 
 
 def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
-    """Loss by layer of each key token, both conditions, tuned lens and logit lens.
+    """Loss by layer of each key token, both conditions, tuned lens and logit lens; or the logit lens alone.
 
     Of many key tokens the first. Without any one panel shows the mean over the positions the vector was not added to.
-    The scale is that of the tuned lens from the injection on; a panel says what lies outside.
+    The scale is that of the tuned lens from the injection on, where there is one; a panel says what lies outside.
 
     Args:
         losses: Columns of `tables.LOSSES`; losses in nats.
@@ -48,8 +49,8 @@ def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view:
     """
     all_lines: Lines = {}
     for condition in tables.CONDITIONS:
-        all_lines["tuned", condition] = grid(of_condition(losses, "raw", condition), "loss", rows(record))
-        all_lines["logit", condition] = grid(logit_lens[logit_lens["condition"] == condition], "loss", rows(record))
+        all_lines[lens_name(record), condition] = grid(of_condition(losses, "raw", condition), "loss", rows(record))
+        all_lines[_LOGIT, condition] = grid(logit_lens[logit_lens["condition"] == condition], "loss", rows(record))
     shown = {
         name: {key: values[:, positions].mean(axis=1) for key, values in all_lines.items()}
         for name, positions in _panels(record).items()
@@ -140,12 +141,14 @@ def _labels(record: Record) -> list[str]:
     """Of the legend, in its order."""
     both = [_BOTH] if _before(record) else []
     added = [ADDED] if blocks_shown(record) else []
-    return ["unsteered, tuned lens", "steered, tuned lens", *both, "logit lens", *added]
+    lens = lens_name(record)
+    dashed = [_LOGIT] if lens != _LOGIT else []
+    return [*(f"{condition}, {lens}" for condition in tables.CONDITIONS), *both, *dashed, *added]
 
 
 def _scale(record: Record, shown: list[Lines]) -> tuple[float, float]:
-    """Limits that hold the tuned lens from the injection on, and the output; before it too where that costs little."""
-    both = [lines["tuned", condition] for lines in shown for condition in tables.CONDITIONS]
+    """Limits that hold the first lens from the injection on, and the output; before it too where that costs little."""
+    both = [lines[lens_name(record), condition] for lines in shown for condition in tables.CONDITIONS]
     start = _before(record) if _before(record) < len(rows(record)) else 0
     (low, high), (least, most) = ((np.min(part), np.max(part)) for part in ([each[start:] for each in both], both))
     if most - least <= _STRETCH * (high - low):
@@ -157,42 +160,49 @@ def _scale(record: Record, shown: list[Lines]) -> tuple[float, float]:
 def _off_scale(record: Record, lines: Lines, scale: tuple[float, float]) -> str:
     """Which lens lies outside the limits, how far and at which layer; empty where none does."""
     parts = []
-    for lens in ("tuned", "logit"):
+    for lens in dict.fromkeys([lens_name(record), _LOGIT]):
         values = np.stack([lines[lens, condition][: len(layer_numbers(record))] for condition in tables.CONDITIONS])
         extremes = (int(values.argmax()), "to"), (int(values.argmin()), "down to")
         for at, word in extremes:
             value, layer = float(values.flat[at]), layer_numbers(record)[at % values.shape[1]]
             if not scale[0] <= value <= scale[1]:
-                parts.append(f"{lens} lens, {word} {fixed(value, 1)} at layer {layer}")
+                parts.append(f"{lens}, {word} {fixed(value, 1)} at layer {layer}")
     return f"off the scale: {'; '.join(parts)}" if parts else ""
 
 
 def _draw_lines(axes: Axes, record: Record, lines: Lines) -> None:
     """Draws lines of a loss per row; up to the injection both conditions are one. The output, no lens, stands apart."""
-    numbers, before = layer_numbers(record), _before(record)
+    numbers, before, lens = layer_numbers(record), _before(record), lens_name(record)
     start = max(0, before - 1)
     for condition, colour in zip(tables.CONDITIONS, (UNSTEERED, STEERED), strict=True):
-        label = f"{condition}, tuned lens"
-        axes.plot(numbers[start:], lines["tuned", condition][start : len(numbers)], color=colour, label=label)
+        label = f"{condition}, {lens}"
+        axes.plot(numbers[start:], lines[lens, condition][start : len(numbers)], color=colour, label=label)
     if before:
-        axes.plot(numbers[:before], lines["tuned", "unsteered"][:before], color=_NEUTRAL, label=_BOTH)
-        axes.plot(numbers[:before], lines["logit", "unsteered"][:before], color=_NEUTRAL, label=_LOGIT, **_DASHED)
-    for condition, colour in zip(tables.CONDITIONS, (UNSTEERED, STEERED), strict=True):
-        label = "" if before or condition == "steered" else _LOGIT
-        values = lines["logit", condition][start : len(numbers)]
-        axes.plot(numbers[start:], values, color=colour, label=label, **_DASHED)
+        axes.plot(numbers[:before], lines[lens, "unsteered"][:before], color=_NEUTRAL, label=_BOTH)
+    if lens != _LOGIT:
+        _draw_dashed(axes, numbers, lines, before)
     ticks, output_at = _ticks(record)
     if tables.OUTPUT in rows(record):
         for condition, colour, mark, fill, size in (
             ("unsteered", UNSTEERED, "o", "none", 5),
             ("steered", STEERED, "D", STEERED, 3),
         ):
-            last = lines["tuned", condition][-1]
+            last = lines[lens, condition][-1]
             axes.plot(output_at, last, mark, color=colour, markerfacecolor=fill, markersize=size, clip_on=False)
         ticks |= {output_at: "out"}
     mark_blocks(axes, record)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.grid(visible=True, axis="y")
+
+
+def _draw_dashed(axes: Axes, numbers: list[int], lines: Lines, before: int) -> None:
+    """The logit lens beside a tuned one."""
+    if before:
+        axes.plot(numbers[:before], lines[_LOGIT, "unsteered"][:before], color=_NEUTRAL, label=_LOGIT, **_DASHED)
+    start = max(0, before - 1)
+    for condition, colour in zip(tables.CONDITIONS, (UNSTEERED, STEERED), strict=True):
+        label = "" if before or condition == "steered" else _LOGIT
+        axes.plot(numbers[start:], lines[_LOGIT, condition][start : len(numbers)], color=colour, label=label, **_DASHED)
 
 
 def _ticks(record: Record) -> tuple[dict[int, str], int]:

@@ -17,7 +17,7 @@ from replication.base import paths, tables
 from replication.base.files import read_json, write_text
 from replication.base.paths import path
 from replication.base.posts import place_in_post
-from replication.base.recorded import vectors_in_words
+from replication.base.recorded import lens_name, vectors_in_words
 from replication.base.visible import legible, visible
 from replication.figures.positions import changed_cells, tokens
 from replication.verification.summary import text_losses
@@ -107,6 +107,7 @@ def page(
         experiment=record["experiment"],
         vectors=Markup(vectors_in_words(record, lambda text: f"“<bdi>{escape(visible(text))}</bdi>”")),
         model=record["model"],
+        lens=lens_name(record),
         of_the_post=place_in_post(record["experiment"]) is not None,
         visible=visible,
         legible=legible,

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter
 
 from replication.base import tables
+from replication.base.recorded import lens_name
 from replication.figures.canvas import Drawing, panels, style
 from replication.figures.header import ADDED, blocks_shown, header, mark_blocks
 from replication.figures.positions import Record, layer_numbers
@@ -20,6 +21,8 @@ LINES = {
 def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
     """KL of tuned lens (raw, centred) and logit lens to the output by layer, mean over positions, both conditions.
 
+    Of a model without a tuned lens the logit lens alone.
+
     Args:
         losses: Columns of `tables.LOSSES`; KL in nats.
         logit_lens: Columns of `tables.LOGIT_LENS`; KL in nats.
@@ -29,9 +32,11 @@ def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view:
     Raises:
         UserError: It cannot be read at the width of `view`.
     """
-    lens_tables = [losses[losses["protocol"] == protocol] for protocol in tables.PROTOCOLS]
-    words = "tuned lens against logit lens", "KL(output ‖ lens), mean over positions"
-    labels = [*LINES, *([ADDED] if blocks_shown(record) else [])]
+    lens_tables = {f"tuned lens, {protocol}": losses[losses["protocol"] == protocol] for protocol in tables.PROTOCOLS}
+    lens_tables = (lens_tables if lens_name(record) == "tuned lens" else {}) | {"logit lens": logit_lens}
+    what = "tuned lens against logit lens" if len(lens_tables) > 1 else "how far the logit lens is from the output"
+    words = what, "KL(output ‖ lens), mean over positions"
+    labels = [*lens_tables, *([ADDED] if blocks_shown(record) else [])]
 
     def height_at(width: float) -> float:
         return header(record, *words, view, width, labels).height + 1.95
@@ -42,7 +47,8 @@ def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view:
         figure = Drawing((width, height_at(width)))
         both = panels(figure, 1, 2, (0.62, 0.42, 0.12, head.height + 0.15), (0.18, 0))
         for axes, condition in zip(both, tables.CONDITIONS, strict=True):
-            for (name, (colour, dashes, line)), table in zip(LINES.items(), [*lens_tables, logit_lens], strict=True):
+            for name, table in lens_tables.items():
+                colour, dashes, line = LINES[name]
                 means = table[table["condition"] == condition].groupby("layer")["kl_to_output"].mean()
                 values = means[list(map(str, numbers))].to_numpy()
                 axes.plot(numbers, values, color=colour, linestyle=dashes, linewidth=line, label=name)

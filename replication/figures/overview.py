@@ -9,6 +9,7 @@ from matplotlib.colors import Normalize, PowerNorm
 
 from replication.base import tables
 from replication.base.numbers import brief, fixed
+from replication.base.recorded import lens_name
 from replication.figures.canvas import Drawing, fitted_label, inches, style
 from replication.figures.grid import (
     BAR,
@@ -105,7 +106,7 @@ def lens(losses: pd.DataFrame, record: Record, view: View = WHOLE, protocol: str
     plan = _plan(
         record,
         view,
-        ("loss by layer and token", f"tuned lens, {protocol} residuals"),
+        ("loss by layer and token", f"{lens_name(record)}, {protocol} residuals"),
         (_TOKEN, _TOKEN, _NUMBER),
         (_LEAST_TOKEN, _LEAST_TOKEN, widest(changes)),
         f"{_FRAME} Empty cells of the change: equal bit for bit.",
@@ -141,7 +142,7 @@ def kl(effect: pd.DataFrame, record: Record, view: View = WHOLE, protocol: str =
     texts = cell_texts(values, lambda value: fixed(value, 2) if value else "")
     # Effects far from the injection are small: a square-root scale shows them beside the large ones.
     scale = PowerNorm(0.5, 0, float(values.max()) or 1.0)
-    words = "where steering changes the prediction", f"tuned lens, {protocol} residuals"
+    words = "where steering changes the prediction", f"{lens_name(record)}, {protocol} residuals"
     plan = _plan(record, view, words, (0.42,), (widest(texts),), f"{_FRAME} Empty cells: the same bit for bit.")
     with style():
         figure, (axes,) = _panels(record, plan)

@@ -9,6 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from replication.base import tables
+from replication.base.recorded import lens_name
 from replication.base.window import runs
 from replication.figures.canvas import Drawing, fitted_label, style
 from replication.figures.grid import (
@@ -79,7 +80,7 @@ def post(losses: pd.DataFrame, record: Record, protocol: str, view: View = WHOLE
     scale = Normalize(np.min(loss), np.max(loss))
     shown = record.get("rows", [*layers[:-1][::STRIDE], tables.OUTPUT])
     targets = tokens(record)[1]
-    words = "tokens visualized with the Tuned Lens", f"tuned lens, {protocol} residuals"
+    words = f"tokens visualized with the {lens_name(record).title()}", f"{lens_name(record)}, {protocol} residuals"
 
     def look_at(width: float) -> _Look:
         return _POSTED if width >= _POSTED.left + _POSTED.right + _POSTED.column * len(targets) else _NARROW

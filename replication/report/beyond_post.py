@@ -7,6 +7,7 @@ import pandas as pd
 from replication.base import paths, tables
 from replication.base.files import read_json
 from replication.base.paths import CONTROL_TABLES, CONTROLS, path
+from replication.base.recorded import lens_name
 from replication.base.tables import OUTPUT
 from replication.figures.alt_text import control_alt_text, over_all_alt_text
 from replication.figures.captions import caption
@@ -43,7 +44,9 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
                 entry["rows"] = tables.read(path(CONTROL_TABLES[kind], model, each["name"]), tables.PROMPTS)
                 entry["rows"] = entry["rows"].sort_values("change", ascending=False).to_dict("records")
             contents[kind].append(entry)
-    contents["findings"] = findings({each["name"]: each["settings"].title for each in experiments}, controls)
+    contents["findings"] = findings(
+        {each["name"]: each["settings"].title for each in experiments}, controls, lens_name(experiments[0]["record"])
+    )
     contents["results"] = {entry["name"]: controls[entry["name"]] for entry in contents["random_vectors"]}
     contents["over_all"] = _over_all(model, experiments, contents["results"])
     contents["share"] = f"{SHARE:.0%}"

@@ -48,7 +48,7 @@ def references() -> list[Reference]:
 
 
 def bibtex() -> str:
-    """BibTeX entries of this package, the post, ActAdd and the tuned lens."""
+    """BibTeX entries of this package, the post, ActAdd, the logit lens and the tuned lens."""
     return "\n".join(_entry(reference) for reference in references())
 
 
@@ -57,7 +57,7 @@ def _reference(entry: dict[str, Any]) -> Reference:
     date = str(entry.get("date-released") or entry["year"])
     return Reference(
         title=entry["title"],
-        authors=tuple(person.get("name") or f"{person['given-names']} {person['family-names']}" for person in people),
+        authors=tuple(map(_name, people)),
         family=people[0].get("family-names", ""),
         year=date[:4],
         publisher=entry.get("publisher", {}).get("name", ""),
@@ -65,6 +65,11 @@ def _reference(entry: dict[str, Any]) -> Reference:
         url=entry.get("url", ""),
         version=entry.get("version", ""),
     )
+
+
+def _name(person: dict[str, str]) -> str:
+    """Of a group, of a person, or one by which a person is known alone."""
+    return person.get("name") or f"{person.get('given-names', '')} {person['family-names']}".strip()
 
 
 def _entry(reference: Reference) -> str:

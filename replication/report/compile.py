@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from replication.base.files import read_json
 from replication.base.numbers import fixed, general, signed
 from replication.base.paths import CLAIMS, PROVENANCE, PUBLISHED, REPOSITORY, VERIFICATION, VERIFIED, path
+from replication.base.recorded import lens_name
 from replication.base.versions import tested_versions
 from replication.base.window import MOST_KEYS, WIDEST
 from replication.report.added import padding
@@ -71,10 +72,12 @@ def contents(model: str, experiments: list[str], completed: Collection[str] = ()
     """
     described = [experiment(model, name, name in completed) for name in experiments]
     name, _, run = model.partition("/")
+    verified = read_json(path(VERIFIED, model))
     return {
         "model": name,
         "run": run,
-        "verified": read_json(path(VERIFIED, model)),
+        "verified": verified,
+        "lens": lens_name(verified),
         "experiments": described,
         "of_the_post": [each for each in described if each["of_the_post"]],
         "padding": padding(described),

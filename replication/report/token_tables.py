@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from replication.base.numbers import fixed, general, signed
-from replication.base.recorded import SIDES, additions, block_in_words
+from replication.base.recorded import SIDES, additions, block_in_words, lens_name
 from replication.base.window import positions_in_words, window, window_note
 from replication.report import markdown
 from replication.verification.summary import chosen_layers
@@ -84,8 +84,9 @@ def caption_of(table: TokenTable, plain: Callable[[str], str]) -> str:
     """
     title = markdown.abridged(table.record["experiment"]["title"], 60)
     return plain(
-        f"{title}, model {table.model}: loss of every token in nats, unsteered and steered, through the tuned lens at "
-        f"the residual stream entering a layer ({table.protocol} protocol), and at the model's output."
+        f"{title}, model {table.model}: loss of every token in nats, unsteered and steered, through the "
+        f"{lens_name(table.record)} at the residual stream entering a layer ({table.protocol} protocol), and at the "
+        "model's output."
     )
 
 

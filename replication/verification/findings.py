@@ -8,7 +8,7 @@ from replication.verification.chance import CARRIED, SHARE
 from replication.verification.claims import HOLDS, NOT_DECIDABLE
 
 
-def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]]) -> list[str]:
+def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]], lens: str) -> list[str]:
     """Does steering work, where does it take hold, how much of it is more than chance.
 
     Up to four sentences on all experiments; what was not measured has none.
@@ -16,6 +16,7 @@ def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]]) -> lis
     Args:
         titles: Of the experiments, by name.
         controls: The verdicts of the controls by experiment and kind, as `verification.chance` returns them.
+        lens: What the layers were read by: `lens_name` of the model.
     """
     random = {name: found["random_vectors"] for name, found in controls.items() if "random_vectors" in found}
     keyed = [found for found in random.values() if "key" in found]
@@ -31,7 +32,7 @@ def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]]) -> lis
         )
     if places := [f"{found['outside_from']} ({titles[name]})" for name, found in by_layer.items() if len(found) == 2]:
         sentences.append(
-            f"Through the tuned lens it does more than chance from layer {_listed(places)} on, up to the output."
+            f"Through the {lens} it does more than chance from layer {_listed(places)} on, up to the output."
         )
     for verdicts, words in (
         (signs, "Negating the vector reverses its effect in"),

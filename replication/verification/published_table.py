@@ -39,7 +39,7 @@ def sets_to_run(known: Sequence[PublishedSet], sha256: dict[str, str]) -> list[P
         sha256: SHA-256 of the files at hand, as in a model's stamp.
     """
     own = [each for each in known if each.sha256[WEIGHTS] == sha256[WEIGHTS]]
-    return [each for each in own if not each.lens or each.sha256[LENS] == sha256[LENS]]
+    return [each for each in own if not each.lens or each.sha256[LENS] == sha256.get(LENS)]
 
 
 def comparison(known: Sequence[PublishedSet], sha256: dict[str, str], measured: dict[str, MeasuredSet]) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def comparison(known: Sequence[PublishedSet], sha256: dict[str, str], measured: 
         return pd.concat([not_run(each, _other(each, sha256, WEIGHTS)) for each in absent], ignore_index=True)
     parts = []
     for each in own:
-        if each.lens and each.sha256[LENS] != sha256[LENS]:
+        if each.lens and each.sha256[LENS] != sha256.get(LENS):
             parts.append(not_run(each, _other(each, sha256, LENS)))
             continue
         ours = measured[each.name]
@@ -73,7 +73,8 @@ def comparison(known: Sequence[PublishedSet], sha256: dict[str, str], measured: 
 
 def _other(published: PublishedSet, ours: dict[str, str], file: str) -> str:
     theirs = published.sha256[file]
-    return f"measured on {published.model}, whose {file} has SHA-256 {theirs[:12]}...; here it is {ours[file][:12]}..."
+    here = f"it is {ours[file][:12]}..." if file in ours else "there is none"
+    return f"measured on {published.model}, whose {file} has SHA-256 {theirs[:12]}...; here {here}"
 
 
 def compared(published: PublishedSet, check: Check, measured: Array) -> pd.DataFrame:

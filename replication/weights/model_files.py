@@ -19,8 +19,8 @@ class Files:
     """Name of the model in the configuration."""
     folder: Path
     """Folder of the model and its tokenizer."""
-    lens_folder: Path
-    """Folder of the tuned lens."""
+    lens_folder: Path | None
+    """Folder of the tuned lens; None where every layer is read by the logit lens alone."""
     sha256: dict[str, str]
     """SHA-256 of every file that is read, keyed `model/<file>` and `lens/<file>`, sorted: the model's identity."""
 
@@ -45,7 +45,7 @@ def stamp(files: Files, note: str | None, checks: list[str]) -> dict[str, Any]:
         "model": files.name,
         "note": note,
         "folder": _portable(files.folder),
-        "lens_folder": _portable(files.lens_folder),
+        "lens_folder": files.lens_folder and _portable(files.lens_folder),
         "sha256": files.sha256,
         "checks": checks,
     }
@@ -62,7 +62,8 @@ def verified(path: Path, memory: Path) -> Files:
         UserError: A file is gone or has changed since it was verified.
     """
     values = read_json(path)
-    folders = {"model": REPOSITORY / values["folder"], "lens": REPOSITORY / values["lens_folder"]}
+    lens_folder = values["lens_folder"] and REPOSITORY / values["lens_folder"]
+    folders = {"model": REPOSITORY / values["folder"], "lens": lens_folder}
     for key, digest in values["sha256"].items():
         kind, _, name = key.partition("/")
         file = folders[kind] / name

@@ -30,8 +30,10 @@ def obtain(name: str, model: config.Model, resources: Path, memory: Path) -> Fil
     """
     key, into = f"models.{name}", (resources / "model", resources / "lens")
     folder, files = _obtained(f"{key}.folder", model.folder, model.weights, into[0], model_files, memory)
-    lens_folder, lens = _obtained(f"{key}.lens_folder", model.lens_folder, model.lens, into[1], lens_files, memory)
     read = {f"model/{file}": digest for file, digest in files.items()}
+    if model.lens == config.NO_LENS:
+        return Files(name, folder, None, dict(sorted(read.items())))
+    lens_folder, lens = _obtained(f"{key}.lens_folder", model.lens_folder, model.lens, into[1], lens_files, memory)
     read |= {f"lens/{file}": digest for file, digest in lens.items()}
     return Files(name, folder, lens_folder, dict(sorted(read.items())))
 
@@ -48,7 +50,7 @@ def without_lens(folder: Path, memory: Path) -> Files:
     """
     folder = folder.resolve()
     _, files = _obtained("the model", str(folder), None, folder, model_files, memory)
-    return Files(folder.name, folder, folder, {f"model/{file}": digest for file, digest in sorted(files.items())})
+    return Files(folder.name, folder, None, {f"model/{file}": digest for file, digest in sorted(files.items())})
 
 
 def to_fetch(model: config.Model, resources: Path, memory: Path) -> dict[str, int | None]:
@@ -57,7 +59,7 @@ def to_fetch(model: config.Model, resources: Path, memory: Path) -> dict[str, in
     return {
         file.path_in_repo: still_to_fetch(file, memory)
         for source, folder in sources
-        if source is not None
+        if isinstance(source, config.HubFiles)
         for file in (PinnedFile(source, name, folder / name) for name in source.sha256)
     }
 

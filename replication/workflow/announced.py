@@ -82,7 +82,9 @@ def job_of(job: Any, config: dict[str, Any]) -> Job:
 def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
     """Bytes of a model's files that are still to be downloaded."""
     if not find_spec("torch"):  # Snakemake stands alone
-        sources: Sequence[dict[str, Any]] = [model[key] for key in ("weights", "lens") if model.get(key)]
+        sources: Sequence[dict[str, Any]] = [
+            model[key] for key in ("weights", "lens") if isinstance(model.get(key), dict)
+        ]
         return {file: source.get("bytes", {}).get(file) for source in sources for file in source["sha256"]}
     from replication.base.config import checked_model
     from replication.weights.obtain import to_fetch

@@ -33,7 +33,7 @@ from replication.base.paths import (
     control_figures,
     path,
 )
-from replication.base.recorded import additions
+from replication.base.recorded import additions, lens_name
 from replication.verification.chance import shown
 from replication.workflow.crate_files import Files
 from replication.workflow.provenance import commit_text
@@ -100,7 +100,8 @@ def crate(model: str, experiments: list[str], completed: Sequence[str] = ()) -> 
         steps = _steps(made, workflow, list(dict.fromkeys(job.rule for job in done)))
         _actions(made, action, done, steps, files, weights)
     profiles = PROFILES if done else {url: name for url, name in PROFILES.items() if url != STEPS_PROFILE}
-    _describe_root(made, profiles, f"{model}, experiments {', '.join(experiments)}. {stamp['note'] or ''}".strip(), run)
+    subject = f"{model}, experiments {', '.join(experiments)}. {stamp['note'] or ''}".strip()
+    _describe_root(made, profiles, subject, run, lens_name(stamp))
     return _compacted(made.metadata.generate())
 
 
@@ -111,9 +112,9 @@ def _of_controls(model: str, verdicts: dict[str, Any]) -> list[Path]:
     return [*made, *(path(file, model) for file in drawn)]
 
 
-def _describe_root(made: ROCrate, profiles: dict[str, str], subject: str, run: dict[str, Any]) -> None:
+def _describe_root(made: ROCrate, profiles: dict[str, str], subject: str, run: dict[str, Any], lens: str) -> None:
     root = made.root_dataset
-    root["name"] = f"GPT-2 steering through the tuned lens: {run['model']}"
+    root["name"] = f"GPT-2 steering through the {lens}: {run['model']}"
     root["description"] = (
         f'A run of the replication of "[ASoT] GPT2 Steering & The Tuned Lens" (Mini, 2023) on the model {subject}'
     )

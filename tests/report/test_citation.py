@@ -22,9 +22,10 @@ def entries(text: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_package_post_actadd_and_tuned_lens_have_an_entry_each():
+def test_package_post_actadd_and_both_lenses_have_an_entry_each():
     found = entries(citation.bibtex())
-    assert list(found) == ["gpt2-steering-tuned-lens", "mini2023asot", "turner2023steering", "belrose2023eliciting"]
+    lenses = ["nostalgebraist2020interpreting", "belrose2023eliciting"]
+    assert list(found) == ["gpt2-steering-tuned-lens", "mini2023asot", "turner2023steering", *lenses]
     assert found["turner2023steering"]["eprint"] == "2308.10248"
     assert found["belrose2023eliciting"]["doi"] == "10.48550/arXiv.2303.08112"
     assert found["mini2023asot"]["howpublished"] == "LessWrong"
@@ -34,6 +35,7 @@ def test_package_post_actadd_and_tuned_lens_have_an_entry_each():
         assert len(entry["author"].split(" and ")) == len(written["authors"])
         assert entry.get("url", "") == written.get("url", "")
     assert found["gpt2-steering-tuned-lens"]["author"] == "{" + CFF["authors"][0]["name"] + "}"
+    assert found["nostalgebraist2020interpreting"]["author"] == "nostalgebraist"
     assert found["belrose2023eliciting"]["author"].startswith("Nora Belrose and Igor Ostrovsky and ")
 
 

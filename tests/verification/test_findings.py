@@ -23,7 +23,7 @@ def test_every_sentence_counts_those_that_can_be_decided() -> None:
         "b": judged(-1, "does not hold", None, "does not hold", "holds"),
         "c": judged(1, "does not hold", "output", "not decidable", "does not hold"),
     }
-    assert findings(TITLES, found) == [
+    assert findings(TITLES, found, "tuned lens") == [
         "Steering lowers the key tokens' loss at the output in 2 of 3 experiments, in 1 of them by more than at least "
         "95% of random vectors of the same norms.",
         "Through the tuned lens it does more than chance from layer 7 (First) and output (Third) on, up to the output.",
@@ -33,6 +33,6 @@ def test_every_sentence_counts_those_that_can_be_decided() -> None:
 
 
 def test_what_was_not_measured_has_no_sentence() -> None:
-    assert findings({"a": "First"}, {"a": {}}) == []
+    assert findings({"a": "First"}, {"a": {}}, "tuned lens") == []
     without_key = {"random_vectors": {"verdict": "not decidable"}, "random_by_layer": {"undecided": "no key tokens"}}
-    assert findings({"a": "First"}, {"a": without_key}) == []
+    assert findings({"a": "First"}, {"a": without_key}, "tuned lens") == []
