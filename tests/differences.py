@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from replication.base.config import FAST, PORTABLE, checked
+from replication.base.config import FAST, PORTABLE, Model, checked
 from replication.base.paths import REPOSITORY
 from replication.base.strict_yaml import read_yaml
 from replication.engine.numerics import prepare
@@ -89,13 +89,15 @@ def measured(way: Way, model: Path, lens: Path) -> tuple[pd.DataFrame, float]:
     from replication.engine import measure
     from replication.engine.loaded import load
     from replication.engine.second_opinion import second_opinion
-    from replication.weights.model_files import Files
+    from replication.weights.obtain import obtain
 
     experiments = checked(read_yaml(REPOSITORY / "config.yaml")).experiments
-    loaded = load(Files("model", model, lens, {}))
+    with tempfile.TemporaryDirectory() as scratch:
+        own = Model(folder=str(model), lens_folder=str(lens))
+        loaded = load(obtain("model", own, Path(scratch), Path(scratch) / "hashes.json"))
     read_out.ROWS = way.rows or read_out.ROWS
     if way.attention:
-        measure.both_streams = lambda _, ids, vector: plain_streams(model, ids, vector, way)
+        measure.both_streams = lambda _, ids, vectors: plain_streams(model, ids, vectors, way)
     for name in reversed(list(experiments) * way.before):
         measure.measure(loaded, experiments[name])
     results = {name: measure.measure(loaded, experiment) for name, experiment in experiments.items()}
@@ -107,13 +109,14 @@ def measured(way: Way, model: Path, lens: Path) -> tuple[pd.DataFrame, float]:
     return losses, max(each.record["largest_logit"] for each in results.values())
 
 
-def plain_streams(folder: Path, ids: list[int], vector: Any, way: Way) -> Any:
+def plain_streams(folder: Path, ids: list[int], vectors: Any, way: Way) -> Any:
     """What `both_streams` gives, by transformers' own forward with hooks."""
     import torch
     from transformers import GPT2LMHeadModel
 
     gpt2 = GPT2LMHeadModel.from_pretrained(folder, attn_implementation=way.attention).eval()
     both = [[False, True]] if way.batch else [[False], [True]]
+    (vector,) = vectors  # the post's experiments have one each
     return torch.cat([_stream(gpt2, ids, vector, steered) for steered in both])
 
 
