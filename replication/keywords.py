@@ -64,7 +64,7 @@ def experiment_of(
         "steering": every,
         "key_tokens": named,
     }
-    return validated(Experiment, settings, "", of_file=False)
+    return validated(Experiment, settings, "", from_file=False)
 
 
 def _settings(addition: Added) -> dict[str, Any]:

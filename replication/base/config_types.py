@@ -16,7 +16,7 @@ def _valid_unicode(text: str) -> str:
 
 
 def _showable(text: str) -> str:
-    """Refuses what nobody sees but which changes how everything around it reads: pages show labels as they are."""
+    """Refuses invisible characters that change how the text around them reads: pages show labels as they are."""
     for character in text:
         # Joiners belong to emoji and to Persian.
         if unicodedata.category(character) in ("Cc", "Cf") and character not in "\n\t\u200c\u200d":
