@@ -1,4 +1,4 @@
-"""What is added to a prompt's residual stream, as configured: a vector of two texts, of one, or of a file; and where."""
+"""What is added to a prompt's residual stream, and where, as configured: a vector of two texts, one text or a file."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal

@@ -207,7 +207,7 @@ def test_a_vector_of_one_row_is_added_everywhere_but_at_bos_or_where_it_is_said(
 @pytest.mark.parametrize(
     ("tensors", "sentence"),
     [
-        ({"vector": np.ones((2, 63), "float32")}, r"float32 of shape \(2, 63\); this model takes a float32 of shape"),
+        ({"vector": np.ones((2, 63), "float32")}, r"float32 of shape \(2, 63\); this model needs float32 of shape"),
         ({"vector": np.ones((2, 64), "float64")}, "holds a float64"),
         ({"vector": np.ones((1, 2, 64), "float32")}, "this model takes"),
         ({"vector": np.full((2, 64), np.nan, "float32")}, "holds NaN"),
