@@ -1,9 +1,9 @@
 """What is added to a prompt's residual stream, and where, as configured: a vector of two texts, one text or a file."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Discriminator, Field, FiniteFloat, Tag, WrapValidator, model_serializer, model_validator
+from pydantic import Discriminator, Field, FiniteFloat, Tag, WrapValidator, model_validator
 
 from replication.base.config_types import FilledText, Folder, Frozen, Text
 from replication.base.recorded import LATER
@@ -26,6 +26,8 @@ Position = Annotated[Literal["front", "middle", "back"] | Annotated[int, Field(g
 
 class Addition(Frozen):
     """A steering vector, coefficient * (added - subtracted), read and injected at one layer; or one from a file."""
+
+    later: ClassVar[dict[str, Any]] = LATER
 
     layer: Annotated[int, Field(ge=0, examples=[6])]
     """Block whose input (resid_pre) is read and changed; 0 is the first block."""
@@ -71,10 +73,6 @@ class Addition(Frozen):
                 f"layer: {self.layer} is too large; scaled_from says that layers are 0 to {self.scaled_from - 1}"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {key: value for key, value in dump(self).items() if key not in LATER or value != LATER[key]}
 
     def layer_of(self, layers: int) -> int:
         """The block to steer in a model of `layers` blocks."""

@@ -6,10 +6,10 @@ Everything that reads config.yaml goes through `checked`; `config.schema.json` i
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, FiniteFloat, StringConstraints, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, StringConstraints, model_validator
 
 from replication.base.addition import Addition, Steering
 from replication.base.config_errors import validated
@@ -105,6 +105,8 @@ class MorePrompts(Frozen):
 class Experiment(Frozen):
     """One or several steering vectors, and the lens prompt on which their effect is measured."""
 
+    later: ClassVar[dict[str, Any]] = {"completions": None}
+
     number: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[1])] = None
     """Number of the example in the original post, whose numbering the replicated one keeps (1, 2, 3 and 5)."""
     title: Annotated[Label, Field(min_length=1, examples=["Love - Hate"])]
@@ -124,11 +126,6 @@ class Experiment(Frozen):
     """Other prompts for the same vector."""
     completions: Annotated[Completions | None, Field(examples=[{"number": 3, "tokens": 50}, {"temperature": 0}])] = None
     """Texts that the unsteered and the steered model write: none if it is left out; `{}` takes the defaults."""
-
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        # The first pins and records lack the key.
-        return {key: value for key, value in dump(self).items() if key != "completions" or value is not None}
 
     @model_validator(mode="after")
     def _key_tokens_in_prompt(self) -> "Experiment":

@@ -59,6 +59,11 @@ def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
+def shown_keys(record: dict[str, Any]) -> list[int]:
+    """Positions of the key tokens that get a panel, a sentence or rows of their own."""
+    return list(record["key_positions"][:MOST_KEYS])
+
+
 def keys_note(record: dict[str, Any]) -> str:
     """Says which key tokens get a panel, a sentence or rows of their own; empty if all do."""
     keys = len(record["key_positions"])
