@@ -15,7 +15,6 @@ class Completions(Frozen):
 
     prompt: Annotated[FilledText | None, Field(examples=["I hate you because"])] = None
     """Text that is completed; `<|endoftext|>` is put in front. Left out, the experiment's prompt."""
-
     number: Annotated[int, Field(ge=1, le=1000, examples=[3])] = 3
     """Number of texts that each of the two models writes; only one with `temperature` 0, as all would be the same."""
     tokens: Annotated[int, Field(ge=1, examples=[50])] = 50

@@ -43,8 +43,7 @@ def _size(most: int) -> Any:
 class Config(BaseModel):
     """The settings of a GPT-2 that move its numbers, under config.json's names and with transformers' defaults.
 
-    Dropout is left out, since nothing is trained, and so is reorder_and_upcast_attn, which makes attention float32:
-    everything here is float32.
+    Dropout is left out, since nothing is trained; so is reorder_and_upcast_attn, since everything here is float32.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)

@@ -63,8 +63,7 @@ def lens_predictions(
 ) -> Predictions:
     """What every layer predicts at every position, for several runs of one prompt.
 
-    Equal residuals, such as those below an injection, are read once. Log-probabilities over the vocabulary are held
-    for `ROWS` rows at a time.
+    Equal residuals, such as those below an injection, are read once; log-probabilities are held for `ROWS` rows.
 
     Args:
         gpt2: The model whose final layer norm and unembedding read the residuals.

@@ -62,12 +62,11 @@ def read_vector(name: str, d_model: int) -> VectorFile:
 def stored_settings(path: Path) -> dict[str, Any]:
     """Layer and coefficient of a vector, as far as its file's metadata has them; empty if it cannot be read."""
     kinds = {"layer": int, "coefficient": float}
-    settings: dict[str, Any] = {}
     with suppress(OSError, ValueError, safetensors.SafetensorError):
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-        settings = {key: kind(metadata[key]) for key, kind in kinds.items() if key in metadata}
-    return settings
+        return {key: kind(metadata[key]) for key, kind in kinds.items() if key in metadata}
+    return {}
 
 
 def write_vector(path: Path, rows: NDArray[np.float32], metadata: Mapping[str, Any]) -> None:

@@ -17,8 +17,7 @@ def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]]) -> lis
         titles: Of the experiments, by name.
         controls: The verdicts of the controls by experiment and kind, as `verification.chance` returns them.
     """
-    random = [kinds["random_vectors"] for kinds in controls.values() if "random_vectors" in kinds]
-    keyed = [verdict for verdict in random if "key" in verdict]
+    keyed = [kinds["random_vectors"] for kinds in controls.values() if "key" in kinds.get("random_vectors", {})]
     by_layer = {name: kinds.get("random_by_layer", {}) for name, kinds in controls.items()}
     signs = [kinds["sweep"]["sign"] for kinds in controls.values() if "sweep" in kinds]
     prompts = [kinds["prompts"] for kinds in controls.values() if "prompts" in kinds]
@@ -29,9 +28,7 @@ def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]]) -> lis
             f"Steering lowers the key tokens' loss at the output in {lower} of {len(keyed)} experiments, in "
             f"{_holding(keyed)} of them by more than at least {SHARE:.0%} of random vectors of the same norms."
         )
-    if places := [
-        f"{layers['outside_from']} ({titles[name]})" for name, layers in by_layer.items() if len(layers) == 2
-    ]:
+    if places := [f"{each['outside_from']} ({titles[name]})" for name, each in by_layer.items() if len(each) == 2]:
         sentences.append(
             f"Through the tuned lens it does more than chance from layer {_listed(places)} on, up to the output."
         )
