@@ -88,4 +88,4 @@ Steering = Annotated[
     | Annotated[tuple[Addition, ...], Field(strict=False, min_length=1), Tag("(several)")],
     Discriminator(_kind),
 ]
-"""One addition, or several; those at the same layer are made in order."""
+"""One addition, or several; those at the same layer are applied in order."""

@@ -42,7 +42,7 @@ class SteeringVector:
 def embedded(gpt2: GPT2, texts: Sequence[Sequence[int]]) -> Tensor:
     """Token plus position embedding: what enters block 0, (texts, positions of the longest, d_model).
 
-    Shorter texts are padded on the right with token 0, to which causal attention lets none of their tokens attend.
+    Shorter texts are padded on the right with token 0; attention is causal, so none of their tokens attends to it.
     """
     longest = max(map(len, texts))
     return gpt2.embedding(torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in texts], device=gpt2.device))
