@@ -209,7 +209,7 @@ def test_a_vector_of_one_row_is_added_everywhere_but_at_bos_or_where_it_is_said(
     [
         ({"vector": np.ones((2, 63), "float32")}, r"float32 of shape \(2, 63\); this model needs float32 of shape"),
         ({"vector": np.ones((2, 64), "float64")}, "holds a float64"),
-        ({"vector": np.ones((1, 2, 64), "float32")}, "this model takes"),
+        ({"vector": np.ones((1, 2, 64), "float32")}, "this model needs"),
         ({"vector": np.full((2, 64), np.nan, "float32")}, "holds NaN"),
         ({"other": np.ones((2, 64), "float32")}, "holds other, and no tensor 'vector'"),
         ({"vector": np.ones((11, 64), "float32")}, "the steering vector 11; the prompt must not be shorter"),
