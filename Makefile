@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CORES ?= 4
 SCRATCH ?= scratch
-QUESTIONS := replication/base/before_install.py
+BEFORE_INSTALL := replication/base/before_install.py
 
 .PHONY: help env demo test test-all kills portability validators coverage lock miniature rehearsal compare lint
 
@@ -19,25 +19,25 @@ help:
 	@echo "make env        the environment alone, in $(VENV), as locked in requirements.lock"
 	@echo "make lock       makes requirements.lock anew from pyproject.toml"
 	@echo "make coverage   the tests, and the lines that they do not reach"
-	@echo "make kills      30 kills of the workflow at random moments, and what stands in the end"
+	@echo "make kills      30 kills of the workflow at random moments, and a check of the results"
 	@echo "make miniature  trains the miniature again (under 15 minutes on 2 cores)"
 	@echo "make rehearsal  the first run on GPT-2 XL, rehearsed on random weights of its size (SCRATCH=folder)"
-	@echo "make compare    time and memory against a plain loop of the same work, on such weights (SCRATCH=folder)"
+	@echo "make compare    time and memory against a plain loop of the same work, on weights of that size (SCRATCH=folder)"
 	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint, import-linter, deptry"
 
 # The stamp is made last, so an interrupted installation is repeated.
 env: $(VENV)/installed
 # All but torch is held by hash; torch by its version, as every index has builds of its own.
 $(VENV)/installed: pyproject.toml requirements.lock
-	@$(PYTHON) $(QUESTIONS)
+	@$(PYTHON) $(BEFORE_INSTALL)
 	@echo "Making the environment in $(VENV), once:"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python $(QUESTIONS) torch > $(VENV)/torch.txt
+	@$(BIN)/python $(BEFORE_INSTALL) torch > $(VENV)/torch.txt
 	@$(PIP) --require-hashes --no-deps --requirement requirements.lock
 	@$(PIP) --no-build-isolation --editable '.[second-opinion,test,dev]' --requirement $(VENV)/torch.txt
 	@touch $@
 
-# Only torch's builds for a GPU ask for these; pip takes them with torch, from the same index.
+# Only torch's builds for a GPU depend on these; pip takes them with torch, from the same index.
 GPU_ONLY := triton cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13
 
 # Keeps the versions that still fit; delete requirements.lock first to take the newest ones.

@@ -31,12 +31,12 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: caption_file("workflow")
 
 
-# For `snakemake --lint` alone, which asks every rule for a container: nothing runs in it, the image lacks the package.
+# Only for `snakemake --lint`, which requires a container: nothing runs in it, and the image lacks the package.
 container: "docker://python:3.11-slim"
 
 
 try:
-    # While this is parsed, Snakemake does not yet say which files are asked for: the command line does.
+    # While the Snakefile is parsed, only the command line says which files are requested.
     RUN = snakefile.prepare(config, [Path(file) for file in workflow.configfiles], sys.argv[1:])
 except UserError as error:
     sys.exit(f"error: {error}")
@@ -63,7 +63,7 @@ onerror:
     snakefile.print_differences(f"{MODEL}{RUN}")
 
 
-# Said once the jobs are known, before the first starts; in a dry run too.
+# The cost is printed once the jobs are known, before the first starts; in a dry run too.
 announced.announce(workflow, config)
 screen.about(config, RUN)
 
@@ -79,9 +79,9 @@ CONTROL_TABLES = [paths.CONTROL_TABLES[name] for name in CONTROLS]
 CONTROL_OPTIONS = ["--control-settings", snakefile.as_json(config["controls"])]
 CONTROL_KINDS = {name: snakefile.control_kinds(config, name) for name in EXPERIMENTS}
 SWEEP_JOBS = config["controls"]["sweep_jobs"]
-# A sweep in one piece shares a process with the other controls; one that is split, or not in the report, has its own.
+# An unsplit sweep shares a process with the other controls; one that is split, or not in the report, has its own.
 SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
-# Texts of the experiments that ask for them.
+# Files of texts, and the experiments that have them.
 COMPLETIONS = text_jobs.completion_files(config, "{model}", EXPERIMENTS)
 COMPLETED = [f"--completed={name}" for name in EXPERIMENTS if text_jobs.completed(config, name)]
 OVER_ALL = paths.over_all(CONTROL_KINDS, ["png"])
@@ -105,7 +105,7 @@ def experiment(wildcards):
 
 
 def in_report(file, caption, category="Tables", **labels):
-    """A file that `snakemake --report` shows; of labels with two values it makes a switch."""
+    """A file that `snakemake --report` shows, which makes a switch from labels with two values."""
     return report(*of_run(file), caption=caption_file(caption), category=category, subcategory="{model}", labels=labels)
 
 
@@ -455,7 +455,7 @@ rule pin:
 
 
 rule index:
-    # No input and no output: it is made anew of what lies there, and never makes a model run.
+    # No input and no output: it is made anew from the results that are there, and never runs a model.
     log:
         "logs/index.log",
     localrule: True

@@ -8,7 +8,7 @@
     )
     result.losses, result.loss(" wonderful", layer=12), result.figure("lens")
 
-The steps are the workflow's own functions, so that its tables are these, bit for bit.
+The steps are the workflow's own functions, so the tables are the workflow's, bit for bit.
 """
 
 import tempfile
@@ -124,7 +124,7 @@ def _of_configured(model: str, name: str | None) -> "Files":
 
 @contextmanager
 def _hash_memory() -> Iterator[Path]:
-    """Where hashes are kept: in a checkout alone, since an installed package is not written to."""
+    """Where hashes are kept: in a checkout; an installed package is not written to, so there for one call only."""
     with tempfile.TemporaryDirectory() as scratch:
         yield (REPOSITORY if (REPOSITORY / "Snakefile").exists() else Path(scratch)) / HASHES
 
@@ -165,7 +165,7 @@ def steer(
     Args:
         model: What `load` returned.
         prompt: Text on which the effect is read, or several; none may be shorter than the vector.
-        additions: Several vectors, each a mapping of the keywords of `Added`; then none of these stands by itself.
+        additions: Several vectors, each a mapping of the keywords of `Added`, instead of these keywords themselves.
         key_tokens: Tokens of the prompt, leading space included, or their places, that figures single out.
         **addition: One vector: `layer`, `coefficient`, `added`, `subtracted`, and the others of `Added`.
 
@@ -203,8 +203,8 @@ def sweep(
     Args:
         model: What `load` returned.
         prompt: As for `steer`, and so are `key_tokens` and the rest of the vector.
-        layers: Blocks.
-        coefficients: Factors on the difference.
+        layers: Blocks at whose input the vector is read and added.
+        coefficients: Factors on the vector.
         key_tokens: Tokens of the prompt that the column `key` marks.
         **addition: `added`, `subtracted`, and the others of `Added`.
 
@@ -246,12 +246,12 @@ def complete(
     Args:
         model: What `load` returned.
         prompt: Text that both go on with; no shorter than the vector, which is added once, while it is read.
-        number: Texts of each model; one is written with a temperature of 0, which takes the most probable token.
+        number: Number of texts of each model; only one at a temperature of 0, which takes the most probable token.
         tokens: Most tokens of a text.
-        temperature: What logits are divided by.
-        top_p: Tokens are drawn from the most probable ones, as few as have more than this together.
-        frequency_penalty: What a token's logit loses for each time that it stands in the prompt or the text.
-        seed: Of the draws; a text depends on it and on its number, not on how many there are.
+        temperature: Divisor of the logits.
+        top_p: Tokens are drawn from the fewest most probable ones whose probabilities sum to more than this.
+        frequency_penalty: Subtracted from a token's logit for each time that it occurs in the prompt or the text.
+        seed: Seed of the draws; a text depends on it and on its number, not on how many there are.
         additions: As for `steer`, and so is `addition`.
         **addition: `layer`, `coefficient`, `added`, `subtracted`, and the others of `Added`.
 

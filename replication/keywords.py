@@ -10,7 +10,7 @@ from replication.base.config import Experiment
 from replication.base.config_errors import validated
 from replication.base.errors import UserError
 from replication.base.recorded import SIDES
-from replication.engine.vector_file import said_of
+from replication.engine.vector_file import stored_settings
 from replication.result import plain
 
 
@@ -20,19 +20,19 @@ class Added(TypedDict, total=False):
     layer: int
     """Block whose input is read and changed; 0 is the first. May be left out where the file of `vector` names it."""
     coefficient: float
-    """Factor on the vector; may be 0 or negative. As `layer`."""
+    """Factor on the vector; may be 0 or negative. May be left out as `layer` may."""
     added: str
     """Text of the added side; left out, the vector is the subtracted side alone."""
     subtracted: str
     """Text of the subtracted side; left out, the vector is the added side alone. An empty text stands for padding."""
     padding: str
-    """Text of the token that the shorter side is padded with: a space."""
+    """Text of the token that the shorter side is padded with; left out, a space."""
     position: str | int
     """Where it starts: "front", "middle", "back", or a position."""
     vector: str | Path
     """File of a vector, instead of texts: `Result.save_vector` makes one."""
     positions: Sequence[int]
-    """Where a vector of one row is added."""
+    """Positions at which a vector of one row is added."""
 
 
 def experiment_of(
@@ -55,7 +55,7 @@ def experiment_of(
         UserError: One sentence: which argument, its value, and what would be right.
     """
     if additions and addition:
-        raise UserError(f"{next(iter(addition))}: belongs into each of the additions")
+        raise UserError(f"{next(iter(addition))}: put it into each of the additions instead")
     named = [key_tokens] if isinstance(key_tokens, str) else [plain(token) for token in key_tokens]
     every = [_settings(each) for each in additions or [addition]]
     settings |= {
@@ -64,17 +64,17 @@ def experiment_of(
         "steering": every,
         "key_tokens": named,
     }
-    return validated(Experiment, settings, "", of_file=False)
+    return validated(Experiment, settings, "", from_file=False)
 
 
 def _settings(addition: Added) -> dict[str, Any]:
-    """An addition as the configuration has it: numbers Python's own, and what a vector's file says of it."""
+    """An addition as the configuration has it, with Python's own numbers, and settings from a vector's file."""
     settings = {key: plain(value) for key, value in addition.items()}
     if "positions" in settings:
         settings["positions"] = [plain(position) for position in settings["positions"]]
     if "vector" in settings:
         settings["vector"] = str(Path(settings["vector"]).resolve())
-        settings = said_of(Path(settings["vector"])) | settings
+        settings = stored_settings(Path(settings["vector"])) | settings
     return settings
 
 
@@ -87,7 +87,7 @@ def _title(settings: dict[str, Any]) -> str:
 
 @contextmanager
 def arguments_named() -> Iterator[None]:
-    """What is wrong with a vector names the argument, where a configuration has it below `steering`."""
+    """Makes errors name an argument, where those of a configuration name its key below `steering`."""
     try:
         yield
     except UserError as error:

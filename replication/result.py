@@ -57,7 +57,7 @@ class Result:
     def vectors(self) -> list[NDArray[np.float32]]:
         """What was added, in order, without coefficients: each (rows, d_model), row 0 for `<|endoftext|>`.
 
-        Of a file with one row for every position that row, (d_model,).
+        For a file with one row for every position, that row, (d_model,).
         """
         return [vector.difference.cpu().numpy() for vector in self.measurement.vectors]
 
@@ -71,27 +71,27 @@ class Result:
 
         Args:
             path: File to write.
-            addition: Which one; may be left out where it is one.
+            addition: Index of the addition; may be left out if there is only one.
 
         Raises:
-            UserError: There are several, or there is no such one.
+            UserError: There are several and none is named, or there is no such index.
         """
         from replication.engine.vector_file import write_vector
 
         place = self._place(addition)
         vector, steering = self.measurement.vectors[place], additions(self.record)[place]["steering"]
-        said = {"layer": vector.layer, "coefficient": steering["coefficient"], "model": self.record["model"]}
-        write_vector(Path(path), self.vectors[place], said)
+        metadata = {"layer": vector.layer, "coefficient": steering["coefficient"], "model": self.record["model"]}
+        write_vector(Path(path), self.vectors[place], metadata)
 
     def _place(self, addition: int | None) -> int:
-        several = len(self.measurement.vectors)
-        if (addition is None and several > 1) or (addition or 0) not in range(several):
-            raise UserError(f"addition: there are {several}; name one of 0 to {several - 1}, or take `vectors`")
+        number = len(self.measurement.vectors)
+        if (addition is None and number > 1) or (addition or 0) not in range(number):
+            raise UserError(f"addition: must be 0 to {number - 1}, found {addition}; `vectors` has all")
         return addition or 0
 
     @property
     def numerics(self) -> str:
-        """The arithmetic that was had: "portable" or "fast" (docs/method.md)."""
+        """The arithmetic that was used: "portable", "portable (arm64)" or "fast" (docs/method.md)."""
         return str(self.record["numerics"]["mode"])
 
     @property
@@ -168,5 +168,5 @@ def _numbered(table: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
 
 
 def plain(value: Any) -> Any:
-    """A number of numpy's as Python's own."""
+    """A number of numpy's as Python's own; anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value

@@ -27,7 +27,7 @@ from replication.base.sampling import Completions
 from replication.base.strict_yaml import read_yaml
 from replication.engine.completed import complete
 from replication.engine.numerics import FAST, PORTABLE, SETTINGS, build, mode
-from replication.engine.vector_file import said_of
+from replication.engine.vector_file import stored_settings
 from replication.verification.pins import same_bits_expected
 from replication.weights.model_files import stamp
 from replication.workflow.cli import app
@@ -109,10 +109,10 @@ def test_one_loss_is_asked_for_by_token_or_place(result):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"token": " zebra"}, "token: ' zebra' is not there; the prompt splits into 1 'I', 2 ' hate', 3 ' you', "),
+        ({"token": " zebra"}, "token: ' zebra' does not occur; the prompt splits into 1 'I', 2 ' hate', 3 ' you', "),
         ({"token": " you"}, "token: ' you' stands at places [3, 5]; name one by its place; the prompt splits into "),
-        ({"token": 10}, "token: 10 is not there; "),
-        ({"token": 8, "layer": 48}, "layer: 48 is not there; layers are 0 to 47, and output"),
+        ({"token": 10}, "token: 10 does not occur; "),
+        ({"token": 8, "layer": 48}, "layer: 48 does not exist; layers are 0 to 47, and output"),
     ],
 )
 def test_a_loss_that_is_not_there_is_a_sentence(result, arguments, sentence):
@@ -268,10 +268,10 @@ def test_several_additions_have_a_vector_each(model, result, tmp_path):
     both = replication.steer(model, PROMPT, additions=[love, {**love, "layer": np.int64(10), "position": "back"}])
     assert [each.shape for each in both.vectors] == [(3, 64)] * 2
     assert (both.vectors[0] == result.vector).all()
-    with pytest.raises(replication.UserError, match="addition: there are 2; name one of 0 to 1"):
+    with pytest.raises(replication.UserError, match="addition: must be 0 to 1, found None"):
         _ = both.vector
     both.save_vector(tmp_path / "v.safetensors", addition=1)
-    assert said_of(tmp_path / "v.safetensors") == {"layer": 10, "coefficient": 5.0}
+    assert stored_settings(tmp_path / "v.safetensors") == {"layer": 10, "coefficient": 5.0}
 
 
 def test_a_saved_vector_steers_by_the_same_bits_with_its_own_layer_and_coefficient(model, result, tmp_path):
@@ -286,7 +286,7 @@ def test_a_saved_vector_steers_by_the_same_bits_with_its_own_layer_and_coefficie
 MISTAKES = [
     (
         {"layer": 6, "additions": [{"layer": 6, "coefficient": 1, "added": "a"}]},
-        "added: belongs into each of the additions",
+        "added: put it into each of the additions instead",
     ),
     ({"position": "mid"}, "position: should be front, middle, back or a position counted from 0, found 'mid'"),
     ({"vector": "none.safetensors", "added": None, "subtracted": None}, "vector: "),

@@ -1,7 +1,7 @@
-"""What `make env` asks before it installs anything: a file to run, by any Python, with nothing of this package.
+"""What `make env` checks before it installs anything; runs under any Python and imports nothing of this package.
 
-Without arguments it ends in one sentence where the environment cannot be made. With `torch`, run by the environment's
-own Python, it prints the build of torch to ask pip for, and on standard error what there is to download.
+Without arguments it exits with one sentence if the environment cannot be made. With `torch`, run by the environment's
+own Python, it prints the build of torch to install, and on standard error what will be downloaded.
 """
 
 import os
@@ -17,13 +17,13 @@ from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 14)
 TO_COMPILE = (3, 14)
-"""The first Python for which `immutables`, which Snakemake asks for, has no wheel."""
+"""The first Python for which `immutables`, a dependency of Snakemake, has no wheel."""
 BUILDS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")}
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def obstacle() -> str:
-    """What stands in the way of an environment here, with what to do, in one sentence; or nothing."""
+    """Why no environment can be made here, and what to do, in one sentence; empty if one can."""
     here = sys.version_info[:2]
     other = "choose another with: make env PYTHON=python3.13"
     if not OLDEST <= here <= NEWEST:
@@ -37,7 +37,7 @@ def obstacle() -> str:
             f"Apple silicon, and this is {this}"
         )
     if not find_spec("ensurepip"):
-        return "Python's venv is not whole; on Debian and Ubuntu: apt-get install python3-venv"
+        return "Python's module venv is incomplete (no ensurepip); on Debian and Ubuntu: apt-get install python3-venv"
     if here >= TO_COMPILE and not _compiles():
         return (
             f"under Python {platform.python_version()} one package (immutables) has to be compiled, and there is no C "
@@ -65,15 +65,15 @@ def _compiles() -> bool:
 
 
 def torch_to_take() -> str:
-    """The build of torch to ask pip for: without a graphics card the one for processors, if it is here or to be had."""
+    """The requirement for torch: without an NVIDIA card the build for the CPU, if pip's index has it."""
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    wanted: str = re.findall(r'"(torch==[\d.]+)"', project)[0]
+    requirement: str = re.findall(r'"(torch==[\d.]+)"', project)[0]
     if platform.system() != "Linux" or _has_card():
-        return wanted
-    ask = [sys.executable, "-m", "pip", "index", "versions", "torch"]
-    offered = subprocess.run(ask, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-    cpu = wanted + "+cpu"
-    return cpu if cpu.partition("==")[2] in re.split(r"[,\s]+", offered) else wanted
+        return requirement
+    command = [sys.executable, "-m", "pip", "index", "versions", "torch"]
+    offered = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    cpu = requirement + "+cpu"
+    return cpu if cpu.partition("==")[2] in re.split(r"[,\s]+", offered) else requirement
 
 
 def _has_card() -> bool:
@@ -81,7 +81,7 @@ def _has_card() -> bool:
 
 
 def announcement(torch: str) -> str:
-    """What the installation brings (measured), and how to choose otherwise."""
+    """What will be installed, its size as measured, and how to choose a smaller build."""
     name = torch.replace("==", " ")
     if platform.system() != "Linux" or torch.endswith("+cpu"):
         return f"{name} and some 170 smaller packages; 2 GB on disk, a few minutes"

@@ -1,4 +1,4 @@
-"""The configuration, typed once: models, experiments, tolerances.
+"""The configuration as typed classes: models, experiments, controls.
 
 Everything that reads config.yaml goes through `checked`; `config.schema.json` is generated from these classes
 (`python -m replication schema`).
@@ -6,19 +6,10 @@ Everything that reads config.yaml goes through `checked`; `config.schema.json` i
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    FiniteFloat,
-    StringConstraints,
-    Tag,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, FiniteFloat, StringConstraints, Tag, model_validator
 
 from replication.base.addition import Addition, Steering
 from replication.base.config_errors import validated
@@ -31,7 +22,7 @@ PORTABLE, FAST = "portable", "fast"
 """The two kinds of arithmetic: `Configuration.numerics`."""
 
 PORTABLE_ARM = "portable (arm64)"
-"""What records call portable arithmetic on 64-bit Arm processors: its bits are not those of x86-64."""
+"""What records call portable arithmetic on 64-bit Arm processors, where it gives other bits than on x86-64."""
 
 # Examples for the editor and the table of options; a test validates each.
 _HUB_FILES: dict[str, Any] = {
@@ -51,7 +42,7 @@ _STEERING: dict[str, Any] = {"layer": 6, "coefficient": 5, "added": "Love", "sub
 _EXPERIMENT = {"title": "Mine", "prompt": "I hate you because you're a wonderful person", "steering": _STEERING}
 
 MOST_BYTES = 100_000
-"""Largest experiment, as JSON in quotes: Linux takes 128 KiB in one argument, and a job's whole line is one."""
+"""Largest experiment in bytes, as quoted JSON: Linux allows 128 KiB per argument, and a job's whole command is one."""
 
 
 class HubFiles(Frozen):
@@ -68,11 +59,11 @@ class HubFiles(Frozen):
     sha256: Annotated[
         dict[FileName, Sha256 | None], Field(min_length=1, strict=False, examples=[{"config.json": None}])
     ]
-    """SHA-256, 64 hexadecimal digits, of every file wanted; null where only the commit pins it."""
+    """SHA-256, 64 hexadecimal digits, of every file to fetch; null where only the commit pins it."""
     bytes: Annotated[
         dict[FileName, Annotated[int, Field(ge=0)]], Field(strict=False, examples=[{"model.safetensors": 548105171}])
     ] = {}  # noqa: RUF012  pydantic copies it
-    """Sizes of files, from which a run says before it starts what it will fetch; they may be rounded, or left out."""
+    """Sizes of files in bytes, by which a run announces its download; they may be rounded or left out."""
 
 
 NO_LENS: Final = "none"
@@ -112,7 +103,7 @@ class MorePrompts(Frozen):
     target: Annotated[FilledText, Field(examples=[" wonderful"])]
     """Token of the lens prompt that the vector should make likelier, leading space included."""
     contrast: Annotated[FilledText, Field(examples=[" terrible"])]
-    """Token in the same place that it should not."""
+    """Token in the same place that the vector should not make likelier."""
     paraphrases: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[["I hate him because he's a"]])] = ()
     """The post's prompt in other words, each ending where the target would follow."""
     neutral: Annotated[tuple[FilledText, ...], Field(strict=False, examples=[["My new neighbor is a"]])] = ()
@@ -120,7 +111,9 @@ class MorePrompts(Frozen):
 
 
 class Experiment(Frozen):
-    """One steering vector and the lens prompt on which its effect is read."""
+    """One or several steering vectors, and the lens prompt on which their effect is measured."""
+
+    later: ClassVar[dict[str, Any]] = {"completions": None}
 
     number: Annotated[Annotated[int, Field(ge=1)] | None, Field(examples=[1])] = None
     """Number of the example in the original post, whose numbering the replicated one keeps (1, 2, 3 and 5)."""
@@ -131,21 +124,16 @@ class Experiment(Frozen):
     original_prompt: Annotated[Text | None, Field(examples=["I hate you because"])] = None
     """Prompt printed in the post's x-vector table, where it differs from the lens prompt."""
     steering: Annotated[Steering, BeforeValidator(one_or_several), Field(examples=[_STEERING])]
-    """The steering vector, or a list of several: all are read from unsteered runs and added in one."""
+    """The steering vector, or a list of several, all read from unsteered runs and added in the same steered run."""
     key_tokens: Annotated[tuple[FilledText | Place, ...], Field(strict=False, examples=[[" wonderful"], [9]])] = ()
     """Tokens of the prompt, leading space included, whose loss is summarised. A number is the token's place in the
-    prompt, counted from `<|endoftext|>`, which is 0: for a part of a character, which has no text, or one of two."""
+    prompt, where `<|endoftext|>` is 0: for a token without text (part of a character), or one of several equal ones."""
     more_prompts: Annotated[MorePrompts | None, Field(examples=[{"target": " wonderful", "contrast": " terrible"}])] = (
         None
     )
     """Other prompts for the same vector."""
     completions: Annotated[Completions | None, Field(examples=[{"number": 3, "tokens": 50}, {"temperature": 0}])] = None
-    """Texts that the unsteered and the steered model write; left out, none, and `{}` stands for the defaults."""
-
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        # The first pins and records lack the key.
-        return {key: value for key, value in dump(self).items() if key != "completions" or value is not None}
+    """Texts that the unsteered and the steered model write: none if it is left out; `{}` takes the defaults."""
 
     @model_validator(mode="after")
     def _key_tokens_in_prompt(self) -> "Experiment":
@@ -158,7 +146,7 @@ class Experiment(Frozen):
     def _target_in_prompt(self) -> "Experiment":
         if self.more_prompts and self.prompt.find(self.more_prompts.target) < 1:
             raise ValueError(
-                f"more_prompts.target: {self.more_prompts.target!r} does not follow anything in the prompt"
+                f"more_prompts.target: {self.more_prompts.target!r} must occur in the prompt, with text before it"
             )
         return self
 
@@ -198,7 +186,7 @@ _MULTIPLES = (-2, -1, -0.5, 0, 0.25, 0.5, 1, 2, 4)
 
 
 class Controls(Frozen):
-    """What is measured beside the post's experiments: at the model's output, and with random vectors by layer too."""
+    """What is measured besides the post's experiments: at the model's output, and for random vectors by layer too."""
 
     random_vectors: Annotated[int, Field(ge=0, examples=[100])] = 100
     """Number of random vectors with the steering vector's norms; 0 leaves this control out."""
@@ -209,7 +197,7 @@ class Controls(Frozen):
     sweep: Annotated[bool, Field(examples=[False])] = True
     """Whether the report has the sweep over injection layers and coefficients; the target `sweep` makes it anyway."""
     sweep_multiples: Annotated[tuple[FiniteFloat, ...], Field(strict=False, examples=[[-1, 0, 1, 2]])] = _MULTIPLES
-    """What the experiment's coefficient is multiplied with in the sweep; 0 and 1 must be among them."""
+    """Factors on the experiment's coefficient in the sweep; 0 and 1 must be among them."""
     sweep_jobs: Annotated[int, Field(ge=1, examples=[4])] = 1
     """Jobs that an experiment's sweep is split into, by layer: more run at once, and a kill loses less."""
 
@@ -218,7 +206,7 @@ class Controls(Frozen):
         if not {0, 1} <= set(self.sweep_multiples):
             raise ValueError("sweep_multiples: 0 (unsteered) and 1 (the experiment's own) must be among them")
         if len(set(self.sweep_multiples)) < len(self.sweep_multiples):
-            raise ValueError("sweep_multiples: a value is there twice")
+            raise ValueError("sweep_multiples: a value occurs twice")
         return self
 
 
@@ -228,8 +216,8 @@ class Configuration(Frozen):
     model: Annotated[Name, Field(examples=["miniature"])]
     """Model to run: a key of `models`."""
     numerics: Literal["portable", "fast"] = "portable"
-    """`portable`: the same float32 bits on every x86-64 processor with AVX2, and others on every 64-bit Arm processor
-    under Linux; `fast`: what is fastest on this one."""
+    """`portable`: the same float32 bits on every x86-64 processor with AVX2, and other bits, again the same, on every
+    64-bit Arm processor under Linux; `fast`: whatever is fastest on this processor."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the arithmetic runs; on `cuda`, the card that CUDA_VISIBLE_DEVICES names, in float32 as well, without TF32,
     and never `portable`. cuda: not run yet."""
@@ -238,16 +226,16 @@ class Configuration(Frozen):
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1, strict=False, examples=[{"mine": _EXPERIMENT}])]
     """Experiments, by name."""
     only: Annotated[tuple[Name, ...], Field(strict=False, examples=[["mine"]])] = ()
-    """The experiments to run, by name; empty: all of them. A file of one's own leaves the post's four out with it."""
+    """Names of the experiments to run; empty: all. With it a file of your own can leave out the post's four."""
     run_name: Annotated[Name | None, Field(examples=["mine"])] = None
-    """Folder, below the model's, for report, figures and verdicts. Left out: none where the experiments are the post's
-    four as config.yaml has them, with its `controls`, `numerics` and `device`; else the configuration file's name."""
+    """Folder, below the model's, for report, figures and verdicts. If it is left out, the post's four experiments with
+    the `controls`, `numerics` and `device` of config.yaml have none; other runs take the configuration file's name."""
     controls: Annotated[Controls, Field(examples=[{"random_vectors": 100}])] = Controls()
-    """What is measured beside the experiments."""
+    """What is measured besides the experiments."""
     pin_despite: Annotated[Label, Field(examples=["mini-unsteered-loss,payground-logprobs"])] = ""
-    """For `snakemake pin`: published sets that differ and are pinned despite, by name, commas between."""
+    """For `snakemake pin`: names of published sets, separated by commas, that may differ all the same."""
     pin_uncommitted: Annotated[bool, Field(examples=[True])] = False
-    """For `snakemake pin`: whether changes that are not committed may be pinned with, which the pins then say."""
+    """For `snakemake pin`: whether code with uncommitted changes may record pins, which then say so."""
 
     @model_validator(mode="after")
     def _model_is_known(self) -> "Configuration":
@@ -273,7 +261,7 @@ def checked(values: Any) -> Configuration:
 
 
 def checked_experiment(name: str | None, values: Any) -> Experiment:
-    """The experiment in `values`, which has a name or stands alone; raises UserError as `checked` does."""
+    """The experiment in `values`, by its name in errors if it has one; raises UserError as `checked` does."""
     return validated(Experiment, values, "" if name is None else f"experiments.{name}")
 
 

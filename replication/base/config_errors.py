@@ -10,14 +10,14 @@ from replication.base.errors import UserError
 Part = TypeVar("Part", bound=BaseModel)
 
 
-def validated(cls: type[Part], values: Any, place: str, of_file: bool = True) -> Part:
+def validated(cls: type[Part], values: Any, place: str, from_file: bool = True) -> Part:
     """`values` as an instance of `cls`.
 
     Args:
         cls: A part of the configuration.
         values: What YAML or JSON gave.
         place: Key of the part in the configuration; empty for the whole configuration.
-        of_file: Whether they were read of a file, so that how YAML reads numbers and quotes can be what is wrong.
+        from_file: Whether they come from a file, where quotes or YAML's reading of a number may be the fault.
 
     Raises:
         UserError: One sentence per fault, naming the key, the value and what would be right.
@@ -25,10 +25,10 @@ def validated(cls: type[Part], values: Any, place: str, of_file: bool = True) ->
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise UserError("; ".join(_sentence(fault, place, of_file) for fault in error.errors())) from None
+        raise UserError("; ".join(_sentence(fault, place, from_file) for fault in error.errors())) from None
 
 
-def _sentence(fault: Any, prefix: str, of_file: bool) -> str:
+def _sentence(fault: Any, prefix: str, from_file: bool) -> str:
     """One pydantic fault as a sentence: the key, its value, what would be right."""
     # Union branches and pydantic's "[key]" markers are not keys of the file.
     keys = [str(part) for part in fault["loc"] if not re.search(r"[\[(]", str(part))]
@@ -48,7 +48,7 @@ def _sentence(fault: Any, prefix: str, of_file: bool) -> str:
         # A sentence about the whole configuration names its keys itself.
         return ": ".join(filter(None, [where, str(fault["ctx"]["error"])]))
     expectation = fault["msg"].removeprefix("Input ").replace("'^", "^").replace("$'", "$")
-    if not of_file:
+    if not from_file:
         return f"{place}: {expectation}, found {_shortened(value)}"
     hint = "; put it in quotes" if fault["type"] == "string_type" and not isinstance(value, dict | list) else ""
     if isinstance(value, str) and fault["type"] in ("float_type", "int_type"):

@@ -1,9 +1,10 @@
 """What the parts of the configuration are made of: names, hashes, texts that can be shown, and their base class."""
 
 import unicodedata
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_serializer
 
 
 def _valid_unicode(text: str) -> str:
@@ -16,7 +17,7 @@ def _valid_unicode(text: str) -> str:
 
 
 def _showable(text: str) -> str:
-    """Refuses what nobody sees but which changes how everything around it reads: pages show labels as they are."""
+    """Refuses invisible characters that change how the text around them reads: pages show labels as they are."""
     for character in text:
         # Joiners belong to emoji and to Persian.
         if unicodedata.category(character) in ("Cc", "Cf") and character not in "\n\t\u200c\u200d":
@@ -42,3 +43,9 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, protected_namespaces=()
     )
+    later: ClassVar[dict[str, Any]] = {}
+    """Keys that the first pins and records lack, with their defaults, at which a dump leaves them out."""
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if key not in self.later or value != self.later[key]}

@@ -80,7 +80,7 @@ def read_json(path: Path) -> Any:
 
 
 def state(path: Path) -> dict[str, int]:
-    """What changes when a file's content does: its size, times (ns) and inode; a link's are its file's.
+    """What changes when a file's content does: size, times (ns) and inode; for a link, those of the file it points to.
 
     Raises:
         OSError: There is no such file.

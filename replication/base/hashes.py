@@ -1,10 +1,10 @@
 """SHA-256 of files, recorded so that gigabytes are not hashed again on every run.
 
 The memory is a JSON file: for every path and device the file's state (`files.state`) when it was hashed, and its
-SHA-256. A file whose state has changed is hashed again, and so is one on another device; machines of a cluster, which
-number the device of a network folder each otherwise, have entries of their own. The memory only saves time: if it is
-missing, damaged or not writable it is ignored, and if two processes write it at once the later one wins and the other's
-file is hashed again.
+SHA-256. A file whose state has changed is hashed again, and so is one on another device; the machines of a cluster,
+each of which numbers a network folder's device differently, have entries of their own. The memory only saves time: if
+it is missing, damaged or not writable it is ignored, and if two processes write it at once the later one wins and the
+other's file is hashed again.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def sha256(path: Path, memory: Path) -> str:
 
 
 def remembered(path: Path, memory: Path) -> str | None:
-    """SHA-256 of a file that has not changed since it was hashed; None if that is not known without hashing it."""
+    """SHA-256 of a file that has not changed since it was hashed; None if it would have to be hashed."""
     entry = _entries(memory).get(_key(path))
     if isinstance(entry, dict) and entry.items() >= state(path).items() and _is_digest(entry.get("sha256")):
         return str(entry["sha256"])

@@ -1,7 +1,7 @@
 """Numbers as text for readers, by one rule for all that is displayed.
 
 The minus is U+2212, as long as a plus. "0" is exactly zero. What is not zero but rounds to it shows the bound it lies
-below, "<0.0001" or, of a change, "<+0.0001"; on the negative side ">−0.0001". In a map's narrow cells it is "≈0".
+below, "<0.0001" or, of a change, "<+0.0001"; on the negative side ">−0.0001". In a heat map's narrow cells it is "≈0".
 """
 
 from typing import Literal

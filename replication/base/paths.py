@@ -3,8 +3,8 @@
 Patterns hold Snakemake's wildcards {model}, {experiment} and {run}; paths start at the working directory. Imports
 nothing heavy, so that the Snakefile can read it.
 
-What is measured of an experiment lies once per model, whoever asks for it. What is made over all experiments of a run
-lies in a folder of the run's name: {run} is `/mine`, or empty where the run is what config.yaml as it comes describes.
+What is measured for an experiment lies in one place per model, whichever run needs it. What is made from all
+experiments of a run lies in a folder named after it: {run} is `/mine`, or empty for the run of config.yaml unchanged.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ SWEEP = "results/{model}/{experiment}/sweep.csv"
 COMPLETIONS = "results/{model}/{experiment}/completions.csv"
 COMPLETIONS_RECORD = "results/{model}/{experiment}/completions.json"
 OF_COMPLETIONS = (COMPLETIONS, COMPLETIONS_RECORD)
-"""What an experiment has whose configuration asks for texts."""
+"""Files of an experiment for which texts are written."""
 
 CONTROL_TABLES = {
     "random_vectors": RANDOM_VECTORS,
@@ -76,13 +76,13 @@ KINDS = ("post_raw", "post_centred", "lens", "output", "layers", "kl", "lenses")
 """Kinds of figure; every experiment has each."""
 
 CONTROL_KINDS = ("random_vectors", "prompts", "sweep")
-"""Kinds that an experiment has if it has what they need, and the configuration asks for them."""
+"""Kinds that an experiment has if it has the tokens or prompts they need, and the configuration switches them on."""
 
 FORMATS = ("png", "svg")
 """Formats that every figure is drawn in."""
 
 PRINT = "pdf"
-"""The format that is drawn when asked for: embedding fonts takes longer than drawing."""
+"""The format that is drawn only on request, since embedding fonts takes longer than drawing."""
 
 REPORTED = {
     "post_raw": (LOSSES,),
@@ -91,10 +91,10 @@ REPORTED = {
     "lens": (LOSSES,),
     "kl": (EFFECT,),
 }
-"""What the report shows of each experiment, in its order: kind, and the tables it is drawn from."""
+"""Figures that the report shows for each experiment, in its order: kind, and the tables it is drawn from."""
 
 BEYOND = {"lenses": (LOSSES, LOGIT_LENS)} | {kind: (CONTROL_TABLES[kind],) for kind in CONTROL_KINDS}
-"""What it shows beyond the post."""
+"""Figures that it shows beyond the post's."""
 
 TITLES = {
     "post_raw": "in the post's form",
@@ -127,22 +127,22 @@ def token_table(protocol: str, suffix: str) -> str:
 
 
 TOKEN_TABLES = tuple(token_table(protocol, suffix) for protocol in ("raw", "centred") for suffix in ("md", "tex"))
-"""All of them; the numbers in full are in SUMMARY."""
+"""All of these tables; SUMMARY has their numbers unrounded."""
 
 FIGURE_FILES = tuple(figure(kind, suffix) for kind in KINDS for suffix in FORMATS)
 """Every figure of an experiment in every format of the default target."""
 
 OF_AN_EXPERIMENT = (LOSSES, TOP10, EFFECT, LOGIT_LENS, RECORD, SUMMARY, *TOKEN_TABLES, *FIGURE_FILES, INTERACTIVE)
-"""Every file that a whole run leaves of an experiment, the controls' apart."""
+"""Every file that a whole run leaves for an experiment, except the controls'."""
 
 OF_A_MODEL = (
     VERIFIED, SECOND_OPINION, PUBLISHED, CONTROLS, CLAIMS, VERIFICATION, REPORT, REPORT_PAGE, KEY_TOKENS_TABLE,
     VERDICTS_TABLE, PROVENANCE,
 )  # fmt: skip
-"""Every file that it leaves of a model, but for the last."""
+"""Every file that it leaves for a model, except `LAST`."""
 
 LAST = (VERDICT, CRATE, CRATE_WORKFLOW)
-"""What is written when all else is."""
+"""What is written after everything else."""
 
 
 def control_figures(chosen: dict[str, list[str]], suffixes: tuple[str, ...] = FORMATS) -> list[str]:
@@ -162,7 +162,7 @@ def control_figures(chosen: dict[str, list[str]], suffixes: tuple[str, ...] = FO
 
 
 def over_all(chosen: dict[str, list[str]], suffixes: tuple[str, ...]) -> list[str]:
-    """Files of the figure over all experiments with random vectors; none without one. Arguments as above."""
+    """Files of the figure over all experiments with random vectors, if any; arguments as for `control_figures`."""
     there = any("random_vectors" in kinds for kinds in chosen.values())
     return [beyond_chance(suffix) for suffix in suffixes] if there else []
 

@@ -1,4 +1,4 @@
-"""The post's four experiments, known by their contents and not by their names: a test holds config.yaml to them."""
+"""The post's four experiments, recognised by contents, not by name; a test checks config.yaml against them."""
 
 from typing import Any
 
@@ -29,10 +29,10 @@ NUMBERS = (1, 2, 3, 5)
 
 
 def place_in_post(experiment: dict[str, Any]) -> int | None:
-    """Which of `POSTS` an experiment is; None if it is one's own.
+    """Index in `POSTS` of an experiment; None if it is none of them.
 
     Args:
-        experiment: Its settings. What the layer is scaled from makes it no other one.
+        experiment: Its settings; `scaled_from` may differ.
     """
     steering = one_or_several(experiment["steering"])
     if not isinstance(steering, dict):

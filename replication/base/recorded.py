@@ -10,7 +10,7 @@ from replication.base.window import positions_in_words
 SIDES = ("added", "subtracted")
 
 LATER = {"position": "front", "padding": " ", "vector": None, "positions": None}
-"""Keys of an addition that the first pins and records lack, and the post does not name; and their defaults."""
+"""Keys of an addition, with their defaults, that the first pins and records lack and the post does not mention."""
 
 
 def lens_name(files: dict[str, Any]) -> str:
@@ -23,19 +23,19 @@ def lens_name(files: dict[str, Any]) -> str:
 
 
 def one_or_several(value: Any) -> Any:
-    """Additions as they are configured and recorded: one as a mapping, in a list or not, and several as a list."""
+    """Additions as they are recorded: a single one as a mapping, even if it was given in a list; several as a list."""
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
 
 def listed(steering: Any) -> list[Any]:
-    """Additions as a list, of which `one_or_several` makes what is configured."""
+    """Additions as a list, whether one or several: the inverse of `one_or_several`."""
     return list(steering) if isinstance(steering, list | tuple) else [steering]
 
 
 def additions(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Every addition: `steering` (its settings), `injection`, `norms`, and its sides' tokens or its file.
 
-    Of several they stand in `additions`; of one, as in records of before, at the top.
+    Several are under the key `additions`; a single one, as in older records, is at the top level.
     """
     if "additions" in record:
         return list(record["additions"])
@@ -44,17 +44,17 @@ def additions(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def injections(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """What has `injection` and `norms` of each addition."""
+    """The mapping that holds `injection` and `norms`, for each addition."""
     return list(record.get("additions", [record]))
 
 
 def blocks(record: dict[str, Any]) -> list[int]:
-    """The blocks that something was added before, ascending."""
+    """The blocks whose input was changed, ascending."""
     return sorted({each["injection"]["block"] for each in injections(record)})
 
 
 def coefficient(record: dict[str, Any]) -> float:
-    """The first addition's coefficient, by which a sweep is counted: it multiplies all of them together."""
+    """The first addition's coefficient, which labels a sweep's rows: a sweep multiplies all by the same factor."""
     return float(additions(record)[0]["steering"]["coefficient"])
 
 
@@ -65,7 +65,7 @@ def steered_layer(record: dict[str, Any]) -> str:
 
 
 def block_in_words(addition: dict[str, Any], layers: int) -> str:
-    """The block that one addition was made before, of a model of so many."""
+    """The block whose input one addition changed, in a model of so many layers."""
     steering, block = addition["steering"], addition["injection"]["block"]
     configured_in = steering.get("scaled_from")
     if configured_in in (None, layers):
@@ -74,11 +74,11 @@ def block_in_words(addition: dict[str, Any], layers: int) -> str:
 
 
 def vectors_in_words(record: dict[str, Any], quoted: Callable[[str], str]) -> str:
-    """What was added and where: "5 × (“Love” − “Hate”) added before block 6", of several one after the other.
+    """What was added and where: "5 × (“Love” − “Hate”) added before block 6"; several, one after the other.
 
     Args:
         record: The experiment's record.
-        quoted: A text, or the name of a file, as it is shown.
+        quoted: Quotes a text, or the name of a file, for display.
     """
     layers = record["shape"]["layers"]
     return ", then ".join(_in_words(addition, layers, quoted) for addition in additions(record))
@@ -102,7 +102,7 @@ def vector_in_words(steering: dict[str, Any], quoted: Callable[[str], str]) -> s
 
 
 def _places(positions: list[int]) -> str:
-    """Where in the prompt, if not from its front on."""
+    """Where in the prompt, unless from its front on."""
     if positions == list(range(len(positions))):
         return ""
     return f" at {positions_in_words(positions)}"

@@ -15,20 +15,19 @@ class Completions(Frozen):
 
     prompt: Annotated[FilledText | None, Field(examples=["I hate you because"])] = None
     """Text that is completed; `<|endoftext|>` is put in front. Left out, the experiment's prompt."""
-
     number: Annotated[int, Field(ge=1, le=1000, examples=[3])] = 3
-    """Texts that each of the two models writes. One is written with `temperature` 0: all would be the same."""
+    """Number of texts that each of the two models writes; only one with `temperature` 0, as all would be the same."""
     tokens: Annotated[int, Field(ge=1, examples=[50])] = 50
-    """Most tokens of a text; it ends earlier with `<|endoftext|>`, or where the model's context does."""
+    """Most tokens of a text, which ends earlier at `<|endoftext|>` or at the end of the model's context."""
     temperature: Annotated[FiniteFloat, Field(ge=0, examples=[1, 0])] = 1.0
-    """What logits are divided by. With 0 the most probable token is taken, without penalty or chance."""
+    """Divisor of the logits. With 0 the most probable token is taken, without penalty or randomness."""
     top_p: Annotated[FiniteFloat, Field(gt=0, le=1, examples=[0.3])] = 0.3
-    """Nucleus: a token is drawn from the most probable ones, as few as have more than this together; 1: from all."""
+    """Nucleus: a token is drawn from the fewest most probable ones whose probabilities sum to more; 1: from all."""
     frequency_penalty: Annotated[FiniteFloat, Field(ge=0, examples=[1])] = 1.0
-    """What a token's logit, after the division, loses for each time that it stands in the prompt or the text."""
+    """Subtracted from a token's logit, after the division, for each time that it occurs in the prompt or the text."""
     seed: Annotated[int, Field(ge=0, examples=[0])] = 0
-    """Seed of the draws. A text depends on it and on its own number, not on how many are asked for; both models draw
-    their texts of one number with the same random numbers."""
+    """Seed of the draws. A text depends on it and on the text's own number, not on how many texts there are; both
+    models draw their texts of the same number with the same random numbers."""
 
     @property
     def numbers(self) -> range:

@@ -1,6 +1,6 @@
 """YAML read strictly: a key defined twice, or a number that is not what it looks like, is an error.
 
-Works where Snakemake stands alone (pyyaml).
+Works where only Snakemake is installed (pyyaml).
 """
 
 import json

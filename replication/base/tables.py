@@ -74,8 +74,8 @@ COMPLETIONS = {
     **{"condition": "str", "number": "int64", "place": "int64", "token_id": "int64", "token": "str"},
     **{"loss_unsteered": "float32", "loss_steered": "float32"},
 }
-"""Tokens that the unsteered and the steered model wrote: of each condition text by text, place 0 following the prompt.
-Losses are those that the two models give the token there, in nats, whichever wrote it."""
+"""Tokens that the unsteered and the steered model wrote, text by text; place 0 follows the prompt. Losses are the
+token's under both models, whichever wrote it, in nats."""
 PIN = {"protocol": "str", **CELL, "target_id": "int64", "target_token": "str", "loss": "float32"}
 
 

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable
 
 SPACE = "␣"
-"""Cannot be taken for anything of a token, as an underscore could; the figures' font has it."""
+"""Cannot be mistaken for a character of a token, as an underscore could; the figures' font has it."""
 ELLIPSIS = "…"
 
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", " ": SPACE}

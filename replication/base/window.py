@@ -17,7 +17,7 @@ BY_POSITION = ("post_raw", "post_centred", "lens", "output", "kl")
 
 
 def window(record: dict[str, Any]) -> range:
-    """The positions that are shown: from 0 on, or as far behind as the first key tokens stand."""
+    """The positions that are shown: from 0 on, or moved to the right until the first key tokens are among them."""
     positions, keys = len(record["prompt"]["ids"]), record["key_positions"]
     last = max((key for key in keys if key - keys[0] < WIDEST - _AFTER), default=0)
     stop = min(positions, WIDEST if last < WIDEST else last + 1 + _AFTER)
@@ -25,13 +25,13 @@ def window(record: dict[str, Any]) -> range:
 
 
 def window_note(record: dict[str, Any]) -> str:
-    """In words what is shown of a prompt, and what not of what matters; empty where all of it is."""
+    """Says which positions of a prompt are shown, and how much of key tokens and vector is not; empty if all are."""
     shown = window(record)
     return "" if len(shown) == len(record["prompt"]["ids"]) else positions_note(record, shown)
 
 
 def positions_note(record: dict[str, Any], shown: Sequence[int]) -> str:
-    """In words which positions are shown, in ascending order, and what not of what matters."""
+    """Says which positions, given in ascending order, are shown, and how much of key tokens and vector is not."""
     keys, vector = record["key_positions"], record["injection"]["positions"]
     note = f"{positions_in_words(shown)} of 0 to {len(record['prompt']['ids']) - 1}"
     inside = sum(key in shown for key in keys)
@@ -59,7 +59,12 @@ def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
+def shown_keys(record: dict[str, Any]) -> list[int]:
+    """Positions of the key tokens that get a panel, a sentence or rows of their own."""
+    return list(record["key_positions"][:MOST_KEYS])
+
+
 def keys_note(record: dict[str, Any]) -> str:
-    """In words which key tokens get something of their own; empty where all do."""
+    """Says which key tokens get a panel, a sentence or rows of their own; empty if all do."""
     keys = len(record["key_positions"])
     return f"the first {MOST_KEYS} of {keys} key tokens" if keys > MOST_KEYS else ""

@@ -16,12 +16,12 @@ them all, 16 sequences. Part of what is pinned."""
 
 
 class Prompt(NamedTuple):
-    """A text, and the tokens whose probability is asked for."""
+    """A text, and the tokens whose log-probability is computed."""
 
     ids: tuple[int, ...]
     """Token ids, `<|endoftext|>` first."""
     targets: tuple[tuple[int, ...], ...]
-    """For every position, as many ids as for every other."""
+    """Token ids for each position, equally many at each."""
 
 
 class Request(NamedTuple):
@@ -44,14 +44,14 @@ class Predicted(NamedTuple):
 
 
 def predictions(gpt2: GPT2, requests: Sequence[Request], watched: Sequence[int] = ()) -> Iterator[Predicted]:
-    """Log p of the targets tokens at the output for each request, without and with its vector.
+    """Log p of the target tokens at the output for each request, without and with its vector.
 
     `CHUNK` requests at a time go through the blocks together, each steered copy from its injection on; a prompt that
     several share runs once. Memory is bounded by the chunk, however many requests there are.
 
     Args:
         gpt2: The model.
-        requests: In any order; the prompts of all want the same number of tokens per position.
+        requests: In any order; all prompts have the same number of targets per position.
         watched: Positions whose residual streams are kept.
 
     Yields:
@@ -60,14 +60,14 @@ def predictions(gpt2: GPT2, requests: Sequence[Request], watched: Sequence[int] 
     for start in range(0, len(requests), CHUNK):
         chunk = requests[start : start + CHUNK]
         prompts = list(dict.fromkeys(request.prompt for request in chunk))
-        # A steered copy joins the batch at its first layer, so behind the prompts copies stand in the order of those.
+        # A steered copy joins the batch at its first steered layer: the copies follow the prompts, sorted by it.
         order = sorted(range(len(chunk)), key=lambda i: lowest(chunk[i].vectors))
         hidden, rows = _outputs(gpt2, prompts, [chunk[i] for i in order], watched)
         log_p = _log_p(gpt2, hidden, [*prompts, *(chunk[i].prompt for i in order)])
         for i, request in enumerate(chunk):
             positions, own = len(request.prompt.ids), prompts.index(request.prompt)
             copy = len(prompts) + order.index(i)
-            # Below its first layer a copy is not there yet, and its prompt stands for it.
+            # Below its first layer a copy is not in the batch yet, and equals its prompt.
             both = [torch.stack([row[own], row[copy if copy < len(row) else own]]) for row in rows]
             yield Predicted(log_p[own, :positions], log_p[copy, :positions], torch.stack(both, dim=1))
 
@@ -75,9 +75,9 @@ def predictions(gpt2: GPT2, requests: Sequence[Request], watched: Sequence[int] 
 def _outputs(
     gpt2: GPT2, prompts: list[Prompt], requests: list[Request], watched: Sequence[int]
 ) -> tuple[Tensor, list[Tensor]]:
-    """What leaves the last block for prompts and requests, these by rising first layer, (both, positions, d_model).
+    """What leaves the last block for prompts, then requests sorted by first layer, (sequences, positions, d_model).
 
-    And what enters every block and leaves the last at the `watched` positions, for those that are there by then.
+    Also what enters every block and leaves the last at the `watched` positions, for the sequences that have joined.
     """
     hidden = embedded(gpt2, [prompt.ids for prompt in prompts])
     rows = []
@@ -93,7 +93,7 @@ def _outputs(
 
 
 def _log_p(gpt2: GPT2, hidden: Tensor, prompts: list[Prompt]) -> Tensor:
-    """Log p of each sequence's targets tokens, (sequences, positions, targets), `ROWS` rows at a time."""
+    """Log p of each sequence's target tokens, (sequences, positions, targets), `ROWS` rows at a time."""
     targets = torch.zeros(*hidden.shape[:2], len(prompts[0].targets[0]), dtype=torch.long, device=hidden.device)
     for i, prompt in enumerate(prompts):
         targets[i, : len(prompt.targets)] = torch.tensor(prompt.targets, device=hidden.device)

@@ -13,7 +13,7 @@ from replication.base.sampling import Completions
 from replication.engine.completions import Text, completions
 from replication.engine.loaded import Loaded
 from replication.engine.record import arithmetic
-from replication.engine.sides import check, completed
+from replication.engine.sides import check, completion_prompt
 from replication.engine.steering import steering_vectors
 from replication.engine.tokenizer import Tokenizer, texts
 
@@ -37,7 +37,7 @@ def complete(loaded: Loaded, experiment: Experiment) -> Completed:
     gpt2, tokenizer = loaded.gpt2, loaded.tokenizer
     settings = experiment.completions or Completions()
     plans = check(tokenizer, gpt2.config, experiment)
-    prompt = completed(tokenizer, gpt2.config, experiment, plans)
+    prompt = completion_prompt(tokenizer, gpt2.config, experiment, plans)
     with torch.inference_mode():
         vectors = steering_vectors(gpt2, plans, len(prompt), "prompt")
         pairs = completions(gpt2, prompt, vectors, settings, tokenizer.bos)

@@ -17,8 +17,8 @@ from replication.engine.gpt2 import GPT2, Cache
 from replication.engine.steering import SteeringVector, embedded, injected, through_block
 
 TOGETHER = 4
-"""Numbers that go through the blocks together: of each two texts, read by two models, which are 16 sequences or
-`numerics.MULTIPLE`. Where fewer are asked for they are filled up, so that a text has the same bits however many are."""
+"""How many text numbers go through the blocks together: each has two texts, and two models read both, which makes 16
+sequences (`numerics.MULTIPLE`). Fewer are filled up to this: a text's bits do not depend on how many there are."""
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class _Read(NamedTuple):
     """The prompt as the unsteered and the steered model have read it."""
 
     cache: Cache
-    """Keys and values of all its positions; b is 2."""
+    """Keys and values of all its positions; the batch size b is 2."""
     last: Tensor
     """What leaves the last block at its last position, (2, d_model)."""
 
@@ -72,11 +72,11 @@ def _written(
     gpt2: GPT2, prompt: Sequence[int], read: _Read, settings: Completions, first: int, end: int
 ) -> list[tuple[Text, Text]]:
     """`completions` of the numbers first .. first + TOGETHER - 1."""
-    texts = [Text([], []) for _ in range(2 * TOGETHER)]  # number by number, of each the unsteered model's first
+    texts = [Text([], []) for _ in range(2 * TOGETHER)]  # for each number the unsteered model's text first
     length = min(settings.tokens, gpt2.config.n_positions - len(prompt))
     chances = [_chances(settings.seed, first + i // 2, length) for i in range(len(texts))]
     counts = np.tile(np.bincount(prompt, minlength=gpt2.config.vocab_size), (len(texts), 1))
-    # Sequences stand text by text, of each the unsteered reader first: so the two of the prompt, over and over.
+    # Each text has two sequences, the unsteered reader first, so the prompt's pair is repeated for every text.
     cache = {
         layer: (keys.repeat(len(texts), 1, 1, 1), values.repeat(len(texts), 1, 1, 1))
         for layer, (keys, values) in read.cache.items()
@@ -103,7 +103,7 @@ def _written(
 
 
 def _chances(seed: int, number: int, length: int) -> Array:
-    """Random numbers from 0 to 1 of a text: the same whatever else is drawn, and as many as are needed."""
+    """A text's uniform random numbers, one per token, (length,): the same whatever else is drawn."""
     return np.random.default_rng([seed, number]).random(length)
 
 
@@ -115,19 +115,19 @@ def _up_to(text: Text, end: int) -> Text:
 def next_token(logits: NDArray[np.float32], counts: NDArray[np.int64], settings: Completions, chance: float) -> int:
     """The token that is taken, by the definition of TransformerLens 1.3, with which the original authors sampled.
 
-    Its `generate` gives the whole text, the prompt's tokens among it, to `sample_logits`:
+    Its `generate` passes the whole text, prompt included, to `sample_logits`:
     https://github.com/TransformerLensOrg/TransformerLens/blob/00c7c4ed8eb3957a8c6250fc9c13a5a7e4960ffb/transformer_lens/utils.py
 
     Args:
         logits: (vocabulary,).
-        counts: How often each stands in the prompt, `<|endoftext|>` counted, and in the text.
+        counts: How often each token occurs in the prompt, `<|endoftext|>` included, and in the text.
         settings: Temperature, nucleus, penalty.
-        chance: From 0 to 1, without 1: where in the distribution, the most probable token first, is drawn.
+        chance: Uniform random number in [0, 1): which part of the distribution, most probable token first, is drawn.
     """
     if settings.temperature == 0:
         return int(logits.argmax())
     ids, p = nucleus(logits, counts, settings)
-    # The last is taken whatever the sum of all is rounded to.
+    # Without the last sum, so that some token is taken even where rounding leaves the sum of all below 1.
     return int(ids[(p[:-1].cumsum() <= chance).sum()])
 
 
@@ -135,7 +135,7 @@ def nucleus(
     logits: NDArray[np.float32], counts: NDArray[np.int64], settings: Completions
 ) -> tuple[NDArray[np.int64], Array]:
     """The tokens that may be taken, the most probable first, of equals the lower id; and their probabilities."""
-    # From the largest down, so that no temperature makes them overflow.
+    # Relative to the largest, so that no temperature makes them overflow.
     scores = (logits - logits.max()).astype(np.float64) / settings.temperature - settings.frequency_penalty * counts
     ids = np.argsort(-scores, kind="stable")
     p = np.exp(scores[ids] - scores[ids[0]])

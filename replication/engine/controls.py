@@ -30,14 +30,14 @@ Array = NDArray[np.float32]
 def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Loss with the steering vector, and with random directions of its norms: at the output, and by layer.
 
-    The null that the vector is compared with: for every addition and position, independently, a direction uniform on
-    the sphere and the steering vector's norm there; where that is zero, as at position 0 of two sides, nothing.
+    The null hypothesis: for every addition and position, independently, a direction uniform on the sphere, scaled to
+    the steering vector's norm there; where that is zero, as at position 0 of two sides, nothing is added.
 
     Args:
         loaded: The model and its lens.
         experiment: The experiment.
         draws: Number of random vectors.
-        seed: Of numpy's default generator.
+        seed: Seed of numpy's default generator.
 
     Returns:
         Columns of `tables.RANDOM_VECTORS`: every position, at the output. Columns of `tables.RANDOM_BY_LAYER`: the key
@@ -67,8 +67,8 @@ def random_vectors(loaded: Loaded, experiment: Experiment, draws: int, seed: int
 def _changes_by_layer(loaded: Loaded, prompt: Prompt, keys: list[int], layer: int, chunk: Sequence[Predicted]) -> Array:
     """Steered minus unsteered loss of a few runs through the tuned lens, (runs, layers + 1, keys), in nats.
 
-    The unsteered run is read once, a layer's rows of all runs are one product, and `ROWS` rows of several;
-    below the injection at `layer` nothing changes.
+    The unsteered run is read once. Each layer's rows of all runs are translated by one product, and the rows of all
+    layers unembedded `ROWS` at a time. Below the injection at `layer` the change is 0.
     """
     runs = torch.stack([chunk[0].streams[0], *(each.streams[1] for each in chunk)])[:, layer:]
     by_layer = [translated(rows.flatten(0, 1), loaded.translators, layer + i) for i, rows in enumerate(runs.unbind(1))]
@@ -99,16 +99,16 @@ def random_directions(
 
 
 def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], layers: Sequence[int]) -> pd.DataFrame:
-    """Loss at the output with the vectors taken from and added at other layers, with other coefficients.
+    """Loss at the output with the vectors read at and added to other layers, with other coefficients.
 
-    Layers are swept over where all vectors are added at one; a vector of a file is the same at each. Else the
-    coefficients are alone, and `layer` is the lowest of the experiment's own.
+    Layers are swept over only if all vectors are added at the same one; a vector from a file is the same at each.
+    Otherwise only coefficients are, and `layer` is the lowest of the experiment's own.
 
     Args:
         loaded: The model.
         experiment: The experiment.
-        multiples: What the coefficients of all its additions are multiplied with.
-        layers: Injection layers, those of a part of the whole sweep for instance.
+        multiples: Factors on the coefficients of all its additions.
+        layers: Injection layers, for instance those of one part of the sweep.
 
     Returns:
         Columns of `tables.SWEEP`; `coefficient` is the first addition's.
@@ -145,7 +145,7 @@ def more_prompts(loaded: Loaded, experiment: Experiment, switched_on: bool = Tru
     Args:
         loaded: The model.
         experiment: The experiment.
-        switched_on: Whether the configuration asks for this control; without, the table is empty.
+        switched_on: Whether the configuration has this control; if not, the table is empty.
 
     Returns:
         Columns of `tables.PROMPTS`; the post's own prompt, cut before the target, comes first.
@@ -208,13 +208,13 @@ def _placed(
 
 
 def _next_tokens(loaded: Loaded, experiment: Experiment) -> Prompt:
-    """The lens prompt, of which every position's next token is asked for; the last one's is `<|endoftext|>`."""
+    """The lens prompt, with every position's next token as its target; the last target is `<|endoftext|>`."""
     ids = loaded.tokenizer.with_bos(experiment.prompt)
     return Prompt(tuple(ids), tuple((target,) for target in [*ids[1:], loaded.tokenizer.bos]))
 
 
 def _key_positions(loaded: Loaded, experiment: Experiment, prompt: Prompt) -> list[int]:
-    """Positions after which a key token stands."""
+    """Positions whose next token is a key token."""
     return experiment.key_positions([BOS, *texts(loaded.tokenizer, prompt.ids[1:])])
 
 

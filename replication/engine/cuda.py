@@ -1,4 +1,4 @@
-"""The graphics card of `device: cuda`: whether it can be used, what it is, and what it says when it is full."""
+"""The graphics card of `device: cuda`: whether it can be used, its name and driver, and what to do when it is full."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _REMEDIES = {
     "No CUDA GPUs": "let CUDA_VISIBLE_DEVICES name a card that nvidia-smi lists",
     "invalid device ordinal": "let CUDA_VISIBLE_DEVICES name a card that nvidia-smi lists",
 }
-"""What to do, by a part of what torch says."""
+"""What to do, by a part of torch's error message."""
 
 
 def check(device: str) -> None:
@@ -35,11 +35,11 @@ def check(device: str) -> None:
 
 @contextmanager
 def full_in_one_sentence() -> Iterator[None]:
-    """Turns a card's being full, whenever that shows, into UserError."""
+    """Turns the error of a card without free memory, whenever it occurs, into a UserError."""
     try:
         yield
     except RuntimeError as error:
-        # Of a full card torch says so itself, or hands on what the libraries below say.
+        # torch reports a full card itself, or passes on what a library below it reports.
         if "CUDA" in str(error) and any(text in str(error) for text, remedy in _REMEDIES.items() if remedy == _FULL):
             raise _refused(error) from None
         raise
@@ -59,7 +59,7 @@ def facts() -> dict[str, Any]:
 
 
 def _driver() -> str:
-    """Torch knows only which CUDA the driver can do; the driver's own version is what its command says."""
+    """Version of the driver, by its own command: torch knows only which CUDA the driver supports."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -39,7 +39,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 Cache = dict[int, tuple[Tensor, Tensor]]
-"""What attention keeps of positions that were read: of each block keys and values, (b, n, positions, d / n)."""
+"""Keys and values of the positions read so far, for each block, (b, n, positions, d / n)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +62,7 @@ class GPT2:
     def block(self, layer: int, entering: Tensor, cache: Cache | None = None) -> Tensor:
         """What leaves block `layer`, (b, t, d), for what enters it.
 
-        A `cache` takes up what is read, and one position that follows it, t = 1, sees all that is there.
+        Keys and values are appended to a `cache`; one position that follows it, t = 1, attends to everything in it.
         """
         within = self.attended(layer, entering, cache)
         return within + self._mlp(layer, self._norm(f"h.{layer}.ln_2", within))

@@ -36,15 +36,14 @@ _LEFT_OVER = {
 
 
 def _size(most: int) -> Any:
-    """A whole number from 1 to `most`: beyond, the file is damaged, and even planning 10^9 layers takes for ever."""
+    """A whole number from 1 to `most`: a larger one is damage, and even planning 10^9 layers would take forever."""
     return Annotated[int, Field(ge=1, le=most)]
 
 
 class Config(BaseModel):
     """The settings of a GPT-2 that move its numbers, under config.json's names and with transformers' defaults.
 
-    Dropout has no part in it, since nothing is trained; nor has reorder_and_upcast_attn, which asks for attention in
-    float32, and everything here is float32.
+    Dropout is left out, since nothing is trained; so is reorder_and_upcast_attn, since everything here is float32.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
@@ -84,7 +83,7 @@ def read_config(folder: Path) -> Config:
     """The model's config.json.
 
     Raises:
-        UserError: The file is damaged, is not a GPT-2, or asks for what is not computed; the sentence names the key.
+        UserError: The file is damaged, is not a GPT-2, or has a setting that is not supported: the sentence names it.
     """
     path = folder / "config.json"
     values = read_object(path)
@@ -100,14 +99,14 @@ def read_config(folder: Path) -> Config:
 
 
 def ignored_settings(folder: Path) -> list[str]:
-    """Settings in the model's config.json that are not followed, as JSON: they say how to run it, not what it is."""
+    """Settings in the model's config.json that are ignored, as JSON: they say how to run it, not what it is."""
     values = read_object(folder / "config.json")
     unusual = {key: values[key] for key, usual in _LEFT_OVER.items() if values.get(key, usual) != usual}
     return [f"{key}: {json.dumps(value)}" for key, value in unusual.items()]
 
 
 def settings_that_count(folder: Path) -> dict[str, Any]:
-    """What config.json says, unchecked, of the settings that `Config` has, for other people's code."""
+    """The settings in config.json that `Config` has, unchecked, to pass to other libraries."""
     values = read_object(folder / "config.json")
     return {key: value for key, value in values.items() if _RENAMED.get(key, key) in Config.model_fields}
 

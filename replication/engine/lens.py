@@ -43,7 +43,7 @@ class Predictions(NamedTuple):
 
 
 def centred(residuals: Tensor) -> Tensor:
-    """Residuals without their mean over d_model, as TransformerLens' center_writing_weights hands them out."""
+    """Residuals without their mean over d_model, as TransformerLens gives them with center_writing_weights."""
     return residuals - residuals.mean(-1, keepdim=True)
 
 
@@ -63,8 +63,7 @@ def lens_predictions(
 ) -> Predictions:
     """What every layer predicts at every position, for several runs of one prompt.
 
-    Of equal residuals, those below an injection say, one is read. Log-probabilities over the vocabulary are held
-    for `ROWS` rows at a time.
+    Equal residuals, such as those below an injection, are read once; log-probabilities are held for `ROWS` rows.
 
     Args:
         gpt2: The model whose final layer norm and unembedding read the residuals.
@@ -99,7 +98,7 @@ def _logits_of_layers(gpt2: GPT2, translators: Translators | None, runs: Tensor)
     waiting: list[tuple[Tensor, Tensor]] = []
     for layer in reversed(range(runs.shape[1])):
         rows = runs[:, layer][new[:, layer]]
-        # Where in the layer's rows each cell is: an equal residual is that of the first run.
+        # Which of `rows` each cell has: a residual equal to the first run's has that run's row.
         place = new[:, layer].flatten().cumsum(0).sub(1).unflatten(0, new[:, layer].shape)
         waiting.append((translated(rows, translators, layer), torch.where(new[:, layer], place, place[:1])))
         if layer == 0 or sum(len(rows) for rows, _ in waiting) + new[:, layer - 1].sum() > ROWS:
@@ -108,14 +107,14 @@ def _logits_of_layers(gpt2: GPT2, translators: Translators | None, runs: Tensor)
 
 
 def _logits_of_rows(gpt2: GPT2, layers: list[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
-    """Logits of a few layers by one product; a layer is its rows and, for every cell, which of them it has."""
+    """Logits of a few layers by one product; a layer is its distinct rows and, for every cell, the index of its row."""
     logits = _padded(gpt2.logits, torch.cat([rows for rows, _ in layers]))
     for part, (_, place) in zip(logits.split([len(rows) for rows, _ in layers]), layers, strict=True):
         yield part[place]
 
 
 def translated(rows: Tensor, translators: Translators | None, layer: int) -> Tensor:
-    """H + W h + b with translator `layer`, for residuals h entering that block, (rows, d_model).
+    """Translates residuals h entering block `layer`, (rows, d_model), to h + W h + b.
 
     The output, one layer above the last translator, and everything in the logit lens (None) stays as it is.
     """

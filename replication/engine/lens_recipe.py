@@ -21,13 +21,13 @@ RATES: dict[Optimizer, float] = {"sgd": 1.0, "adam": 1e-3}
 """The largest learning rate of each, as tuned-lens counts it."""
 
 MOMENTUM = 0.9
-"""Of stochastic gradient descent."""
+"""Momentum of stochastic gradient descent."""
 
 SCHEDULES: dict[Schedule, Callable[[float], float]] = {
     "linear": lambda done: 1 - done,
     "cosine": lambda done: 0.51 + 0.49 * math.cos(math.pi * done),
 }
-"""Factor on the learning rate for the part of the steps that is done: a line to 0, or half a cosine down to 2 %."""
+"""Factor on the learning rate by the fraction of steps done: linear to 0, or half a cosine down to 2 %."""
 
 
 def warmed_up(schedule: Schedule, step: int, steps: int, warm_up: int) -> float:
@@ -42,9 +42,9 @@ class Recipe:
     batch: int
     """Sequences of one step."""
     rate: float
-    """The largest learning rate; of sgd it is counted as tuned-lens does: see `torch_rate`."""
+    """The largest learning rate; for sgd, as tuned-lens defines it: see `torch_rate`."""
     steps: int = 250
-    """How often the translators are changed."""
+    """Number of optimizer steps."""
     optimizer: Optimizer = "sgd"
     """Stochastic gradient descent with Nesterov's momentum, or Adam with torch's settings."""
     schedule: Schedule = "linear"

@@ -10,35 +10,35 @@ from replication.base.config import FAST, PORTABLE, PORTABLE_ARM
 from replication.base.progress import say
 
 SETTINGS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
-"""What makes torch's float32 arithmetic the same on every x86-64 processor with AVX2: all three, or it is not."""
+"""Variables that make torch's float32 arithmetic the same on every x86-64 processor with AVX2; all three are needed."""
 
 ARM_SETTINGS = {"ATEN_CPU_CAPABILITY": "default"}
 """The same for 64-bit Arm processors under Linux: without it those with SVE have bits of their own."""
 
 MULTIPLE = 16
-"""Rows of a product are padded to a multiple of this. With fewer or other numbers of rows, kernels treat rows at the
-edge otherwise, and a row's last bits depend on where it stands; with up to four threads, 16 is the least that helps."""
+"""Rows of a product are padded to a multiple of this. With other numbers of rows, kernels treat rows at the edge
+differently, and a row's last bits depend on its place; for up to four threads, 16 is the least that helps."""
 
 
 _LIBRARIES = ("Math Kernel", "MKL-DNN", "oneDNN", "OpenMP", "LAPACK", "CPU capability", "CUDA Runtime", "CuDNN", "HIP")
 """What a line of torch's summary names if it is about a library."""
 
 
-def prepare(wanted: str, threads: int) -> None:
+def prepare(requested: str, threads: int) -> None:
     """Fixes what the last bits depend on; to be called before anything imports torch.
 
     The first large exp, log or sqrt of a fresh process with several threads can be wrong by thousands of units in
-    the last place (pytorch issue 188792), so each is called once with one thread before.
+    the last place (pytorch issue 188792), so each is called once on one thread first.
 
     Args:
-        wanted: "portable": the same bits on every x86-64 processor with AVX2, and others on every 64-bit Arm processor
-            under Linux; "fast": whatever is fastest here.
+        requested: "portable": the same bits on every x86-64 processor with AVX2, and other bits, again the same, on
+            every 64-bit Arm processor under Linux; "fast": whatever is fastest here.
         threads: Threads for the arithmetic.
     """
     if "torch" not in sys.modules:
         for name in SETTINGS:
             os.environ.pop(name, None)
-        if wanted == PORTABLE:
+        if requested == PORTABLE:
             os.environ.update(_settings())
     import torch
 
@@ -50,14 +50,14 @@ def prepare(wanted: str, threads: int) -> None:
         function(warm)
     warm.log_softmax(-1)
     torch.set_num_threads(threads)
-    if wanted == PORTABLE and (obstacle := _obstacle()):
-        say(f"portable arithmetic cannot be had ({obstacle}): numbers agree with pins within rounding, not in bits")
+    if requested == PORTABLE and (obstacle := _obstacle()):
+        say(f"portable arithmetic is not available ({obstacle}): numbers agree with pins within rounding, not in bits")
 
 
 def mode() -> str:
-    """The arithmetic that holds in this process, whatever was asked for: `PORTABLE`, `PORTABLE_ARM` or `FAST`.
+    """The arithmetic of this process, whatever was requested: `PORTABLE`, `PORTABLE_ARM` or `FAST`.
 
-    `FAST` also where portable could not be had: torch was imported before with other settings, or the processor is of
+    `FAST` also if portable is not available: torch was imported before with other settings, or the processor is of
     neither kind.
     """
     if _obstacle():
@@ -106,7 +106,7 @@ def torch_facts() -> dict[str, Any]:
     lines = [line.strip(" -") for line in torch.__config__.show().splitlines()]
     named = [line for line in lines if any(name in line for name in _LIBRARIES) and not line.startswith("Build")]
     return {
-        "threads unless told otherwise": torch.get_num_threads(),
+        "threads by default": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         **{f"build, {i}": line for i, line in enumerate(named, start=1)},
     }

@@ -149,11 +149,11 @@ def greedy(run: Run, axes: Axes, prompt: Text, direction: dict[str, Any] | None 
 
 
 def patching(run: Run, axes: Axes, clean: list[Text], corrupted: list[Text], answers: Answers) -> Array:
-    """How much of the logit difference comes back with one residual of the clean run, (layers, positions).
+    """Activation patching: the part of the logit difference that one clean residual restores, (layers, positions).
 
     The residual entering one block at one position of the corrupted prompt is replaced by the clean run's; the
     difference of the two answers' logits after the last token, mean over the prompts, is scaled to 0 for the
-    corrupted and 1 for the clean prompts. The blocks below serve all positions and are not run again.
+    corrupted and 1 for the clean prompts. The blocks below are the same for all positions and are not run again.
     """
     pairs = [
         (whole(run, good["ids"]), whole(run, bad["ids"]), answer)

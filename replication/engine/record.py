@@ -1,4 +1,4 @@
-"""The record of what went in, so that every table, figure and report can say it."""
+"""The record of what decided an experiment's numbers, which every table, figure and report can state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,8 +20,8 @@ def record(
 ) -> dict[str, Any]:
     """Everything that decided an experiment's numbers, as JSON values.
 
-    What was added stands at the top where it is one addition, and in `additions` where there are several; then
-    `injection` is the lowest block and all positions, and `norms` has the largest of any addition at each.
+    A single addition is described at the top level, several under `additions`; then `injection` has the lowest block
+    and all positions, and `norms` the largest norm of any addition at each position.
 
     Args:
         loaded: The model.
@@ -63,14 +63,14 @@ def arithmetic(loaded: Loaded) -> dict[str, Any]:
 
 def _addition(tokenizer: Tokenizer, plan: Planned, vector: SteeringVector) -> dict[str, Any]:
     """One addition: the tokens of its sides or the file it was read from, where it was added, and its norms."""
-    settings, read = plan.settings, plan.read
-    if isinstance(read, Sides):
-        padding = dict(zip(SIDES, read.padding, strict=True))
-        origin: dict[str, Any] = {side: _tokens(tokenizer, ids) for side, ids in read.there.items()}
+    settings, source = plan.settings, plan.source
+    if isinstance(source, Sides):
+        padding = dict(zip(SIDES, source.padding, strict=True))
+        origin: dict[str, Any] = {side: _tokens(tokenizer, ids) for side, ids in source.present.items()}
         token = {"token": settings.padding, "id": tokenizer.encode(settings.padding)[0]}
-        origin["padding"] = token | {side: padding[side] for side in read.there}
+        origin["padding"] = token | {side: padding[side] for side in source.present}
     else:
-        origin = {"vector": {"file": settings.vector, "sha256": read.sha256, "shape": list(vector.difference.shape)}}
+        origin = {"vector": {"file": settings.vector, "sha256": source.sha256, "shape": list(vector.difference.shape)}}
     centred = vector.values - vector.values.mean(-1, keepdim=True)
     sides = {side: _norms(rows) for side, rows in vector.sides.items()}
     return origin | {

@@ -1,6 +1,6 @@
 """Additions -> tokens of a steering vector's sides, or rows of a file, and whether a model can take them.
 
-Without torch, so that a run is told before weights are loaded.
+Without torch, so that a misfit is reported before weights are loaded.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class Sides:
     """Number of padding tokens on the added and on the subtracted side."""
 
     @property
-    def there(self) -> dict[str, list[int]]:
-        """The sides that are there, by name, the added one first."""
+    def present(self) -> dict[str, list[int]]:
+        """The sides that are not left out, by name, the added one first."""
         return {name: ids for name, ids in zip(SIDES, (self.added, self.subtracted), strict=True) if ids is not None}
 
 
@@ -36,28 +36,28 @@ class Planned(NamedTuple):
     settings: Addition
     layer: int
     """Block of this model."""
-    read: Sides | VectorFile
+    source: Sides | VectorFile
     """What the vector is read from."""
 
     def positions(self, prompt: int, named: str) -> tuple[int, ...]:
         """The positions at which its rows are added to a prompt.
 
         Args:
-            prompt: Tokens of the prompt, `<|endoftext|>` counted.
+            prompt: Number of tokens of the prompt, `<|endoftext|>` included.
             named: What an error calls the prompt.
 
         Raises:
             UserError: The vector does not fit there; one sentence says what would be right.
         """
-        given, start = self.settings.positions, self.settings.position
-        if isinstance(self.read, VectorFile) and self.read.one_row:
+        given, start, source = self.settings.positions, self.settings.position, self.source
+        if isinstance(source, VectorFile) and source.one_row:
             positions = tuple(range(1, prompt)) if given is None else tuple(sorted(given))
             if max(positions) >= prompt:
                 raise UserError(f"steering.positions: {max(positions)} is too large; {named} has 0 to {prompt - 1}")
             return positions
-        rows = len(self.read.rows if isinstance(self.read, VectorFile) else next(iter(self.read.there.values())))
+        rows = len(source.rows if isinstance(source, VectorFile) else next(iter(source.present.values())))
         if given is not None:
-            raise UserError(f"steering.positions: these are for a vector of one row, and this one has {rows}")
+            raise UserError(f"steering.positions: give them only with a vector of one row; this one has {rows}")
         if rows > prompt:
             raise UserError(
                 f"{named} has {prompt} tokens with {BOS}, the steering vector {rows}; the prompt must not be shorter: "
@@ -74,7 +74,7 @@ class Planned(NamedTuple):
 
 
 def swept_over_layers(plans: list[Planned]) -> bool:
-    """Whether the sweep moves the additions to other layers: all are made at one."""
+    """Whether the sweep moves the additions to other layers: only if all are made at the same one."""
     return len({plan.layer for plan in plans}) == 1
 
 
@@ -103,7 +103,7 @@ def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> list[
 
     Args:
         tokenizer: The model's tokenizer.
-        config: What the model is.
+        config: The model's settings.
         experiment: The experiment.
 
     Returns:
@@ -125,11 +125,11 @@ def check(tokenizer: Tokenizer, config: Config, experiment: Experiment) -> list[
             raise UserError(str(error) if one else str(error).replace("steering.", f"steering.{place}.", 1)) from None
     experiment.key_positions(texts(tokenizer, prompt))  # raises where a key token is not there
     if experiment.completions:
-        completed(tokenizer, config, experiment, plans)
+        completion_prompt(tokenizer, config, experiment, plans)
     return plans
 
 
-def completed(tokenizer: Tokenizer, config: Config, experiment: Experiment, plans: list[Planned]) -> list[int]:
+def completion_prompt(tokenizer: Tokenizer, config: Config, experiment: Experiment, plans: list[Planned]) -> list[int]:
     """Token ids of the prompt that an experiment's completions continue.
 
     Raises:

@@ -17,10 +17,10 @@ from replication.engine.numerics import MULTIPLE
 from replication.engine.sides import Planned, Sides
 
 LARGEST_NORM = 1e15
-"""Norm that a vector stays below, in a residual stream's units. The squares of 2e19 overflow; a lens may amplify."""
+"""Upper limit of a vector's norm, in a residual stream's units. The squares of 2e19 overflow; a lens may amplify."""
 
 SIDE = math.isqrt(MULTIPLE)
-"""What batch and positions are padded to a multiple of, so that their product is one of `MULTIPLE`."""
+"""Batch and positions are each padded to a multiple of this, so that their product is a multiple of `MULTIPLE`."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,25 @@ class SteeringVector:
     positions: tuple[int, ...]
     """Of the prompt: row i of `values` is added at positions[i]."""
     difference: Tensor
-    """added - subtracted, of which one side may be left out: residuals entering block `layer`, (rows, d_model). Of a
-    file with one row for every position that row, (d_model,)."""
+    """added - subtracted, either of which may be left out: residuals entering block `layer`, (rows, d_model). For a
+    file with one row for every position, that row, (d_model,)."""
     values: Tensor
     """coefficient * difference, (rows, d_model)."""
     sides: dict[str, Tensor]
-    """Residuals of the sides that are there, "added" and "subtracted", each (rows, d_model); none for a file's."""
+    """Residuals of the sides, "added" and "subtracted" unless left out, each (rows, d_model); empty for a file's."""
 
 
 def embedded(gpt2: GPT2, texts: Sequence[Sequence[int]]) -> Tensor:
     """Token plus position embedding: what enters block 0, (texts, positions of the longest, d_model).
 
-    Shorter texts are followed by token 0; attention looks back only, so nothing of it reaches them.
+    Shorter texts are padded on the right with token 0; attention is causal, so none of their tokens attends to it.
     """
     longest = max(map(len, texts))
     return gpt2.embedding(torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in texts], device=gpt2.device))
 
 
 def through_block(gpt2: GPT2, layer: int, entering: Tensor, cache: Cache | None = None) -> Tensor:
-    """What leaves block `layer`, (batch, positions, d_model), for what enters it; a `cache` takes up what is read.
+    """What leaves block `layer`, (batch, positions, d_model), for what enters it; `cache` as for `GPT2.block`.
 
     Positions and batch are padded to multiples of four, so that products have a multiple of `MULTIPLE` rows and
     attention one size: a sequence then gets the same bits whatever else is in the batch.
@@ -91,12 +91,12 @@ def steering_vectors(gpt2: GPT2, plans: Sequence[Planned], prompt: int, named: s
 
 
 def vectors_at(gpt2: GPT2, plan: Planned, layers: Sequence[int], prompt: int, named: str) -> list[SteeringVector]:
-    """An addition's vector for a prompt, read at and added before each of several layers; all of one pass."""
+    """An addition's vector for a prompt, read at and added before each of several layers; all from one forward pass."""
     positions, coefficient = plan.positions(prompt, named), plan.settings.coefficient
-    if isinstance(plan.read, Sides):
-        stream = residual_stream(gpt2, embedded(gpt2, [*plan.read.there.values()]), 0, max(layers))
-        return [_of_sides(plan.read, stream[:, layer], layer, coefficient, positions) for layer in layers]
-    difference = torch.tensor(plan.read.rows[0] if plan.read.one_row else plan.read.rows, device=gpt2.device)
+    if isinstance(plan.source, Sides):
+        stream = residual_stream(gpt2, embedded(gpt2, [*plan.source.present.values()]), 0, max(layers))
+        return [_of_sides(plan.source, stream[:, layer], layer, coefficient, positions) for layer in layers]
+    difference = torch.tensor(plan.source.rows[0] if plan.source.one_row else plan.source.rows, device=gpt2.device)
     unscaled = SteeringVector(plan.layer, positions, difference, difference, {})
     vector = multiplied(unscaled, coefficient)
     return [replace(vector, layer=layer) for layer in layers]
@@ -111,7 +111,7 @@ def steering_vector(gpt2: GPT2, sides: Sides, layer: int, coefficient: float) ->
     Raises:
         UserError: As `scaled` does.
     """
-    residuals = residual_stream(gpt2, embedded(gpt2, [*sides.there.values()]), 0, layer)[:, -1]
+    residuals = residual_stream(gpt2, embedded(gpt2, [*sides.present.values()]), 0, layer)[:, -1]
     return _of_sides(sides, residuals, layer, coefficient, tuple(range(residuals.shape[1])))
 
 
@@ -119,7 +119,7 @@ def _of_sides(
     sides: Sides, residuals: Tensor, layer: int, coefficient: float, positions: tuple[int, ...]
 ) -> SteeringVector:
     """The vector of the residuals of the sides that are there, (sides, rows, d_model)."""
-    read = dict(zip(sides.there, residuals, strict=True))
+    read = dict(zip(sides.present, residuals, strict=True))
     # Not zero minus the one side: that would turn -0 into 0.
     difference = read["added"] - read["subtracted"] if len(read) == 2 else read.get("added", -residuals[0])
     return SteeringVector(layer, positions, difference, scaled(difference, coefficient), read)
@@ -134,7 +134,7 @@ def scaled(difference: Tensor, coefficient: float) -> Tensor:
     """Coefficient * difference of the two sides' residuals, (positions, d_model).
 
     Raises:
-        UserError: It is so long that float32 cannot add up its squares: layer norms would make zeros of it.
+        UserError: It is so long that float32 cannot add up its squares: layer norm would turn it into zeros.
     """
     values = coefficient * difference
     norm = values.norm(dim=-1).max()

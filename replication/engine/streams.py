@@ -27,12 +27,12 @@ Text = dict[str, Any]
 """`text` and `ids` of a prompt or, with one id, of a token."""
 
 STREAMS = 24
-"""Residual streams kept because the next set may ask for them again (GPT-2 XL: 0.3 MB per position)."""
+"""Number of residual streams kept, since the next set may need them again (GPT-2 XL: 0.3 MB per position)."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A model, and the residual streams it was asked for lately."""
+    """A model, and a cache of its latest residual streams."""
 
     gpt2: GPT2
     translators: Translators | None
@@ -77,7 +77,7 @@ def vectors(run: Run, steering: dict[str, Any], layers: list[int]) -> Tensor:
 
 
 def streams(run: Run, prompt: Text, steering: dict[str, Any] | None) -> Tensor:
-    """Residual streams of a prompt, unsteered and steered; the same twice where nothing steers."""
+    """Residual streams of a prompt, unsteered and steered; twice the unsteered one if `steering` is None."""
     if steering is None:
         return whole(run, prompt["ids"]).expand(2, -1, -1, -1)
     return both_streams(run.gpt2, prompt["ids"], [vector(run, steering, steering["layer"])])

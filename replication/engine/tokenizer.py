@@ -15,8 +15,8 @@ BOS = "<|endoftext|>"
 class Tokenizer:
     """GPT-2's byte-level BPE from a tokenizer.json, or from vocab.json and merges.txt.
 
-    A literal `<|endoftext|>` in a text is that special token, as in transformers and TransformerLens. What an earlier
-    use left in the file (transformers stores how it last cut and filled texts) never reaches a prompt: `ignored`.
+    A literal `<|endoftext|>` in a text is that special token, as in transformers and TransformerLens. Truncation and
+    padding that an earlier use stored in the file never reach a prompt: they are switched off and named in `ignored`.
     """
 
     ignored: list[str]
@@ -35,7 +35,7 @@ class Tokenizer:
             raise UserError(f"{path}: has no token {BOS}")
         self.bos: int = bos
         self._bytes = {symbol: byte for byte, symbol in _byte_symbols().items()}
-        # Tables ask for the same few hundred tokens tens of thousands of times.
+        # Tables need the same few hundred tokens tens of thousands of times.
         self._texts: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -85,19 +85,19 @@ def _read(files: Sequence[Path]) -> tokenizers.Tokenizer:
 
 
 def _switched_off(tokenizer: tokenizers.Tokenizer) -> list[str]:
-    """Switches off what cuts, fills or varies texts; returns what it was."""
-    found = {
+    """Switches off truncation, padding and dropout; returns the names of the settings that have no effect."""
+    settings = {
         "truncation": tokenizer.truncation,
         "padding": tokenizer.padding,
         "dropout": getattr(tokenizer.model, "dropout", None),
-        # `encode` asks for no special tokens, so that these are never added.
+        # `encode` adds no special tokens.
         "a post-processor that adds tokens": tokenizer.num_special_tokens_to_add(is_pair=False),
     }
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    if found["dropout"]:
+    if settings["dropout"]:
         tokenizer.model.dropout = None
-    return [name for name, value in found.items() if value]
+    return [name for name, value in settings.items() if value]
 
 
 def token_text(data: bytes) -> str:

@@ -16,7 +16,7 @@ from replication.engine.gpt2_config import Config
 from replication.engine.lens_recipe import warmed_up
 
 IGNORED = -100
-"""Target that counts for nothing: the padding behind shorter documents of a batch."""
+"""Target that the loss ignores: the padding after the shorter documents of a batch."""
 
 
 class Training(NamedTuple):
@@ -47,7 +47,7 @@ class Batch(NamedTuple):
 def batch(documents: Iterable[list[int]]) -> Batch:
     """A batch of all `documents`."""
     rows = [torch.tensor(ids) for ids in documents]
-    # What stands in the padding is never looked back at.
+    # No token of a document attends to the padding after it.
     tokens = pad_sequence([ids[:-1] for ids in rows], batch_first=True)
     return Batch(tokens, pad_sequence([ids[1:] for ids in rows], batch_first=True, padding_value=IGNORED))
 
@@ -105,7 +105,7 @@ def _new(config: Config, initializer_range: float) -> GPT2LMHeadModel:
 def save(gpt2: GPT2LMHeadModel, folder: Path, name: str) -> None:
     """Writes weights and configuration in the hub's format; the configuration names the model.
 
-    The hub's files of GPT-2 have `n_ctx` too, which transformers writes no more and other libraries read.
+    The hub's files of GPT-2 also have `n_ctx`, which transformers no longer writes but other libraries read.
     """
     gpt2.save_pretrained(folder)
     path = folder / "config.json"

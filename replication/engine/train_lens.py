@@ -20,31 +20,31 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm, trange
 
 from replication.base.errors import UserError
+from replication.engine.checkpoint import Checkpoint
 from replication.engine.gpt2 import GPT2
 from replication.engine.lens_file import Translators
 from replication.engine.lens_recipe import MOMENTUM, Recipe
-from replication.engine.unfinished import Unfinished
 
 LOGITS = 1 << 26
-"""Logits held at once, 0.27 GB of them: as many sequences, then as many layers, are read together as stay below."""
+"""Most logits held at once, 0.27 GB: sequences, and then layers, are read together in groups that stay below it."""
 
 KEEP_EVERY = 60.0
-"""Seconds after which what has been learned is kept, at the end of a step: a kill costs that and a step at most."""
+"""Seconds between checkpoints, each written at the end of a step: a kill costs at most that and a step."""
 
 
 def train(
-    gpt2: GPT2, sequences: Iterator[list[int]], recipe: Recipe, unfinished: Unfinished | None = None
+    gpt2: GPT2, sequences: Iterator[list[int]], recipe: Recipe, unfinished: Checkpoint | None = None
 ) -> Translators:
     """Trains one translator per layer to predict the model's output.
 
     Args:
         gpt2: The model, which stays as it is.
-        sequences: Endless token ids, the same at every call: a training that goes on passes over those it has read.
+        sequences: Endless token ids, the same at every call: a resumed training skips those it has read.
         recipe: How.
-        unfinished: Where the training is kept, and goes on from after a kill, with the bits of one that was not killed.
+        unfinished: Checkpoint from which a killed training resumes, to the same bits as one that was not killed.
 
     Raises:
-        UserError: The loss is not finite any more.
+        UserError: The loss is no longer finite.
     """
     shape, device = (gpt2.config.n_embd, gpt2.config.n_embd), gpt2.device
     translators = [(torch.zeros(shape, device=device), torch.zeros(shape[:1], device=device)) for _ in _layers(gpt2)]
@@ -83,11 +83,11 @@ def held_out_kl(gpt2: GPT2, translators: Translators, sequences: Sequence[list[i
             for name, lens in lenses.items():
                 by_layer = [kl_by_layer(gpt2, lens, residuals, log_p, some) for some in _together(gpt2, len(log_p))]
                 sums[name] += torch.cat(by_layer).cpu() * (len(log_p) / total)
-    return {name: found.tolist() for name, found in sums.items()}
+    return {name: by_layer.tolist() for name, by_layer in sums.items()}
 
 
 def _optimizer(recipe: Recipe, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """What changes the translators; the rate is set before every step."""
+    """The optimizer of the translators, whose rate is set before every step."""
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(parameters, momentum=MOMENTUM, nesterov=True, weight_decay=recipe.weight_decay)
@@ -134,7 +134,7 @@ def streams(gpt2: GPT2, sequences: Sequence[list[int]]) -> tuple[Tensor, Tensor]
         (layers, tokens, d_model), what enters each block, and (tokens, vocabulary), log-probabilities.
     """
     rows = [torch.tensor(ids, device=gpt2.device) for ids in sequences]
-    # Shorter ones are padded at their end, where nothing real looks.
+    # Shorter ones are padded at their end, to which no real token attends.
     real = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True)
     hidden, entering = gpt2.embedding(pad_sequence(rows, batch_first=True)), []
     for layer in _layers(gpt2):

@@ -10,20 +10,19 @@ from torch import Tensor
 from replication.base.errors import UserError
 from replication.engine.tokenizer import BOS, Tokenizer
 
-PIECE = 1 << 20
+CHUNK = 1 << 20
 """Characters tokenized together: the tokenizer takes some hundred bytes of memory for each of their tokens."""
 
 _BOUNDARY = re.compile(r"(?<=\S)(?= \S)|(?<=\S\n)(?=\S)")
-"""Where a text may be cut: before a space and behind a line break that stand alone between two other characters. No
-token of GPT-2's reaches across, because its tokenizer begins a new word there."""
+"""Where a text may be cut: before a space, or after a line break, that stands alone between two other characters. No
+token of GPT-2's spans such a place, because its tokenizer begins a new word there."""
 
 
 def split(path: Path, tokenizer: Tokenizer, length: int, held_out: float) -> tuple[Tensor, Tensor]:
     """The sequences of a text, (sequences, length): those to train on, and the last ones, held out.
 
-    The file is one stream of tokens with `<|endoftext|>` in front, cut every `length` tokens; what is left at its end
-    is dropped. Where several documents are in it, `<|endoftext|>` stands between them in the file: a blank line may be
-    part of a document and ends none.
+    The file is one stream of tokens with `<|endoftext|>` in front, cut every `length` tokens; the rest at its end is
+    dropped. Several documents must be separated by `<|endoftext|>` in the file: a blank line may be part of one.
 
     Args:
         path: UTF-8.
@@ -61,14 +60,14 @@ def _tokens(path: Path, tokenizer: Tokenizer) -> Tensor:
         reason = error.strerror if isinstance(error, OSError) else f"is not UTF-8 ({error.reason})"
         raise UserError(f"{path}: cannot be read as text: {reason}") from None
     parts = [torch.tensor([tokenizer.bos], dtype=torch.int32)]
-    return torch.cat([*parts, *(torch.tensor(tokenizer.encode(p), dtype=torch.int32) for p in _pieces(text))])
+    return torch.cat([*parts, *(torch.tensor(tokenizer.encode(p), dtype=torch.int32) for p in _chunks(text))])
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """A text in pieces whose tokens, one after the other, are those of the whole."""
+def _chunks(text: str) -> Iterator[str]:
+    """A text in chunks whose tokens, one after the other, are those of the whole."""
     start = 0
     while start < len(text):
-        cut = _BOUNDARY.search(text, start + PIECE)
+        cut = _BOUNDARY.search(text, start + CHUNK)
         end = cut.end() if cut else len(text)
         yield text[start:end]
         start = end

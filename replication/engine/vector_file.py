@@ -17,7 +17,7 @@ from replication.base.files import written_whole
 from replication.base.paths import local_folder
 
 NAME = "vector"
-"""Of the tensor."""
+"""Name of the tensor."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class VectorFile:
     """A vector that was read from a file."""
 
     rows: NDArray[np.float32]
-    """(rows, d_model), row 0 for `<|endoftext|>` where it was made of texts; or the one row of a (d_model,)."""
+    """(rows, d_model), row 0 for `<|endoftext|>` if it was made from texts; (1, d_model) for a file of one row."""
     one_row: bool
-    """Whether the file holds a (d_model,): the same row for every position."""
+    """Whether the file's tensor is (d_model,): the same row for every position."""
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
 
 
 def read_vector(name: str, d_model: int) -> VectorFile:
@@ -40,7 +40,7 @@ def read_vector(name: str, d_model: int) -> VectorFile:
     """
     path = local_folder(name)
     if not path.is_file():
-        raise UserError(f"steering.vector: {path} is not there")
+        raise UserError(f"steering.vector: {path} does not exist")
     try:
         with safetensors.safe_open(path, framework="np") as file:
             names = list(file.keys())
@@ -51,7 +51,7 @@ def read_vector(name: str, d_model: int) -> VectorFile:
         raise UserError(f"steering.vector: {path} holds {', '.join(names) or 'nothing'}, and no tensor {NAME!r}")
     if tensor.dtype != np.float32 or tensor.shape[-1:] != (d_model,) or tensor.ndim > 2 or not tensor.size:
         raise UserError(
-            f"steering.vector: {path} holds a {tensor.dtype} of shape {tensor.shape}; this model takes a float32 of "
+            f"steering.vector: {path} holds a {tensor.dtype} of shape {tensor.shape}; this model needs float32 of "
             f"shape (rows, {d_model}) or ({d_model},)"
         )
     if not np.isfinite(tensor).all():
@@ -59,18 +59,17 @@ def read_vector(name: str, d_model: int) -> VectorFile:
     return VectorFile(tensor.reshape(-1, d_model), tensor.ndim == 1, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def said_of(path: Path) -> dict[str, Any]:
-    """Layer and coefficient of a vector, as far as its file says them; empty if it cannot be read."""
+def stored_settings(path: Path) -> dict[str, Any]:
+    """Layer and coefficient of a vector, as far as its file's metadata has them; empty if it cannot be read."""
     kinds = {"layer": int, "coefficient": float}
-    said: dict[str, Any] = {}
     with suppress(OSError, ValueError, safetensors.SafetensorError):
         with safetensors.safe_open(path, framework="np") as file:
-            found = file.metadata() or {}
-        said = {key: kind(found[key]) for key, kind in kinds.items() if key in found}
-    return said
+            metadata = file.metadata() or {}
+        return {key: kind(metadata[key]) for key, kind in kinds.items() if key in metadata}
+    return {}
 
 
-def write_vector(path: Path, rows: NDArray[np.float32], said: Mapping[str, Any]) -> None:
-    """Writes a vector without its coefficient, (rows, d_model), and what is said of it."""
+def write_vector(path: Path, rows: NDArray[np.float32], metadata: Mapping[str, Any]) -> None:
+    """Writes a vector without its coefficient, (rows, d_model), and the metadata as text."""
     with written_whole(path) as temporary:
-        save_file({NAME: np.ascontiguousarray(rows)}, temporary, {key: str(value) for key, value in said.items()})
+        save_file({NAME: np.ascontiguousarray(rows)}, temporary, {key: str(value) for key, value in metadata.items()})

@@ -13,7 +13,7 @@ from replication.engine.gpt2 import shapes
 from replication.engine.gpt2_config import Config
 
 HALVES = (torch.float16, torch.bfloat16)
-"""Precisions whose every value float32 has too."""
+"""Precisions whose values float32 represents exactly."""
 
 
 def read_weights(files: Iterable[Path], config: Config) -> tuple[Config, dict[str, Tensor]]:
@@ -78,7 +78,7 @@ def tensors_of_pickle(path: Path, mapped: bool = False) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch's unpickler raises almost anything where bytes are damaged
         raise UserError(
-            f"{path}: damaged, or holds something else than tensors, and was not loaded ({one_line(error)})"
+            f"{path}: damaged, or holds something other than tensors, so it was not loaded ({one_line(error)})"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: does not hold a dictionary of tensors")
@@ -100,8 +100,8 @@ def check_tensor(path: Path, name: str, tensor: Tensor) -> None:
     if tensor.dtype not in (torch.float32, *HALVES):
         kind = str(tensor.dtype).removeprefix("torch.")
         raise UserError(
-            f"{path}: {name} is stored as {kind}; float32, float16 and bfloat16 are read, so convert the file first, "
-            "or take the checkpoint that it was quantized from"
+            f"{path}: {name} is stored as {kind}; only float32, float16 and bfloat16 are read: convert the file, or "
+            "take the checkpoint that it was quantized from"
         )
     if not torch.isfinite(tensor).all():
         raise UserError(f"{path}: {name} holds NaN or infinity")

@@ -9,7 +9,7 @@ from replication.base import tables
 from replication.base.numbers import fixed, general, signed
 from replication.base.recorded import lens_name
 from replication.base.visible import visible
-from replication.base.window import MOST_KEYS, keys_note
+from replication.base.window import keys_note, shown_keys
 from replication.figures.positions import Record, in_view, tokens
 
 
@@ -129,7 +129,7 @@ def _output(losses: pd.DataFrame, record: Record) -> str:
 def _layers(losses: pd.DataFrame, record: Record) -> str:
     change, lens = _changes(losses), lens_name(record)
     sentences = []
-    for position in record["key_positions"][:MOST_KEYS]:
+    for position in shown_keys(record):
         rows = change[change["position"] == position]
         most = rows.loc[rows["change"].abs().idxmax()]
         sentences.append(
@@ -178,7 +178,7 @@ def _at_output(losses: pd.DataFrame, record: Record) -> str:
     rows = change[change["layer"] == tables.OUTPUT].set_index("position")
     most = rows.loc[rows["change"].abs().idxmax()]
     sentence = f"At the output the loss changes most at {_from_to(most)}"
-    keys = [_from_to(rows.loc[position]) for position in record["key_positions"][:MOST_KEYS]]
+    keys = [_from_to(rows.loc[position]) for position in shown_keys(record)]
     named = "key tokens" if len(keys) == len(record["key_positions"]) else f"the first {len(keys)} key tokens"
     return f"{sentence}; {named}: {', '.join(keys)}." if keys else f"{sentence}."
 

@@ -10,7 +10,7 @@ from matplotlib.transforms import ScaledTranslation
 from replication.base import tables
 from replication.base.numbers import fixed
 from replication.base.recorded import lens_name
-from replication.base.window import MOST_KEYS, keys_note
+from replication.base.window import keys_note, shown_keys
 from replication.figures.canvas import GREY, STEERED, UNSTEERED, Drawing, fitted_label, panels, style, wrapped
 from replication.figures.grid import Grid, grid, of_condition
 from replication.figures.header import ADDED, Header, blocks_shown, header, mark_blocks
@@ -125,7 +125,7 @@ def _panels(record: Record) -> dict[str, list[int]]:
     if record["key_positions"]:
         return {
             f"{fitted_label(targets[position], _NAME, 1.2, 'bold')} (position {position})": [position]
-            for position in record["key_positions"][:MOST_KEYS]
+            for position in shown_keys(record)
         }
     positions = range(len(targets))
     elsewhere = [position for position in positions if position not in changed]

@@ -10,7 +10,7 @@ from replication.base.files import read_json
 from replication.base.paths import EFFECT, LOGIT_LENS, LOSSES, RECORD, SUMMARY, TOKEN_TABLES, TOP10, path
 from replication.base.posts import place_in_post
 from replication.base.tables import CONDITIONS, OUTPUT
-from replication.base.window import BY_POSITION, MOST_KEYS, keys_note, window, window_note
+from replication.base.window import BY_POSITION, MOST_KEYS, keys_note, shown_keys, window, window_note
 from replication.figures.alt_text import alt_text
 from replication.report.added import added, x_vector_table
 from replication.report.beyond_post import disagreements
@@ -84,7 +84,7 @@ def predictions(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any
     best = top10[(top10["protocol"] == "raw") & (top10["place"] <= BEST)].sort_values("place")
     groups = best.groupby(["layer", "position", "condition"])
     rows = []
-    for position in record["key_positions"][:MOST_KEYS] or [_most_changed(raw)]:
+    for position in shown_keys(record) or [_most_changed(raw)]:
         for layer in layers:
             for condition in CONDITIONS:
                 cells = groups.get_group((layer, position, condition))

@@ -88,7 +88,7 @@ def compared(
 
 
 def _discrete(both: pd.DataFrame, name: str, margin: str, tolerance: float) -> tuple["pd.Series[bool]", ...]:
-    """Where a rank or token changed, and where it was a tie in both, so that rounding could do it; not in pins."""
+    """Where a rank or token changed, and where it was a tie in both, so that rounding could do it; nowhere for pins."""
     if f"{name}_a" not in both:
         nowhere = pd.Series(False, index=both.index)
         return nowhere, nowhere

@@ -113,7 +113,7 @@ def random_by_layer(table: pd.DataFrame, record: dict[str, Any]) -> dict[str, An
     Returns:
         `outside_from`: the first layer from which on, up to the output, the vector's change lies outside the band on
         the side where it ends; `half_from`: the first from which on at least half of the output's change holds. Or
-        `undecided`: why neither can be told.
+        `undecided`: why neither can be decided.
     """
     draws = table["draw"].nunique() - 1
     if not record["key_positions"]:

@@ -10,7 +10,7 @@ _RESULTS = ("outputs_sha256", "finished")
 
 
 class Circumstance(NamedTuple):
-    """One thing recorded of both runs."""
+    """One thing recorded for both runs."""
 
     name: str
     a: str
@@ -23,7 +23,7 @@ class Circumstance(NamedTuple):
 
 
 def circumstances(a: Run, b: Run) -> list[Circumstance]:
-    """Everything recorded of both runs, in the order of the first one's files."""
+    """Everything recorded for both runs, in the order of the first one's files."""
     sides = _recorded(a), _recorded(b)
     return [Circumstance(name, value, sides[1][name]) for name, value in sides[0].items() if name in sides[1]]
 

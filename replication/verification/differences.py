@@ -12,15 +12,15 @@ from replication.verification.rounding import Tolerance, tolerance_of
 from replication.verification.runs import Measured, Run
 
 TOKENIZER = ("model/tokenizer.json", "model/vocab.json", "model/merges.txt")
-"""Where two runs read the same ones, tokens are the same by their ids."""
+"""Where two runs read the same ones, tokens are compared by their ids."""
 
 STATUS = {EQUAL: 0, WITHIN: 1, DIFFERENT: 2}
-"""Exit status of the command line by verdict, whose help has the rule; errors end with `ERROR`."""
+"""Exit status of the command `diff` by verdict, as its help states; errors exit with `ERROR`."""
 ERROR = 3
 
 
 class Alone(NamedTuple):
-    """What one side has and the other lacks; what pins are not made to hold is no lack."""
+    """What one side has and the other lacks, except what pins never hold."""
 
     experiments: list[str]
     tables: list[str]
@@ -86,7 +86,7 @@ def compare(a: Run, b: Run) -> Comparison:
         if layers:
             parts.append(compared(left, right, CELL, tolerance, _top_column(*sides)).assign(experiment=name))
             both = len(_matched(parts[-1]))
-        # Rows that pins are not made to hold are no lack.
+        # Rows that pins never hold do not count as lacking.
         cells_a += len(left if b.pins else sides[0].table) - both
         cells_b += len(right if a.pins else sides[1].table) - both
     only = _alone(a, b, cells_a), _alone(b, a, cells_b)
@@ -108,7 +108,7 @@ def _alone(run: Run, other: Run, cells: int) -> Alone:
 
 
 def _tolerance(run: Run) -> Tolerance:
-    """What the rounding of a run's logits allows, the largest of any experiment counting.
+    """What the rounding of a run's logits allows: the largest tolerance of any of its experiments.
 
     Raises:
         UserError: The run was made before the largest logit was recorded.

@@ -9,7 +9,7 @@ from replication.verification.claims import HOLDS, NOT_DECIDABLE
 
 
 def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]], lens: str) -> list[str]:
-    """Does steering work, where does it take hold, how much of it is more than chance.
+    """Whether steering works, where it takes hold, and how much of it is more than chance.
 
     Up to four sentences on all experiments; what was not measured has none.
 
@@ -18,19 +18,18 @@ def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]], lens: 
         controls: The verdicts of the controls by experiment and kind, as `verification.chance` returns them.
         lens: What the layers were read by: `lens_name` of the model.
     """
-    random = {name: found["random_vectors"] for name, found in controls.items() if "random_vectors" in found}
-    keyed = [found for found in random.values() if "key" in found]
-    by_layer = {name: found.get("random_by_layer", {}) for name, found in controls.items()}
-    signs = [found["sweep"]["sign"] for found in controls.values() if "sweep" in found]
-    prompts = [found["prompts"] for found in controls.values() if "prompts" in found]
+    keyed = [kinds["random_vectors"] for kinds in controls.values() if "key" in kinds.get("random_vectors", {})]
+    by_layer = {name: kinds.get("random_by_layer", {}) for name, kinds in controls.items()}
+    signs = [kinds["sweep"]["sign"] for kinds in controls.values() if "sweep" in kinds]
+    prompts = [kinds["prompts"] for kinds in controls.values() if "prompts" in kinds]
     sentences = []
     if keyed:
-        lower = sum(found["key"]["steering"] < 0 for found in keyed)
+        lower = sum(verdict["key"]["steering"] < 0 for verdict in keyed)
         sentences.append(
             f"Steering lowers the key tokens' loss at the output in {lower} of {len(keyed)} experiments, in "
             f"{_holding(keyed)} of them by more than at least {SHARE:.0%} of random vectors of the same norms."
         )
-    if places := [f"{found['outside_from']} ({titles[name]})" for name, found in by_layer.items() if len(found) == 2]:
+    if places := [f"{each['outside_from']} ({titles[name]})" for name, each in by_layer.items() if len(each) == 2]:
         sentences.append(
             f"Through the {lens} it does more than chance from layer {_listed(places)} on, up to the output."
         )
@@ -38,19 +37,19 @@ def findings(titles: dict[str, str], controls: dict[str, dict[str, Any]], lens: 
         (signs, "Negating the vector reverses its effect in"),
         (prompts, f"The direction carries over to at least {CARRIED:.0%} of the other prompts in"),
     ):
-        if decided := [found for found in verdicts if found["verdict"] != NOT_DECIDABLE]:
+        if decided := [verdict for verdict in verdicts if verdict["verdict"] != NOT_DECIDABLE]:
             sentences.append(f"{words} {_holding(decided)} of {len(decided)}.")
     return sentences
 
 
-def found(model: str) -> list[str]:
+def closing_lines(model: str) -> list[str]:
     """What was found, what it was checked against, and where the report is, from the verdicts that a run wrote.
 
     Args:
         model: Name of the model, or of its run.
     """
     claims, controls, verification = (read_json(path(file, model)) for file in (CLAIMS, CONTROLS, VERIFICATION))
-    of_the_post = [claim for said in claims.values() for claim in said if claim["verdict"]]
+    of_the_post = [claim for each in claims.values() for claim in each if claim["verdict"]]
     random = [kinds["random_vectors"] for kinds in controls.values() if "verdict" in kinds.get("random_vectors", {})]
     results = [
         f"{_holding(verdicts)} of {len(verdicts)} {words}"
@@ -68,14 +67,14 @@ def found(model: str) -> list[str]:
 
 
 def _checks(verification: dict[str, Any]) -> str:
-    """How many comparisons came out how: "pins 4 agree; second opinion 4 agree; published values not run"."""
+    """How many comparisons had which outcome: "pins 4 agree; second opinion 4 agree; published values not run"."""
     counts: dict[str, dict[str, int]] = {}
     for checks in verification["experiments"].values():
         for name, check in checks.items():
             of = counts.setdefault(name.replace("_", " "), {})
             of[check["status"]] = of.get(check["status"], 0) + 1
-    said = [f"{name} {', '.join(_counted(n, status) for status, n in of.items())}" for name, of in counts.items()]
-    return "; ".join([*said, f"published values {verification['published']['status']}"])
+    texts = [f"{name} {', '.join(_counted(n, status) for status, n in of.items())}" for name, of in counts.items()]
+    return "; ".join([*texts, f"published values {verification['published']['status']}"])
 
 
 def _counted(n: int, status: str) -> str:
@@ -84,7 +83,7 @@ def _counted(n: int, status: str) -> str:
 
 
 def _holding(verdicts: list[dict[str, Any]]) -> int:
-    return sum(found["verdict"] == HOLDS for found in verdicts)
+    return sum(verdict["verdict"] == HOLDS for verdict in verdicts)
 
 
 def _listed(places: list[str]) -> str:

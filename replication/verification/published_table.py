@@ -89,7 +89,7 @@ def compared(published: PublishedSet, check: Check, measured: Array) -> pd.DataF
     expected, ours = check.expected.ravel(), measured.ravel()
     tolerance = check.tolerance.absolute + check.tolerance.relative * np.abs(expected)
     difference = np.where(np.isfinite(ours), np.abs(ours - expected), np.inf)
-    # A tolerance of 0 asks for the exact number: no difference is then 0 tolerances, any is infinitely many.
+    # A tolerance of 0 requires the exact number: any difference is then infinitely many tolerances.
     excess = np.divide(difference, tolerance, out=np.where(difference > 0, np.inf, 0.0), where=tolerance > 0)
     places = [_place(check.axes, index) for index in np.ndindex(check.expected.shape)]
     rows = []

@@ -16,7 +16,7 @@ FACTORS = {"loss": 16, "entropy": 16, "kl_to_output": 24}
 """Factor of each statistic in nats, between two runs of this package."""
 
 OTHER_CODE = 2
-"""How many times as much between this package and other code, which rounds at other places."""
+"""Factor on the tolerance between this package and other code, which rounds at other places."""
 
 Tolerance = dict[str, float]
 """Largest difference that passes, in nats, by statistic."""
@@ -40,7 +40,7 @@ def tolerance_to_other_code(largest_logit: float) -> Tolerance:
 
 
 def tolerance_of(record: dict[str, Any]) -> Tolerance:
-    """The tolerance by the record of an experiment or of its pin; pins that are older have one number of their own."""
+    """The tolerance by the record of an experiment or of its pin; older pins state one number for all statistics."""
     if "tolerance_nats" in record:
         return dict.fromkeys(FACTORS, record["tolerance_nats"])
     return tolerance(record["largest_logit"])

@@ -24,7 +24,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """The numbers of a model as they lie in one folder."""
+    """The numbers of a model in one folder."""
 
     folder: Path
     pins: bool

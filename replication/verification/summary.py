@@ -32,12 +32,12 @@ def cell_of(losses: pd.DataFrame, token: str | int, layer: str, protocol: str) -
     places = [place + 1 for place, text in prompt.items() if token in (text, place + 1)]
     if len(places) != 1:
         split = ", ".join(f"{place + 1} {text!r}" for place, text in prompt.items())
-        found = f"stands at places {places}; name one by its place" if places else "is not there"
-        raise UserError(f"token: {token!r} {found}; the prompt splits into {split}")
+        fault = f"stands at places {places}; name one by its place" if places else "does not occur"
+        raise UserError(f"token: {token!r} {fault}; the prompt splits into {split}")
     here = losses[(losses["position"] == places[0] - 1) & (losses["protocol"] == protocol)]
     cell = here[here["layer"] == layer].set_index("condition")
     if not len(cell):
-        raise UserError(f"layer: {layer} is not there; layers are 0 to {here['layer'].nunique() - 2}, and {OUTPUT}")
+        raise UserError(f"layer: {layer} does not exist; layers are 0 to {here['layer'].nunique() - 2}, and {OUTPUT}")
     return cell.loc[list(CONDITIONS)]
 
 
@@ -72,7 +72,7 @@ def summary(losses: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
 
 
 def text_losses(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of each text its number, who wrote it, its tokens, and their mean loss under both models, in nats.
+    """For each text its number, who wrote it, how many tokens it has, and their mean loss under both models, in nats.
 
     Args:
         table: Columns of `tables.COMPLETIONS`.

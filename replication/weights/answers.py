@@ -107,7 +107,7 @@ def first_byte(response: httpx2.Response, offset: int, total: int) -> int:
     """Where in the file the body begins: at `offset` (206) or at 0 (200).
 
     Raises:
-        MismatchError: Anything else, such as a range that was not asked for, or of a file of another size.
+        MismatchError: Anything else, such as a range that was not requested, or of a file of another size.
     """
     host = response.url.host
     if response.headers.get("Content-Encoding", "identity") != "identity":

@@ -1,8 +1,8 @@
-"""Whether a model's files are still the ones that were verified: asked at every start, without reading them.
+"""Whether a model's files are still the ones that were verified: checked at every start, without reading them.
 
-The step `weights` hashes, and leaves the state of every file in the model's folders. When Snakemake starts, the states
-are compared: if all are equal the mark is the one that the step was last started with, else a new one, and the step
-runs again. Works where Snakemake stands alone.
+The step `weights` hashes the files in the model's folders and records the state of each. When Snakemake starts, the
+states are compared: if all are equal the mark is the one that the step was last started with, else a new one, and the
+step runs again. Works where only Snakemake is installed.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def _states(name: str, model: dict[str, Any]) -> dict[str, Any]:
     folders = [local_folder(model[key]) for key in ("folder", "lens_folder") if model.get(key)]
     downloads = path(RESOURCES, name)
     return {
-        # Without the device, which a cluster's machines number each otherwise.
+        # Without the device, which each machine of a cluster numbers differently.
         str(file): {"lies_at": str(file.resolve()), **state(file)}
         for folder in [*folders, downloads / "model", downloads / "lens"]
         if folder.is_dir()

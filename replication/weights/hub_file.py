@@ -53,7 +53,7 @@ class PinnedFile:
 
     @property
     def pin(self) -> str:
-        """Text that names the content."""
+        """Text that identifies the content."""
         return self.pinned or json.dumps(self.origin)
 
     @property

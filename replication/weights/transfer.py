@@ -33,7 +33,7 @@ from replication.weights.answers import (
 PATIENCE = 120.0
 # The same before the first answer of the hub: without a network nobody should wait for two minutes.
 FIRST_CONTACT = 20.0
-# Seconds of waiting between two new bytes that the server may ask for: two windows of the hub's rate limit.
+# Most seconds that the server may make us wait between two new bytes: two windows of the hub's rate limit.
 LONGEST_WAIT = 600.0
 # Seconds between attempts; the last value is repeated.
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -229,7 +229,7 @@ class Session:
         return min(left, BACK_OFF[min(self._failures, len(BACK_OFF)) - 1])
 
     def _granted(self, wait: float, fault: TransientError, label: str) -> float:
-        """Seconds to wait when the server asks for `wait`."""
+        """Seconds to wait when the server requests a wait of `wait` seconds."""
         wait = max(wait, BACK_OFF[0])
         self._waited += wait
         if self._waited > LONGEST_WAIT:

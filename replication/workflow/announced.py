@@ -1,6 +1,6 @@
-"""Says what a run costs before it starts (`cost`), and ends one that fits neither this machine nor its model.
+"""Says what a run costs before it starts (`cost`), and stops one that does not fit this machine or its model.
 
-Snakemake counts the jobs in its log, in a dry run as well, where a handler adds the cost. Works where it stands alone.
+A handler adds the cost to Snakemake's table of jobs, in a dry run too. Works where only Snakemake is installed.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 from replication.base import paths
 from replication.base.errors import UserError
 from replication.weights.forms import weight_files
-from replication.workflow.cost import STEPS, Job, Machine, Plan, fault, said
+from replication.workflow.cost import STEPS, Job, Machine, Plan, cost_text, shortage
 from replication.workflow.misfits import misfits, model_folder
 from replication.workflow.snakefile import complete
 
@@ -24,7 +24,7 @@ def announce(workflow: Any, config: dict[str, Any]) -> None:
     """Says the cost as soon as Snakemake has counted the jobs; a run that does not fit ends there.
 
     Args:
-        workflow: Snakemake's workflow, of which this reads what it knows after the Snakefile.
+        workflow: Snakemake's workflow, which is read once its jobs are known.
         config: The checked configuration.
     """
     logging.getLogger("snakemake.logging").addHandler(_Announcement(workflow, config))
@@ -46,17 +46,17 @@ class _Announcement(logging.Handler):
         plan, machine = _plan(self._workflow, self._config), _machine(self._workflow)
         log = logging.getLogger(record.name)
         named = [(job.rule.name, job.wildcards_dict) for job in _jobs(self._workflow)]
-        wrong = [*filter(None, [fault(plan, machine)]), *misfits(named, self._config)]
+        wrong = [*filter(None, [shortage(plan, machine)]), *misfits(named, self._config)]
         if wrong and not self._workflow.dryrun:
             raise CliException("\n".join(wrong))  # printed as it is
-        if text := said(plan, machine):
+        if text := cost_text(plan, machine):
             log.info(f"{text}\n", extra={"of_ours": True})
         for sentence in wrong:
             log.warning(sentence)
 
 
 def _plan(workflow: Any, config: dict[str, Any]) -> Plan:
-    """What Snakemake is about to run; its targets, and what it does on the side, cost nothing."""
+    """What Snakemake is about to run; rules that are not in `STEPS` cost nothing."""
     jobs = [job_of(job, config) for job in _jobs(workflow)]
     fetch: dict[str, int | None] = {}
     for job in jobs:
@@ -74,14 +74,14 @@ def _jobs(workflow: Any) -> list[Any]:
 
 
 def job_of(job: Any, config: dict[str, Any]) -> Job:
-    """One of Snakemake's jobs as what costs something."""
+    """One of Snakemake's jobs, with what decides its cost."""
     model = job.wildcards.get("model")
     return Job(job.rule.name, model, *_weights(model, config["models"][model]))
 
 
 def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
     """Bytes of a model's files that are still to be downloaded."""
-    if not find_spec("torch"):  # Snakemake stands alone
+    if not find_spec("torch"):  # only Snakemake is installed
         sources: Sequence[dict[str, Any]] = [
             model[key] for key in ("weights", "lens") if isinstance(model.get(key), dict)
         ]
@@ -93,7 +93,7 @@ def _to_fetch(name: str, model: dict[str, Any]) -> dict[str, int | None]:
 
 
 def _weights(name: str, model: dict[str, Any]) -> tuple[int, bool]:
-    """Bytes of a model's weights, 0 if they are not known, and whether they are said to be of half precision."""
+    """Bytes of a model's weights, 0 if they are not known, and whether config.json says half precision."""
     folder = model_folder(name, model)
     with suppress(OSError, UserError):
         files = weight_files(folder, {path.name for path in folder.iterdir()})
@@ -116,13 +116,13 @@ def _machine(workflow: Any) -> Machine:
 
 
 def available_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that new processes can have: of this machine's, and of its container's or job's limit (cgroup v2)."""
+    """Bytes that new processes can use, of this machine's and within its container's or job's limit (cgroup v2)."""
     import psutil
 
     least = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError, KeyError):
         own = cgroups / Path("/proc/self/cgroup").read_text().strip().rpartition("0::/")[2]
         held = dict(line.split() for line in (own / "memory.stat").read_text().splitlines())
-        # "max" where there is no limit: not a number. What is mapped from files can be dropped.
+        # "max", where there is no limit, is not a number. Pages mapped from files do not count: they can be dropped.
         least = min(least, int((own / "memory.max").read_text()) - int(held["anon"]))
     return least

@@ -1,4 +1,4 @@
-"""The command line: what people ask for first, the workflow's steps in a group of their own."""
+"""The command line: commands for users, and the workflow's steps in a group of their own."""
 
 import sys
 import traceback
@@ -11,7 +11,7 @@ from replication.base.errors import UserError
 from replication.workflow import commands, steps_on_tables, steps_with_model
 
 app = typer.Typer(
-    help="Questions about runs, and the steps of the replication; run the whole with: snakemake --cores 4",
+    help="Commands about runs, and the steps of the replication; run all of it with: snakemake --cores 4",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -28,7 +28,7 @@ _log: Path | None = None
 
 @steps.callback()
 def logged(
-    log: Annotated[Path | None, typer.Option(help="File for errors, not the screen; ours with traceback.")] = None,
+    log: Annotated[Path | None, typer.Option(help="File for errors, not the screen; bugs with traceback.")] = None,
 ) -> None:
     """Prepares the log that `main` writes errors to."""
     global _log
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _end(sentence: str, error: Exception, fault: str = "") -> None:
-    """Leaves the sentence in the log, whose last line a run shows below all else, or without a log on screen."""
+    """Writes the sentence to the log, whose last line a run shows at its end; without a log, to the screen."""
     try:
         if _log is None:
             print(f"error: {sentence}", file=sys.stderr)

@@ -1,10 +1,10 @@
 """One SHA-256 over the code that a step runs, so that new code never leaves old numbers standing.
 
 A step is a function of this wing; its code is every definition of the package that the function reaches by name, in a
-form that comments, docstrings, and the text of errors, progress and help do not enter: rewording a message measures
-nothing again, a changed formula does. Data that the code reads by a name beside it, or in the repository's top folder,
-enters by its bytes. The form is made from the syntax tree by hand, because neither `ast.dump` nor `ast.unparse` gives
-the same text on every Python. Works where Snakemake stands alone.
+form without comments, docstrings, and the text of errors, progress and help: rewording a message reruns nothing, but
+changing a formula does. Data files that the code names, beside it or in the repository's top folder, enter by their
+bytes. The form is made from the syntax tree by hand, because neither `ast.dump` nor `ast.unparse` gives the same text
+on every Python. Works where only Snakemake is installed.
 """
 
 import ast
@@ -25,7 +25,7 @@ _MESSAGE_KEYWORDS = ("desc", "unit", "help")
 """Keywords that hold such a text."""
 
 Target = tuple[str, str]
-"""Module and name of a definition; the empty name stands for what a module does beside defining."""
+"""Module and name of a definition; the empty name stands for a module's statements that define nothing."""
 
 
 def digest(step: str) -> str:
@@ -131,7 +131,7 @@ def _reached_from(target: Target) -> frozenset[Target]:
 
 
 def _origin(target: Target) -> Target:
-    """Where a name is defined that its module only hands on."""
+    """Where a name that its module only re-exports is defined."""
     module, name = target
     return target if name in _module(module).definitions else _origin(_module(module).imports[name])
 
@@ -143,11 +143,11 @@ def _form(target: Target) -> str:
 
 
 def _shape(node: Any) -> str:
-    """A syntax tree as text that every Python gives: kinds and fields, those that are empty left out."""
+    """A syntax tree as text that is the same on every Python: types of nodes, and their fields that are not empty."""
     if isinstance(node, list):
         return f"[{' '.join(map(_shape, node))}]"
     if not isinstance(node, ast.AST):
-        return ascii(node)  # repr shows the characters that its Python knows
+        return ascii(node)  # which characters repr escapes depends on the Python
     if isinstance(node, ast.JoinedStr):
         # Python 3.12.1 puts an empty text behind a format that ends in a value; the others do not.
         node = ast.JoinedStr([each for each in node.values if getattr(each, "value", None) != ""])
@@ -175,20 +175,20 @@ def _data(target: Target) -> frozenset[Path]:
 
 
 class _Silent(ast.NodeTransformer):
-    """Takes out what is said to people: docstrings, what an exception is raised with, texts of progress and help."""
+    """Takes out text for people: docstrings, the arguments of exceptions, texts of progress and help."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         """A text that stands alone is a docstring."""
         return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else self._rest(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        """Of an exception its kind remains."""
+        """Keeps the type of an exception alone."""
         if isinstance(node.exc, ast.Call):
             node.exc = node.exc.func
         return self._rest(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Of a call that tells something the texts go."""
+        """Takes the texts out of a call that prints a message."""
         node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _MESSAGE_KEYWORDS]
         if isinstance(node.func, ast.Name) and node.func.id in _MESSAGES:
             node.args = [each for each in node.args if not isinstance(each, ast.Constant | ast.JoinedStr)]

@@ -33,7 +33,7 @@ from replication.verification.runs import read_run
 from replication.workflow.own_lens import train_lens
 
 Folder = Annotated[
-    Path, typer.Argument(help="A model's results, as results/miniature, or its pins, as replication/pins/miniature.")
+    Path, typer.Argument(help="A model's results (results/miniature), or its pins (replication/pins/miniature).")
 ]
 
 Ran = Annotated[str, typer.Option("--model", help="Model that was run; by default the configuration's.")]
@@ -41,7 +41,7 @@ Configfile = Annotated[Path | None, typer.Option("--configfile", help="Configura
 
 
 class Judgement(TyperCommand):
-    """A command whose exit status is a verdict: whatever goes wrong must not look like one, and ends with `ERROR`."""
+    """A command whose exit status is a verdict: an error must not look like one, and exits with `ERROR`."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parses the arguments."""
@@ -68,8 +68,8 @@ def _with_status(error: Exception) -> Exception:
 def diff(
     a: Folder,
     b: Folder,
-    csv: Annotated[Path | None, typer.Option(help="File for every cell that is not equal.")] = None,
-    html: Annotated[Path | None, typer.Option(help="File for the comparison as one page.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV file to write, with every cell that is not equal.")] = None,
+    html: Annotated[Path | None, typer.Option(help="HTML file to write, with the comparison.")] = None,
 ) -> None:
     """Compares two runs, a run with the pins, or two models.
 
@@ -77,8 +77,8 @@ def diff(
     differs in settings, versions, machine and hashes.
 
     The exit status is 0 if both have the same, equal to the last bit; 1 if losses differ within the tolerance (the
-    smaller of the two); 2 if they differ by more, or one has what the other lacks (experiment, table or cell; what
-    pins are not made to hold is no lack); 3 for an error.
+    smaller of the two); 2 if they differ by more, or one has what the other lacks (experiment, table or cell, except
+    what pins never hold); 3 for an error.
 
     Example: python -m replication diff results/miniature replication/pins/miniature --html differences.html
     """
@@ -101,7 +101,7 @@ def figure(
     model: Ran = "",
     configfile: Configfile = None,
     width: Annotated[float | None, typer.Option(help="Inches; no text is smaller than 6 points.")] = None,
-    title: Annotated[bool, typer.Option(help="Lines on top that say what is shown.")] = True,
+    title: Annotated[bool, typer.Option(help="Draw the lines on top that say what is shown.")] = True,
     layers: Annotated[str | None, typer.Option(help="Layers to show, such as 0,6,12-47,output.")] = None,
     tokens: Annotated[str | None, typer.Option(help="Positions to show, such as 3-8.")] = None,
 ) -> None:
@@ -114,7 +114,7 @@ def figure(
 
     suffixes = [f".{suffix}" for suffix in (*FORMATS, PRINT)]
     if output.suffix not in suffixes:
-        raise UserError(f"{output}: a figure's name ends in {', '.join(suffixes)}")
+        raise UserError(f"{output}: a figure's file name must end in {', '.join(suffixes)}")
     draw_one(kind, _ran(experiment, model, configfile), experiment, [output], View(width, title, layers, tokens))
 
 
@@ -152,7 +152,7 @@ def _ran(experiment: str, model: str, configfile: Path | None) -> str:
     if not path(RECORD, model, experiment).exists():
         there = sorted(str(file.parent) for file in Path().glob(str(path(RECORD, "*", "*")))) or ["none"]
         raise UserError(
-            f"{path(RECORD, model, experiment).parent}: no run has left its tables there; those there are: "
+            f"{path(RECORD, model, experiment).parent}: no run has left its tables there; tables are in: "
             + ", ".join(there)
         )
     return model

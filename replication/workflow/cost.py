@@ -1,4 +1,4 @@
-"""What jobs cost: a download, disk, memory, a time. Works where Snakemake stands alone."""
+"""What jobs cost: download, disk, memory and time. Works where only Snakemake is installed."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ XL = 6_430_000_000
 MINIATURE = 9_872_560
 """Bytes of the embedded miniature's weights."""
 PRIOR = 20.0
-"""Seconds of one core for which the measured times are trusted before this machine has shown its own."""
+"""Weight of the measured times, in seconds of one core, against the times of this machine's own finished jobs."""
 MACHINE = "2 cores of an AMD EPYC"
 """Where the times were measured, with both cores busy."""
 
@@ -58,7 +58,7 @@ class Job(NamedTuple):
 
     @property
     def own(self) -> float:
-        """Bytes of its own memory: between the two that were measured, as the weights' size in float32 is."""
+        """Bytes of its own memory, interpolated between the two measured models by the weights' size in float32."""
         least, most = STEPS[self.rule].own
         copied = self.half and self.rule in WITH_MODEL and self.rule != "weights"
         float32 = self.weights * (2 if self.half else 1)
@@ -75,7 +75,7 @@ class Job(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What there is for a run."""
+    """What this machine has for a run."""
 
     cores: int
     """Jobs that may run at once."""
@@ -86,7 +86,7 @@ class Machine(NamedTuple):
 
 
 def memory(jobs: Iterable[Job], cores: int) -> tuple[float, int, int]:
-    """Bytes in all that `cores` jobs at once need at most, bytes of weights in it, and how many jobs that are.
+    """Most bytes that up to `cores` jobs at once need, how many of them are weights, and the number of jobs.
 
     The job that verifies a model's files runs alone: all others of the model wait for it.
     """
@@ -125,18 +125,18 @@ def seconds(jobs: Iterable[Job], cores: int) -> float | None:
 
 
 def expected(job: Job) -> float:
-    """Seconds that a job is likely to take of one core: between the two that were measured, as its weights' size is."""
+    """Seconds of one core that a job is likely to take, interpolated between the measured models by weights' size."""
     least, most = STEPS[job.rule].seconds or STEPS["figures"].seconds or (0, 0)
     return least + (most - least) * job.weights / XL
 
 
-def left(rest: float, done: float, elapsed: float, cores: int) -> float:
+def seconds_left(rest: float, done: float, elapsed: float, cores: int) -> float:
     """Seconds until the rest is done.
 
     Args:
-        rest: Seconds of one core that jobs are expected to take which are not done.
-        done: The same of those that are.
-        elapsed: Seconds since the first of them began.
+        rest: Seconds of one core that the unfinished jobs are expected to take.
+        done: Seconds that the finished ones were expected to take.
+        elapsed: Seconds since the first of these began.
         cores: Jobs at once.
     """
     return rest * (elapsed + PRIOR / min(cores, 2)) / (done + PRIOR)
@@ -149,7 +149,7 @@ class Plan(NamedTuple):
     fetch: dict[str, int | None]
     """Bytes to download, by file; None where nobody knows."""
     timed: bool = True
-    """Whether it runs as what was measured did."""
+    """Whether it runs with the settings that times were measured with."""
     here: bool = True
     """Whether its jobs run on this machine."""
 
@@ -165,12 +165,12 @@ class Plan(NamedTuple):
 
     @property
     def weighed(self) -> bool:
-        """Whether the memory of its jobs can be told."""
+        """Whether the memory of its jobs can be estimated."""
         return self.here and all(job.weights for job in self.jobs if job.rule in WITH_MODEL)
 
 
-def said(plan: Plan, machine: Machine) -> str:
-    """The cost as a reader sees it below the table of jobs; empty if nothing runs that costs anything."""
+def cost_text(plan: Plan, machine: Machine) -> str:
+    """The cost as text, below Snakemake's table of jobs; empty if no job costs anything."""
     rows = []
     if plan.fetch:
         rows.append(("to fetch", _download(plan.fetch, plan.download)))
@@ -189,7 +189,7 @@ def said(plan: Plan, machine: Machine) -> str:
     return "\n".join(["What these jobs cost:", *(f"    {name:9} {text}" for name, text in rows)]) if rows else ""
 
 
-def fault(plan: Plan, machine: Machine) -> str:
+def shortage(plan: Plan, machine: Machine) -> str:
     """One sentence if the machine has too little disk or memory for the plan; else empty."""
     if plan.disk > machine.disk:
         return (

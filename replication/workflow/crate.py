@@ -68,7 +68,7 @@ def crate(model: str, experiments: list[str], completed: Sequence[str] = ()) -> 
     """The crate's metadata, as JSON-LD.
 
     Args:
-        model: Name of a model whose outputs, and the copy of whose workflow, are there.
+        model: Name of a model whose outputs and copy of the workflow are there.
         experiments: Names of its experiments.
         completed: Those of them that texts were written for.
     """
@@ -185,7 +185,7 @@ def _parameters(made: ROCrate, workflow: Entity, model: str, experiments: list[s
 
 
 def _steps(made: ROCrate, workflow: Entity, rules: list[str]) -> dict[str, Entity]:
-    """Every rule as a step of the workflow, by its name; each works by a subcommand of this package."""
+    """Every rule as a step of the workflow, by its name; each runs a subcommand of this package."""
     steps = {}
     for place, rule in enumerate(rules, 1):
         tool = {"name": f"{rule} of python -m replication", "softwareVersion": workflow["version"]}
@@ -200,7 +200,7 @@ def _steps(made: ROCrate, workflow: Entity, rules: list[str]) -> dict[str, Entit
 def _actions(
     made: ROCrate, run: Entity, done: list[Job], steps: dict[str, Entity], files: Files, weights: list[Entity]
 ) -> None:
-    """Every job as an action of its step's tool, and Snakemake as what set them going."""
+    """Every job as an action of its step's tool, and Snakemake as what started them."""
     status = {"actionStatus": _COMPLETED}
     controls = []
     for number, job in enumerate(done, 1):

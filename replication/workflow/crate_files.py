@@ -15,15 +15,15 @@ mimetypes.add_type("application/x-tex", ".tex")
 
 
 class Files:
-    """The files of a crate: each becomes one entity, whoever names it first."""
+    """The files of a crate: each becomes one entity, however often it is named."""
 
     def __init__(self, crate: ROCrate, folder: Path) -> None:
-        """Of `crate`, which stands for the contents of `folder`."""
+        """Adds to `crate`, which describes the contents of `folder`."""
         self._crate, self._folder = crate, folder
         self._entities: dict[str, Entity] = {}
 
     def entity(self, name: str) -> Entity:
-        """The file at the path `name`, hashed when it is first asked for."""
+        """The file at the path `name`, hashed once."""
         if name not in self._entities:
             file = Path(name)
             digest, properties = digest_of(file), {"contentSize": str(file.stat().st_size)}

@@ -1,4 +1,4 @@
-"""What a report of a fault should say: versions, torch's build, processor, settings and hashes, as text to paste."""
+"""What a bug report should say: versions, torch's build, processor, settings and hashes, as text to paste."""
 
 import os
 from importlib.metadata import version
@@ -10,10 +10,10 @@ from replication.engine import numerics
 from replication.workflow.provenance import commit_text, surroundings
 
 SETTINGS = (*numerics.SETTINGS, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
-"""Environment variables that move numbers."""
+"""Environment variables that affect numbers."""
 
 PRIVATE_SETTINGS = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE")
-"""Environment variables that say where files come from; addresses may hold passwords, so only whether they are set."""
+"""Environment variables that say where files come from; as addresses may hold passwords, only whether they are set."""
 
 _INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile")
 """Instruction sets, as Linux names them, that decide which kernels run."""

@@ -1,7 +1,7 @@
 """The lock that a killed run left behind: known by the process that held it, and removed once that has ended.
 
 Snakemake's lock names files but no owner, and survives SIGKILL. So a run notes its process beside the lock when it
-starts; Snakemake removes both when it ends. Works where Snakemake stands alone.
+starts; Snakemake removes both when it ends. Works where only Snakemake is installed.
 """
 
 import contextlib

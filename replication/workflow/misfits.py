@@ -1,4 +1,4 @@
-"""What is wrong with experiments that only their model can tell, said before anything runs; without torch."""
+"""Faults of experiments that only the model's files show, reported before anything runs; without torch."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,17 +22,17 @@ def misfits(jobs: Sequence[tuple[str, Mapping[str, str]]], config: dict[str, Any
         jobs: Rule and wildcards of the jobs that are to run.
         config: The checked configuration.
     """
-    if not find_spec("torch"):  # Snakemake stands alone
+    if not find_spec("torch"):  # only Snakemake is installed
         return []
     fetched = {of["model"] for rule, of in jobs if rule == "weights"}
     measured = [of for rule, of in jobs if rule == "measure"]
     sentences = []
     for model in sorted({of["model"] for of in measured}):
         entry = config["models"][model]
-        # What the hub has may be other files than an earlier run's.
+        # A download may bring other files than an earlier run's.
         if (entry.get("folder") or model not in fetched) and (read := _read(model, entry)):
             names = sorted(of["experiment"] for of in measured if of["model"] == model)
-            sentences += [said for name in names if (said := _misfit(name, config["experiments"][name], *read))]
+            sentences += [text for name in names if (text := _misfit(name, config["experiments"][name], *read))]
     return sentences
 
 
@@ -42,7 +42,7 @@ def model_folder(name: str, model: dict[str, Any]) -> Path:
 
 
 def _read(name: str, model: dict[str, Any]) -> "tuple[Tokenizer, Config] | None":
-    """The tokenizer and the shape of a model; None if they are not there, or wrong, which the step `weights` says."""
+    """Tokenizer and shape of a model; None if they are missing or wrong, which the step `weights` reports."""
     from replication.engine.gpt2_config import read_config
     from replication.engine.tokenizer import Tokenizer
 

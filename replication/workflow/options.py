@@ -11,10 +11,9 @@ INTRODUCTION = """\
 # All options
 
 Made from the classes in `replication/base/config.py` by `python -m replication schema`, as is
-`replication/base/config.schema.json`, by which an editor with a YAML language server completes and checks
-`config.yaml`: its first line names it. Put that line, with the path to the schema, into a file of your own and it is
-checked as well. An unknown key is refused, and so is a value of another type: what must be a number is not read from a
-text.
+`replication/base/config.schema.json`, with which an editor with a YAML language server completes and checks
+`config.yaml`, whose first line names it. Put that line, with the path to the schema, into a file of your own to have
+that checked as well. An unknown key is refused, and so is a value of the wrong type, such as a number in quotes.
 """
 
 
@@ -35,11 +34,11 @@ def _parts(whole: dict[str, Any], part: dict[str, Any], place: str) -> Iterator[
     """Place and name of every part below `part`, depth first."""
     for key, value in part["properties"].items():
         branches = [value, *value.get("anyOf", []), *value.get("oneOf", [])]
-        found = [(branch, key) for branch in branches]
-        found += [
+        values = [(branch, key) for branch in branches]
+        values += [
             (named, f"{key}.<name>") for branch in branches for named in branch.get("patternProperties", {}).values()
         ]
-        for branch, name in found:
+        for branch, name in values:
             if "$ref" in branch:
                 below, reference = f"{place}{name}", branch["$ref"].rsplit("/", 1)[1]
                 yield below, reference
@@ -57,7 +56,7 @@ def _row(key: str, value: dict[str, Any], required: bool) -> str:
     default = "required" if required else _code(value.get("default"))
     # A bar would end the cell even in code.
     meaning = " ".join(value["description"].split()).replace("|", "\\|")
-    # Where the choices are listed they are the examples.
+    # A list of choices needs no examples.
     examples = ", ".join(map(_code, value.get("examples", [])))
     return f"| `{key}` | {meaning} | {_kind(value)} | {default} | {examples} |"
 

@@ -37,7 +37,7 @@ def train_lens(
     model_folder: Annotated[Path, typer.Argument(help="A GPT-2 as transformers saves it.")],
     text: Annotated[Path, typer.Option(help="UTF-8 text to train on; <|endoftext|> between documents.")],
     out: Annotated[Path, typer.Option(help="Folder for the lens, its table and its figure.")],
-    steps: Annotated[int, typer.Option(min=1, help="How often the lens is changed.")] = Recipe.steps,
+    steps: Annotated[int, typer.Option(min=1, help="Number of optimizer steps.")] = Recipe.steps,
     batch: Annotated[int, typer.Option(min=1, help="Tokens of one step.")] = TOKENS,
     optimizer: Annotated[Optimizer, typer.Option(help="sgd: with Nesterov's momentum of 0.9.")] = Recipe.optimizer,
     rate: Annotated[
@@ -48,9 +48,9 @@ def train_lens(
     weight_decay: Annotated[
         float, typer.Option(min=0, help="How strongly the lens is drawn towards the logit lens.")
     ] = Recipe.weight_decay,
-    clip: Annotated[float, typer.Option(min=0, help="Largest norm of the gradient; inf: any.")] = Recipe.clip,
-    held_out: Annotated[float, typer.Option(min=0, max=0.5, help="Part of the text, its end, to judge by.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Of the order in which the text is read.")] = 0,
+    clip: Annotated[float, typer.Option(min=0, help="Largest norm of the gradient; inf: no limit.")] = Recipe.clip,
+    held_out: Annotated[float, typer.Option(min=0, max=0.5, help="Part of the text, its end, to evaluate on.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of the order in which the text is read.")] = 0,
     numerics: Numerics = PORTABLE,
     device: Device = "cpu",
     threads: Threads = CORES,
@@ -59,25 +59,25 @@ def train_lens(
 
     It is trained to predict the model's own output from every layer, by default as the tuned lens' authors trained
     theirs (Belrose et al. 2023): 250 steps of 262,144 tokens, weeks without a graphics card; docs/models.md says more.
-    After a kill the same command goes on where it was.
+    After a kill the same command resumes where it was.
 
     Example: python -m replication train-lens replication/miniature/model --text README.md --out my-lens --batch 512
     """
     arithmetic.prepare(numerics, threads)
+    from replication.engine.checkpoint import Checkpoint
     from replication.engine.train_lens import held_out_kl, train
     from replication.engine.training_text import shuffled
-    from replication.engine.unfinished import Unfinished
 
     _refuse_a_lens(out)
     given = _read(model_folder, text, device, held_out)
     length = given.to_train_on.shape[1]
     if batch < length:
-        raise UserError(f"--batch: a step takes at least one sequence, which is {length} tokens here, found {batch}")
+        raise UserError(f"--batch: must be at least one sequence, which is {length} tokens here, found {batch}")
     rate = RATES[optimizer] if rate is None else rate
     recipe = Recipe(batch // length, rate, steps, optimizer, schedule, warm_up, weight_decay, clip)
     settings = asdict(recipe) | {"batch": batch, "held_out": held_out, "seed": seed, "device": device}
     settings |= {"threads": threads, "numerics": arithmetic.mode(), **arithmetic.build(), **given.hashes}
-    unfinished = Unfinished(out / UNFINISHED, settings)
+    unfinished = Checkpoint(out / UNFINISHED, settings)
     _announce(recipe, given)
     translators = train(given.gpt2, shuffled(given.to_train_on, seed), recipe, unfinished)
     kl = held_out_kl(given.gpt2, translators, given.to_judge_by.tolist())
@@ -89,7 +89,7 @@ class _Given(NamedTuple):
     """What a lens is trained on."""
 
     name: str
-    """The model's: that of its folder."""
+    """Name of the model: that of its folder."""
     gpt2: "GPT2"
     to_train_on: "Tensor"
     """(sequences, tokens of each)."""

@@ -21,8 +21,8 @@ def record_pins(model: str, experiments: list[str], uncommitted: bool, despite: 
     Args:
         model: Name of the model.
         experiments: Names of the experiments, measured and verified.
-        uncommitted: Whether code that is not a commit will do.
-        despite: Published sets that differ, and were excused.
+        uncommitted: Whether code with uncommitted changes may record pins.
+        despite: Published sets that differ, and were allowed to.
 
     Returns:
         The experiments that were recorded; those left out have the same pins already.
@@ -31,7 +31,7 @@ def record_pins(model: str, experiments: list[str], uncommitted: bool, despite: 
         UserError: Other pins are there, or the code is not a commit.
     """
     made = {name: _pin(model, name) for name in experiments}
-    missing = [name for name in experiments if not _same_is_there(model, name, made[name])]
+    missing = [name for name in experiments if not _is_recorded(model, name, made[name])]
     if not missing:
         return []
     code = code_state()
@@ -54,13 +54,13 @@ def _pin(model: str, experiment: str) -> Pin:
     return pinned_cells(tables.read(path(LOSSES, model, experiment), tables.LOSSES), record), pin_record(record)
 
 
-def _same_is_there(model: str, experiment: str, made: Pin) -> bool:
+def _is_recorded(model: str, experiment: str, made: Pin) -> bool:
     """Whether the pin is recorded already; raises UserError where another one is."""
     file, record_file = (REPOSITORY / path(pattern, model, experiment) for pattern in (PINS, PIN_RECORD))
     if not record_file.exists():
         return False
     there, (cells, record) = read_json(record_file), made
-    # Builds of other names may have the same arithmetic.
+    # Builds with other names may compute the same bits.
     numerics = record["numerics"] if same_bits_expected(there, record) else there["numerics"]
     other = [key for key, value in record.items() if (there | {"numerics": numerics}).get(key) != value]
     if not other and tables.read(file, tables.PIN).equals(cells):

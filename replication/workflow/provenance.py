@@ -51,12 +51,12 @@ def surroundings() -> dict[str, Any]:
 def code_state() -> dict[str, Any]:
     """The commit of this checkout, and whether any of its code is not committed; both None where that is not known.
 
-    Then `why` says it in words. Figures, reports and pins are what a run makes, and the configuration is recorded by
+    `why` then gives the reason. Figures, reports and pins are what a run makes, and the configuration is recorded by
     its contents: none of them counts as code.
     """
     try:
         top, commit = _git("rev-parse", "--show-toplevel", "HEAD").split("\n")
-        # Below another repository's folder that one's commit is not ours.
+        # In a folder of another repository, git names that repository's commit, which is not ours.
         if not Path(top).samefile(REPOSITORY):
             return _unknown(NO_CHECKOUT)
         changed = _git("status", "--porcelain", "--", *CODE, f":!{Path(PINS).parent.parent}")
@@ -102,8 +102,8 @@ def _git(*arguments: str) -> str:
         FileNotFoundError: There is no git.
         CalledProcessError: git refuses.
     """
-    # A checkout of another owner (a container's mount, a shared folder) is no danger to who already runs its code.
-    # Of what a git that called us says of its own repository, nothing is about ours.
+    # A checkout of another owner (a container's mount, a shared folder) is no danger to a user who runs its code.
+    # The GIT_ variables of a git that called us, as from a hook, are about its repository, not about ours.
     command = ["git", "-c", f"safe.directory={REPOSITORY}", *arguments]
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     result = subprocess.run(command, cwd=REPOSITORY, env=surroundings, capture_output=True, text=True, check=True)

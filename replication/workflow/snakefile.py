@@ -1,4 +1,4 @@
-"""What the Snakefile needs while it is parsed; works where Snakemake stands alone (pyyaml, jsonschema)."""
+"""What the Snakefile needs while it is parsed; works where only Snakemake is installed (pyyaml, jsonschema)."""
 
 import atexit
 import getpass
@@ -23,7 +23,7 @@ from replication.workflow.code_digest import digest
 
 
 def prepare(config: dict[str, Any], files: Iterable[Path], targets: Iterable[str]) -> str:
-    """Checks the configuration of a Snakemake run and what it is asked for, adds the defaults, and chooses experiments.
+    """Checks the configuration and the targets of a Snakemake run, adds the defaults, and chooses the experiments.
 
     Returns:
         What {run} in a path stands for, as `run` has it.
@@ -36,11 +36,11 @@ def prepare(config: dict[str, Any], files: Iterable[Path], targets: Iterable[str
     config["experiments"] = chosen(config)
     check_targets(config, targets, named := run(config, files))
     if "pin" in targets and not of_the_post(config):
-        raise UserError("pin: none of these experiments is the post's, and pins are of those alone")
+        raise UserError("pin: none of these experiments is the post's, and only those are pinned")
     for name in config["experiments"]:
         for file in vector_files(config, [name]):
             if not Path(file).is_file():
-                raise UserError(f"experiments.{name}.steering.vector: {file} is not there")
+                raise UserError(f"experiments.{name}.steering.vector: {file} does not exist")
     return named
 
 
@@ -50,10 +50,10 @@ def of_the_post(config: dict[str, Any]) -> list[str]:
 
 
 def chosen(config: dict[str, Any]) -> dict[str, Any]:
-    """The experiments of a run, the post's in its order and one's own behind them.
+    """The experiments of a run: the post's in its order, then the user's own.
 
-    Snakemake puts what a file of one's own adds first. No other experiment keeps one of the post's numbers, not even
-    one of the post's that has been changed.
+    Snakemake puts those that the user's file adds first. Only the post's own experiments, unchanged, keep one of the
+    post's numbers.
     """
     there: dict[str, Any] = config["experiments"]
     places = {name: len(POSTS) if (place := place_in_post(each)) is None else place for name, each in there.items()}
@@ -65,24 +65,24 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
 def run(config: dict[str, Any], files: Iterable[Path]) -> str:
     """What {run} in a path stands for: a slash and the run's name; empty if the run is what config.yaml describes.
 
-    Then its experiments are the post's four and nothing that moves a number differs: controls, arithmetic (its last
-    bits are printed, and its name), device. So what is committed of the miniature is never written over by another run.
+    It is empty if the experiments are the post's four and nothing that affects a printed text differs: controls,
+    arithmetic (its last bits, and its name), device. So no other run overwrites the miniature's committed files.
 
     Args:
-        config: The whole configuration, its experiments as `chosen` has them.
-        files: The files it came from; of those that are not config.yaml the last names the run.
+        config: The whole configuration, its experiments as `chosen` returns them.
+        files: The files it came from; the last one that is not config.yaml names the run.
     """
     shipped = read_yaml(SHIPPED)
     complete(shipped)
     the_posts = {place_in_post(each) for each in config["experiments"].values()} == set(range(len(POSTS)))
-    if not config["run_name"] and the_posts and _moving(config) == _moving(shipped):
+    if not config["run_name"] and the_posts and _deciding(config) == _deciding(shipped):
         return ""
     names = [SHIPPED.stem] + [file.stem for file in files if file.resolve() != SHIPPED]
     return f"/{config['run_name'] or re.sub('[^A-Za-z0-9._-]+', '-', names[-1]).strip('.-') or 'own'}"
 
 
-def _moving(config: dict[str, Any]) -> list[Any]:
-    """What decides the numbers of a report beside the model: into how many jobs the sweep is split does not."""
+def _deciding(config: dict[str, Any]) -> list[Any]:
+    """The settings that decide a report's numbers besides the model: `sweep_jobs` does not."""
     controls = {key: value for key, value in config["controls"].items() if key != "sweep_jobs"}
     return [controls, *(config[key] for key in ("experiments", "numerics", "device"))]
 
@@ -90,8 +90,8 @@ def _moving(config: dict[str, Any]) -> list[Any]:
 def check(config: dict[str, Any], files: Iterable[Path]) -> None:
     """Checks the merged configuration of a Snakemake run, and the files it came from.
 
-    With pydantic at hand the package's whole validation runs; where Snakemake stands alone (as in the
-    workflow catalogue's linter), the committed JSON schema made from it.
+    With pydantic the package's whole validation runs; where only Snakemake is installed (as in the workflow
+    catalogue's linter), the committed JSON schema made from it is used.
 
     Raises:
         UserError: One sentence: key, value, what would be right.
@@ -118,7 +118,7 @@ def check(config: dict[str, Any], files: Iterable[Path]) -> None:
 
 
 def _check_installed() -> None:
-    """A run ends before it starts where the second opinion could not be asked."""
+    """Raises UserError, before a run starts, where it could not get its second opinion."""
     if find_spec("torch") and not (find_spec("tuned_lens") and find_spec("transformers")):
         raise UserError(
             "every run asks tuned-lens for a second opinion, and it is not installed: "
@@ -127,7 +127,7 @@ def _check_installed() -> None:
 
 
 def complete(config: dict[str, Any]) -> None:
-    """Adds the keys that were left out on top and in `controls`, with their defaults."""
+    """Adds the keys that were left out at the top level and in `controls`, with their defaults."""
     whole = _schema()
     for values, part in ((config, whole), (config.setdefault("controls", {}), whole["$defs"]["Controls"])):
         for key, entry in part["properties"].items():
@@ -141,7 +141,7 @@ def _schema() -> dict[str, Any]:
 
 
 def do_without_home() -> None:
-    """Lets a user run who has no name on this machine or no home to write to, as in a container.
+    """Makes Snakemake run for a user without a name on this machine or a home to write to, as in a container.
 
     Snakemake prints the name; Matplotlib keeps its list of fonts at home.
     """
@@ -164,15 +164,15 @@ def shell_prefix(interpreters: Path, repository: Path) -> str:
 
 
 def check_targets(config: dict[str, Any], targets: Iterable[str], named: str = "") -> None:
-    """Checks that files asked for on the command line are of models and experiments that there are.
+    """Checks that files requested on the command line are of models and experiments that exist.
 
     Args:
         config: The configuration.
         targets: The command line.
-        named: As `run` gives it: its folder is no experiment's.
+        named: What `run` returned: its folder is not an experiment's.
 
     Raises:
-        UserError: One of them is not; the sentence names those there are.
+        UserError: One of them is not; the sentence names those that exist.
     """
     for target in targets:
         whole = Path(target)
@@ -194,8 +194,8 @@ def step(name: str, *given: Any, run: str = "") -> dict[str, Any]:
 
     Args:
         name: Name of the step.
-        given: Lists of what follows the step and its model, or functions of the wildcards that give such a list.
-        run: What follows the model's name where the job's files are those of a run, as `run` gives it.
+        given: Lists of the arguments after the step and its model, or functions of the wildcards that return one.
+        run: What follows the model's name if the job's files are those of a run: what `run` returned.
     """
 
     def arguments(wildcards: Any) -> list[str]:
@@ -217,13 +217,13 @@ def vector_files(config: dict[str, Any], names: Iterable[str]) -> list[str]:
 
 
 def model_arguments(config: dict[str, Any], model: str) -> list[str]:
-    """What the step that verifies a model's files is given: where they come from, and the mark of those at hand."""
+    """Arguments of the step that verifies a model's files: where they come from, and the mark of those at hand."""
     entry = config["models"][model]
     return ["--settings", as_json(entry), "--mark", mark(model, entry)]
 
 
 def memory(wildcards: Any, attempt: int) -> int:
-    """Megabytes to ask a cluster for where a job loads a model; more at each attempt.
+    """Megabytes that a job that loads a model requests from a cluster; more at each attempt.
 
     GPT-2 XL takes 2.3 GB of its own and maps 6.4 GB of weights (docs/first-run.md), which some clusters count too.
     """
@@ -231,11 +231,11 @@ def memory(wildcards: Any, attempt: int) -> int:
 
 
 LARGE = {"mem_mb": memory, "runtime": 240}
-"""What a job asks for that reads all of a model's weights."""
+"""Resources requested by a job that reads all of a model's weights."""
 
 
 def model_resources(config: dict[str, Any]) -> dict[str, Any]:
-    """What a job asks for that computes with a model: on a graphics card, one, by the name of Slurm's plugin."""
+    """Resources requested by a job that computes with a model; `gpu` is Slurm's plugin's name for a graphics card."""
     return LARGE | ({"gpu": 1} if config["device"] == "cuda" else {})
 
 
@@ -251,7 +251,7 @@ def control_tables(config: dict[str, Any]) -> list[str]:
 
 
 def control_kinds(config: dict[str, Any], name: str) -> list[str]:
-    """Which of the controls an experiment has something to show of."""
+    """The controls for which an experiment has something to show."""
     experiment = config["experiments"][name]
     prompts = experiment.get("more_prompts") or {}
     there = {
@@ -270,7 +270,7 @@ def existing_pins(model: str, experiments: Iterable[str]) -> list[str]:
 
 
 def print_differences(model: str) -> None:
-    """Prints, below all that Snakemake says, what a verdict of this run left to say about numbers that differ.
+    """Prints, after everything from Snakemake, what this run's verdict wrote about numbers that differ.
 
     Args:
         model: Name of the model, or of its run, as `paths.path` takes it.

@@ -1,8 +1,8 @@
 """What Snakemake itself remembers of the jobs that made files: rule, command, inputs, times.
 
-Its store is a folder with one JSON file per output, named by the output's path in base 64, cut into pieces of which
-all but the last begin with @ where a name would be too long. A record that is missing or torn counts as none: a run
-told to keep no records, or to keep them in a database, leaves jobs undescribed, never misdescribed.
+Its store is a folder with one JSON file per output, named after the output's path in base 64; a name that is too long
+is split into folders that begin with @, and the file. A missing or damaged record is skipped: a run that keeps no
+records, or keeps them in a database, leaves jobs undescribed, never misdescribed.
 """
 
 import json
@@ -19,14 +19,14 @@ STORE = Path(".snakemake/metadata")
 
 @dataclass(frozen=True)
 class Job:
-    """A job that has ended well."""
+    """A job that has succeeded."""
 
     rule: str
     command: str
     inputs: list[str]
     """Paths as Snakemake has them: relative to where it works, or absolute."""
     outputs: list[str]
-    """Those of its outputs that are of interest."""
+    """Those of its outputs that `jobs` was called with."""
     started: datetime
     ended: datetime
 

@@ -61,7 +61,7 @@ def join_sweep(model: ModelName, experiment: ExperimentName, parts: Parts) -> No
 
 
 def judge_controls(model: ModelName, experiments: ExperimentNames, table: Tables = []) -> None:  # noqa: B006
-    """Says by the controls' tables how far the post's cases go beyond chance, one prompt and one layer."""
+    """Judges by the controls' tables how far the post's cases go beyond chance, one prompt and one layer."""
     from replication.verification import chance
 
     # Named one by one: the digest of this step's code follows names.
@@ -201,7 +201,7 @@ def crate(model: ModelName, experiments: ExperimentNames, completed: Completed =
 def pin(
     model: ModelName,
     experiments: ExperimentNames,
-    uncommitted: Annotated[bool, typer.Option(help="Record pins even from code that is not a commit.")] = False,
+    uncommitted: Annotated[bool, typer.Option(help="Record pins even from code with uncommitted changes.")] = False,
 ) -> None:
     """Records the measured numbers as the model's pins, if nothing differs; packs one archive to send."""
     from replication.workflow.archive import write_archive

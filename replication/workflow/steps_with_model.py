@@ -66,7 +66,7 @@ def weights(model: ModelName, settings: Settings, mark: Mark) -> None:
     checks = check(files, hub.repo, hub.revision) if hub else check(files, None)
     at_hand.record(model, entry, mark)
     write_json(path(VERIFIED, model), stamp(files, configured.note, checks))
-    _verified(model)  # whatever has changed since it was hashed is noticed here
+    _verified(model)  # raises where a file has changed since it was hashed
 
 
 def measure(
@@ -178,7 +178,7 @@ def published_values(
     device: Device,
     threads: Threads,
 ) -> None:
-    """Measures what others published about these weights, and compares; other weights: not run, nothing loaded."""
+    """Measures what others published about these weights, and compares; other weights are not loaded or run."""
     from replication.verification import published_table
     from replication.verification.published_sets import MODELS, published_sets
 
@@ -197,7 +197,7 @@ def published_values(
 def _loaded(
     model: str, experiment: str, settings: str, numerics: str, device: str, threads: int
 ) -> tuple["Loaded", Experiment]:
-    """The model, in the arithmetic that is asked for, and the experiment."""
+    """The model, in the arithmetic requested, and the experiment."""
     prepare(numerics, threads)
     from replication.engine.loaded import load
 

@@ -1,8 +1,8 @@
 """What a run says on the screen in place of Snakemake's own text, which goes to its log in .snakemake/log.
 
-One line per step, with how many there are and the time left; at the end what was found and where, or a failure's
-sentence, once and last. A dry run shows Snakemake's plan, and a run that is asked for more or for less (`--verbose`,
-`--printshellcmds`, `--debug-dag`, `--quiet`) Snakemake's own text. Works where Snakemake stands alone.
+One line per step, with its number, their total and the time left; at the end the results and where they are, or each
+failure's sentence once. A dry run shows Snakemake's plan, and a run with an option for more or less output
+(`--verbose`, `--printshellcmds`, `--debug-dag`, `--quiet`) Snakemake's text. Works where only Snakemake is installed.
 """
 
 import logging
@@ -14,26 +14,26 @@ from typing import Any
 
 from replication.base import paths
 from replication.workflow.announced import job_of
-from replication.workflow.cost import STEPS, duration, expected, left
+from replication.workflow.cost import STEPS, duration, expected, seconds_left
 
 BEFORE = ("Config file ", "Assuming unrestricted shared filesystem usage")
-"""Beginnings of what Snakemake says before a run has started, and nobody needs to know."""
+"""Beginnings of messages of Snakemake's before a run has started that are not shown."""
 
 SHOWN = ("Nothing to be done", "Terminating processes", "Will exit after", "Trying to restart")
-"""Beginnings of what it says of a run and is shown, beside warnings and errors."""
+"""Beginnings of its messages about a run that are shown, besides warnings and errors."""
 
 OF_JOBS = ("At least one job did not complete", "Exiting because a job execution failed", "CalledProcessError in ")
-"""What errors of Snakemake contain that only repeat that a job has failed."""
+"""Text in those errors of Snakemake's that only repeat that a job has failed."""
 
 
 class Screen(logging.Handler):
-    """Says what a run does, and has Snakemake's own handler say only what is left."""
+    """Prints what a run does, and leaves Snakemake's own handler only the rest."""
 
     def __init__(self, workflow: Any) -> None:
         """Takes the place of Snakemake's text, unless the command line asks for that.
 
         Args:
-            workflow: Snakemake's workflow, of which this reads what it knows when it says something.
+            workflow: Snakemake's workflow, which is read whenever something is printed.
         """
         super().__init__()
         self._workflow, self._model = workflow, ""
@@ -55,11 +55,11 @@ class Screen(logging.Handler):
                 log.addHandler(self)
 
     def about(self, config: dict[str, Any], run: str) -> None:
-        """Tells the configuration once it is known, and what {run} in a path stands for."""
+        """Sets the configuration once it is known, and what {run} in a path stands for."""
         self._config, self._model = config, f"{config['model']}{run}"
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Says something of its own at some of Snakemake's messages."""
+        """Prints a line of its own at some of Snakemake's messages."""
         event = getattr(getattr(record, "event", None), "name", "")
         if event == "WORKFLOW_STARTED":
             self._running = True
@@ -81,7 +81,7 @@ class Screen(logging.Handler):
             self.end()
 
     def end(self) -> None:
-        """Says, below all else, what was found and where it is."""
+        """Prints, below all else, the results and where they are."""
         if self._workflow.touch or self._workflow.output_settings.quiet:
             return
         targets = sorted(self._workflow.dag_settings.targets)
@@ -89,9 +89,9 @@ class Screen(logging.Handler):
         if set(targets) <= {"all"}:
             if verdict.exists():
                 # It needs pandas, which the parsing of a Snakefile does without.
-                from replication.verification.findings import found
+                from replication.verification.findings import closing_lines
 
-                _say("", *found(self._model))
+                _say("", *closing_lines(self._model))
             return
         rules = {job.rule.name: list(job.input) for job in self._workflow.dag.targetjobs if job.rule.norun}
         files = [file for target in targets for file in rules.get(target, [target])]
@@ -114,7 +114,7 @@ class Screen(logging.Handler):
         return record.levelno >= logging.WARNING or text.startswith(SHOWN)
 
     def _begin(self, record: Any) -> None:
-        """One line: the how manieth step begins, what it is, and how long the rest takes."""
+        """Prints one line: the number of the step that begins, what it is, and how long the rest takes."""
         if record.jobid in self._begun:  # it is tried again
             return
         of = [value for name, value in record.wildcards.items() if name != "model"]
@@ -123,27 +123,27 @@ class Screen(logging.Handler):
         line = (
             f"{len(self._begun):>{len(str(len(self._seconds)))}} of {len(self._seconds)}  {self._begun[record.jobid]}"
         )
-        # How long a download takes nobody knows.
+        # How long a download takes is not known.
         if record.rule_name != "weights":
             self._since = self._since or time.monotonic()
             done = sum(self._seconds[job] for job in self._done if not self._begun[job].startswith("weights"))
-            took = left(rest, done, time.monotonic() - self._since, self._workflow.resource_settings.cores or 2)
+            took = seconds_left(rest, done, time.monotonic() - self._since, self._workflow.resource_settings.cores or 2)
             line = f"{line:44}  about {duration(took)} left"
         _say(line)
 
     def _end_of_a_failure(self) -> None:
-        """A sentence for each thing that went wrong; of a verdict the Snakefile prints more, below all."""
+        """Prints a sentence for each failure; about numbers that differ the Snakefile prints more, at the very end."""
         if paths.path(paths.DIFFERENCES, self._model).exists():
             return
         for sentence, jobs in self._failures.items():
             several = f"{jobs[0]} and {len(jobs) - 1} more" if len(jobs) > 1 else jobs[0]
-            _say("", f"error: {several}: {sentence or 'it was killed, or ended without a word'}")
+            _say("", f"error: {several}: {sentence or 'it was killed, or left no message'}")
         if not self._failures:
-            _say("", "Stopped before all was done; the same command goes on from there.")
+            _say("", "Stopped before all was done; run the same command again to continue.")
 
 
 def _say(*lines: str) -> None:
-    """Where Snakemake's own text goes."""
+    """Prints lines to where Snakemake's own text goes."""
     print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 

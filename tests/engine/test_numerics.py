@@ -56,7 +56,7 @@ def test_the_arithmetic_is_told_and_where_portable_cannot_be_had_one_line_says_w
     numerics.prepare(PORTABLE, threads=1)
     said = capsys.readouterr().err
     assert said.count("\n") == (mode == FAST)
-    assert (f"portable arithmetic cannot be had ({obstacle}): numbers agree with pins within rounding" in said) == (
+    assert (f"portable arithmetic is not available ({obstacle}): numbers agree with pins within rounding" in said) == (
         mode == FAST
     )
     numerics.prepare(FAST, threads=1)

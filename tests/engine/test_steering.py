@@ -57,7 +57,7 @@ def test_tokens_stand_where_the_post_has_them(random_loaded: Loaded, name):
     assert texts(tokenizer, sides.added) == [BOS, *added]
     assert texts(tokenizer, sides.subtracted) == [BOS, *subtracted]
     assert texts(tokenizer, tokenizer.with_bos(experiment.prompt)) == [BOS, *PROMPTS[name]]
-    assert [plan.read for plan in check(tokenizer, Config(n_layer=48), experiment)] == [sides]
+    assert [plan.source for plan in check(tokenizer, Config(n_layer=48), experiment)] == [sides]
 
 
 def test_spaces_and_bos_have_gpt2s_own_ids(random_loaded: Loaded):

@@ -242,12 +242,12 @@ from replication.engine import numerics
 numerics.prepare("portable", 1)
 import torch
 from replication.engine import train_lens
-from replication.engine.unfinished import Unfinished
+from replication.engine.checkpoint import Checkpoint
 from replication.workflow import own_lens
 
 moment, folder, given = sys.argv[1], Path(sys.argv[2]), dict(text=Path("text.txt"), out=Path("lens"), threads=1)
 train_lens.KEEP_EVERY = 0
-keep, save = Unfinished.keep, torch.save
+keep, save = Checkpoint.keep, torch.save
 
 def killing(self, parameters, optimizer, steps):
     if steps == 4 and moment == "keeping":
@@ -261,7 +261,7 @@ def half(state, path):
     os.truncate(path, os.path.getsize(path) // 2)
     os.kill(os.getpid(), signal.SIGKILL)
 
-Unfinished.keep = killing
+Checkpoint.keep = killing
 own_lens.train_lens(folder, steps=6, batch=64, rate=0.1, seed=3, **given)
 """
 
@@ -325,7 +325,7 @@ def test_another_text_or_model_is_refused(folder, interrupted, place):
 
 def test_damaged_state_is_refused(folder, interrupted):
     interrupted.write_bytes(interrupted.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"unfinished.pt: damaged .*; delete it to begin anew"):
+    with pytest.raises(UserError, match=r"unfinished.pt: damaged .*; delete it to start over"):
         trained(folder)
 
 
@@ -345,7 +345,7 @@ def test_what_cannot_be_is_said_in_one_sentence(folder, place):
         ({"text": Path("latin.txt")}, folder, "latin.txt: cannot be read as text: is not UTF-8"),
         ({"text": Path("short.txt")}, folder, "short.txt: has 9 tokens .* at least 32"),
         ({"out": "taken"}, folder, "taken: holds a params.pt already"),
-        ({"batch": 15}, folder, "--batch: a step takes at least one sequence, which is 16 tokens here, found 15"),
+        ({"batch": 15}, folder, "--batch: must be at least one sequence, which is 16 tokens here, found 15"),
         ({"rate": 1e30, "clip": 1e30}, folder, "has become (nan|inf): train it with a smaller --rate"),
     ]
     for changed, model, said in cases:
@@ -356,15 +356,15 @@ def test_what_cannot_be_is_said_in_one_sentence(folder, place):
 TEXTS = [TEXT, "a\nb", "x \ny", "x\n y\n\n\nz\n", "\n\n", "é\nß\u0085\n\u3000\n日本\n<|endoftext|>\nb"]
 
 
-def test_a_text_in_pieces_has_the_tokens_of_the_whole(random_loaded, monkeypatch):
+def test_a_text_in_chunks_has_the_tokens_of_the_whole(random_loaded, monkeypatch):
     """By GPT-2's own tokenizer, which has tokens of several line breaks and spaces."""
     tokenizer = random_loaded.tokenizer
-    monkeypatch.setattr(training_text, "PIECE", 1)
+    monkeypatch.setattr(training_text, "CHUNK", 1)
     for text in TEXTS:
-        pieces = list(training_text._pieces(text))
-        assert "".join(pieces) == text
-        assert [token for piece in pieces for token in tokenizer.encode(piece)] == tokenizer.encode(text), text
-    assert len(list(training_text._pieces(TEXT))) > 60
+        chunks = list(training_text._chunks(text))
+        assert "".join(chunks) == text
+        assert [token for chunk in chunks for token in tokenizer.encode(chunk)] == tokenizer.encode(text), text
+    assert len(list(training_text._chunks(TEXT))) > 60
 
 
 def test_the_texts_end_is_held_out_and_no_token_is_lost_but_the_last_few(folder, place):

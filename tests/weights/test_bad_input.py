@@ -102,7 +102,7 @@ def test_the_lens_revision_is_compared_as_far_as_it_is_known(folders, named, our
     ("change", "said"),
     [
         (lambda tensor: tensor.index_fill(0, torch.tensor([3]), float("nan")), "h.2.ln_1.weight holds NaN or infinity"),
-        (torch.Tensor.double, "h.2.ln_1.weight is stored as float64; float32, float16 and bfloat16 are read"),
+        (torch.Tensor.double, "h.2.ln_1.weight is stored as float64; only float32, float16 and bfloat16 are read"),
         (lambda tensor: tensor[:5].clone(), "h.2.ln_1.weight has shape (5,); config.json asks for (24,)"),
         (lambda tensor: None, "lacks the tensor h.2.ln_1.weight"),
     ],
@@ -119,7 +119,7 @@ def test_a_tensor_that_does_not_fit(folders, change, said):
 @pytest.mark.parametrize("keep", [0, 5, 1000, -1])
 @pytest.mark.parametrize(
     ("which", "file", "said"),
-    [(0, "model.safetensors", "damaged"), (1, "params.pt", "damaged, or holds something else than tensors")],
+    [(0, "model.safetensors", "damaged"), (1, "params.pt", "damaged, or holds something other than tensors")],
 )
 def test_a_truncated_file(folders, which, file, said, keep):
     path = folders[which] / file
@@ -145,7 +145,7 @@ def test_code_in_a_lens_is_not_executed(folders, tmp_path, legacy):
         path.write_bytes(pickle.dumps({"0.weight": Canary(canary)}))
     else:
         torch.save({"0.weight": Canary(canary)}, path)
-    assert "holds something else than tensors, and was not loaded" in sentence(folders)
+    assert "holds something other than tensors, so it was not loaded" in sentence(folders)
     assert not canary.exists()
     torch.load(path, weights_only=False) if not legacy else pickle.loads(path.read_bytes())
     assert canary.exists(), "the canary itself must work, or this test shows nothing"
@@ -160,7 +160,7 @@ def test_a_pickle_that_makes_no_sense_is_refused(folders, program):
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in parts.items():
             archive.writestr(name, program if name.endswith("/data.pkl") else data)
-    assert "damaged, or holds something else than tensors" in sentence(folders)
+    assert "damaged, or holds something other than tensors" in sentence(folders)
 
 
 def test_a_lens_with_nan_or_strange_names(folders):

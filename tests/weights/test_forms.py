@@ -211,7 +211,7 @@ def test_other_kinds_of_checkpoints_are_refused_by_name(folders, kind):
 def test_quantized_tensors_are_refused_by_name(folders):
     name = "transformer.h.1.mlp.c_fc.weight"
     rewrite(folders[0], lambda stored: stored | {name: stored[name].to(torch.int8)})
-    assert "h.1.mlp.c_fc.weight is stored as int8; float32, float16 and bfloat16 are read" in refusal(folders)
+    assert "h.1.mlp.c_fc.weight is stored as int8; only float32, float16 and bfloat16 are read" in refusal(folders)
 
 
 def spoiled(folder: Path) -> None:

@@ -46,7 +46,7 @@ def test_environment_says_versions_build_settings_and_hashes(tmp_path: Path) -> 
     assert facts["torch"] == importlib.metadata.version("torch")
     assert facts["python"] == ".".join(map(str, sys.version_info[:3]))
     assert (facts["MKL_CBWR"], facts["ATEN_CPU_CAPABILITY"], facts["HF_ENDPOINT"]) == ("COMPATIBLE", "not set", "set")
-    assert facts["threads unless told otherwise"] == "1"
+    assert facts["threads by default"] == "1"
     assert facts["model/model.safetensors"] == "38a9"
     assert "password" not in text
     # torch's own summary, read another way: the number that follows each library's name.
@@ -125,8 +125,8 @@ def test_figure_takes_width_title_layers_and_tokens(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["x", "lens", "--model", "m"], "results/m/x: no run has left its tables there; those there are: results/m/e"),
-        (["e", "lens"], "results/gpt2-xl/e: no run has left its tables there; those there are: results/m/e"),
+        (["x", "lens", "--model", "m"], "results/m/x: no run has left its tables there; tables are in: results/m/e"),
+        (["e", "lens"], "results/gpt2-xl/e: no run has left its tables there; tables are in: results/m/e"),
         (["e", "len", "--model", "m"], f"no figure is called 'len'; the figures are {', '.join(ALL_KINDS)}"),
         (["e", "output", "--model", "m", "--tokens", "7"], "tokens: '7' is not among 0 to 3, as in 0,2-4"),
         (["e", "output", "--model", "m", "--layers", "1"], "layers: the figure output has none to choose"),
@@ -141,7 +141,7 @@ def test_figure_says_in_one_sentence_what_is_wrong(finished: Path, arguments: li
 
 def test_figure_is_of_a_format_that_it_can_draw(finished: Path) -> None:
     status, said = figure(finished, "e", "lens", "--model", "m", "-o", "lens.jpg")
-    assert (status, said) == (1, "error: lens.jpg: a figure's name ends in .png, .svg, .pdf\n")
+    assert (status, said) == (1, "error: lens.jpg: a figure's file name must end in .png, .svg, .pdf\n")
 
 
 @pytest.mark.parametrize("token", ["wonderful", " wonderful", "3"])
@@ -161,7 +161,7 @@ def test_show_prints_the_cell_of_the_table(finished: Path, token: str) -> None:
 
 def test_show_says_what_is_not_there(finished: Path) -> None:
     assert (
-        "token: 'zebra' is not there; the prompt splits into"
+        "token: 'zebra' does not occur; the prompt splits into"
         in run(finished, "show", "e", "--token", "zebra", "--model", "m")[1]
     )
     assert "no run has left its tables there" in run(finished, "show", "other", "--token", "a", "--model", "m")[1]

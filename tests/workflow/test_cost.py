@@ -25,10 +25,10 @@ from replication.workflow.cost import (
     Machine,
     Plan,
     cores_that_fit,
-    fault,
+    cost_text,
     memory,
-    said,
     seconds,
+    shortage,
 )
 
 SIZED = MODEL.model_copy(update={"bytes": {"model.safetensors": TOTAL}})
@@ -98,7 +98,7 @@ def test_a_file_known_to_be_another_than_the_pinned_one_counts_whole(tmp_path):
 def test_without_a_size_in_the_configuration_the_file_is_named(tmp_path):
     assert left(tmp_path, MODEL) is None
     fetch = {"model.safetensors": None, "config.json": None, "params.pt": 30 * MB}
-    assert "to fetch  30 MB and model.safetensors (config.yaml gives no size)\n" in said(
+    assert "to fetch  30 MB and model.safetensors (config.yaml gives no size)\n" in cost_text(
         Plan(jobs("weights"), fetch), LARGE
     )
 
@@ -146,22 +146,22 @@ def test_too_little_memory_gives_the_number_of_cores_that_fit():
     plan = Plan(jobs(*["measure"] * 4), {})
     machine = Machine(4, XL + 3 * GB, 500 * GB)
     assert cores_that_fit(plan.jobs, machine) == 3
-    assert fault(plan, machine) == "--cores 4 takes 10.4 GB of memory, and 9.4 GB are available: run with --cores 3"
-    assert fault(plan, machine._replace(cores=3)) == ""
-    assert fault(plan, machine._replace(memory=XL + 4 * GB)) == ""
+    assert shortage(plan, machine) == "--cores 4 takes 10.4 GB of memory, and 9.4 GB are available: run with --cores 3"
+    assert shortage(plan, machine._replace(cores=3)) == ""
+    assert shortage(plan, machine._replace(memory=XL + 4 * GB)) == ""
 
 
 def test_one_job_fits_if_its_own_memory_does_since_weights_can_be_read_again():
     plan = Plan(jobs(*["measure"] * 4), {})
-    assert fault(plan, Machine(2, 1 * GB, 500 * GB)).endswith(": run with --cores 1")
-    assert fault(plan, Machine(1, 1 * GB, 500 * GB)) == ""
-    assert fault(plan, Machine(1, 1 * GB - 1, 500 * GB)).startswith("one job takes 1.0 GB of memory of its own")
+    assert shortage(plan, Machine(2, 1 * GB, 500 * GB)).endswith(": run with --cores 1")
+    assert shortage(plan, Machine(1, 1 * GB, 500 * GB)) == ""
+    assert shortage(plan, Machine(1, 1 * GB - 1, 500 * GB)).startswith("one job takes 1.0 GB of memory of its own")
 
 
 @pytest.mark.parametrize("plan", [Plan(jobs("measure", weights=0), {}), Plan(jobs("measure"), {}, here=False)])
 def test_nothing_is_said_of_memory_for_weights_of_unknown_size_or_jobs_elsewhere(plan):
-    assert "memory" not in said(plan, LARGE)
-    assert fault(plan, Machine(4, 0, 500 * GB)) == ""
+    assert "memory" not in cost_text(plan, LARGE)
+    assert shortage(plan, Machine(4, 0, 500 * GB)) == ""
 
 
 def test_a_container_has_what_its_limit_leaves(tmp_path):
@@ -179,8 +179,8 @@ def test_a_container_has_what_its_limit_leaves(tmp_path):
 
 def test_too_little_disk_says_how_much_is_missing():
     plan = Plan(jobs("weights"), {"model.safetensors": 6 * GB, "params.pt": 1 * GB})
-    assert fault(plan, Machine(1, 64 * GB, 7 * GB)) == ""
-    assert fault(plan, Machine(1, 64 * GB, 4 * GB)).startswith(
+    assert shortage(plan, Machine(1, 64 * GB, 7 * GB)) == ""
+    assert shortage(plan, Machine(1, 64 * GB, 4 * GB)).startswith(
         "this run writes 7.0 GB, and 4.0 GB are free here: free 3.0 GB more"
     )
 
@@ -194,7 +194,7 @@ def test_the_miniatures_whole_run_takes_what_it_was_measured_to():
 
 
 def test_a_job_that_runs_alone_anyway_is_asked_for_no_fewer_cores():
-    assert fault(Plan(jobs("measure"), {}), Machine(4, 1 * GB, 500 * GB)) == ""
+    assert shortage(Plan(jobs("measure"), {}), Machine(4, 1 * GB, 500 * GB)) == ""
 
 
 def test_more_cores_than_were_measured_promise_nothing_and_the_longest_job_is_waited_for():
@@ -214,11 +214,11 @@ def test_more_cores_than_were_measured_promise_nothing_and_the_longest_job_is_wa
     ids=["another model", "another step", "other settings"],
 )
 def test_no_time_is_given_that_was_not_measured(plan):
-    assert [row.split()[0] for row in said(plan, LARGE).splitlines()[1:]] == ["disk", "memory"]
+    assert [row.split()[0] for row in cost_text(plan, LARGE).splitlines()[1:]] == ["disk", "memory"]
 
 
 def test_the_whole_text_for_gpt2_xl():
-    text = said(Plan(whole_run(XL), {"model.safetensors": XL, "params.pt": 491_849_251}), LARGE)
+    text = cost_text(Plan(whole_run(XL), {"model.safetensors": XL, "params.pt": 491_849_251}), LARGE)
     head, *rows = text.splitlines()
     assert head == "What these jobs cost:"
     assert [row.split()[0] for row in rows] == ["to", "disk", "memory", "time"]

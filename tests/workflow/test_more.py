@@ -124,7 +124,7 @@ def test_every_vector_fits_its_prompt_by_gpt2s_tokens(configuration, tmp_path):
     for name in MORE:
         experiment = configuration.experiments[name]
         plans = check(tokenizer, Config(n_layer=48), experiment)
-        lengths[name] = len(plans[0].read.added), len(tokenizer.with_bos(experiment.prompt))
+        lengths[name] = len(plans[0].source.added), len(tokenizer.with_bos(experiment.prompt))
     assert all(vector <= prompt for vector, prompt in lengths.values())
     # The tightest, of equal length as the notebook's shapes have them.
     assert lengths["french"] == (7, 7)

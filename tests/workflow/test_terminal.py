@@ -10,8 +10,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from replication.base.files import write_json, write_text
 from replication.base.paths import CLAIMS, CONTROLS, DIFFERENCES, VERDICT, VERIFICATION, path
-from replication.verification.findings import found
-from replication.workflow.cost import MINIATURE, PRIOR, STEPS, XL, Job, expected, left
+from replication.verification.findings import closing_lines
+from replication.workflow.cost import MINIATURE, PRIOR, STEPS, XL, Job, expected, seconds_left
 from replication.workflow.terminal import Screen
 
 OVER = "WorkflowError:\nAt least one job did not complete successfully."
@@ -122,8 +122,8 @@ def test_a_failure_is_its_one_sentence_once_and_last(capsys: pytest.CaptureFixtu
         (["the disk is full", "the disk is full"], ["", "error: measure of a and 1 more: the disk is full"]),
         (["one", "two"], ["", "error: measure of a: one", "", "error: measure of b: two"]),
         (["a fault of this package: KeyError", None], ["", "error: measure of a: a fault of this package: KeyError"]),
-        ([None], ["", "error: measure of a: it was killed, or ended without a word"]),
-        ([], ["", "Stopped before all was done; the same command goes on from there."]),
+        ([None], ["", "error: measure of a: it was killed, or left no message"]),
+        ([], ["", "Stopped before all was done; run the same command again to continue."]),
     ],
 )
 def test_of_several_failures_each_sentence_stands_once(
@@ -201,7 +201,7 @@ def test_the_end_says_in_three_lines_what_was_found_and_where(capsys: pytest.Cap
         "The report: report/mine/r/report.html (to read), report/mine/r/report.md (the same for GitHub)",
     ]
     jobs.say("Nothing to be done (all requested files are present and up to date).")
-    assert said(capsys)[2:3] == found("mine/r")[:1], "it is said of what is there already, too"
+    assert said(capsys)[2:3] == closing_lines("mine/r")[:1], "it is said of what is there already, too"
 
 
 def test_the_end_of_a_run_for_some_files_names_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,11 +220,11 @@ def test_the_end_of_a_run_for_some_files_names_them(capsys: pytest.CaptureFixtur
 
 
 def test_the_time_left_is_what_was_measured_until_this_machine_has_shown_its_own() -> None:
-    assert left(60, 0, 0, cores=1) == 60
-    assert left(60, 0, 0, cores=2) == left(60, 0, 0, cores=8) == 30
-    assert left(60, 1000, 1000, cores=1) == pytest.approx(60)
+    assert seconds_left(60, 0, 0, cores=1) == 60
+    assert seconds_left(60, 0, 0, cores=2) == seconds_left(60, 0, 0, cores=8) == 30
+    assert seconds_left(60, 1000, 1000, cores=1) == pytest.approx(60)
     # Half as fast as the machine where the times were measured.
-    assert left(60, 100 * PRIOR, 200 * PRIOR, cores=1) == pytest.approx(120, rel=0.01)
+    assert seconds_left(60, 100 * PRIOR, 200 * PRIOR, cores=1) == pytest.approx(120, rel=0.01)
 
 
 def test_a_model_between_those_measured_is_expected_between_their_times() -> None:
