@@ -9,7 +9,7 @@ from replication.base.numbers import signed
 from replication.base.tables import OUTPUT
 from replication.figures.canvas import STEERED, Drawing, drawable_text, panels, style, wrapped
 from replication.figures.header import ADDED, lines_above, mark_blocks
-from replication.figures.positions import Record
+from replication.figures.positions import Record, layer_ticks
 from replication.verification.chance import band, random_by_layer
 
 ACROSS = 4
@@ -50,8 +50,7 @@ _TALL, _NAMED = 1.65, 1.45  # inches: of a panel, and for its title
 
 def _panel(axes: Axes, record: Record, values: pd.DataFrame) -> None:
     """One experiment's line and band; the last point, the output, stands apart, being no lens."""
-    depth = record["shape"]["layers"]
-    output_at = depth + max(1, depth // 24)
+    ticks, output_at = layer_ticks(record, 4)
     layers, output = values.drop(index=OUTPUT).reset_index(), values.loc[OUTPUT]
     axes.fill_between(layers.index, layers["low"], layers["high"], color="0.82", linewidth=0, label=_BAND)
     axes.plot([output_at] * 2, [output["low"], output["high"]], color="0.82", linewidth=5, solid_capstyle="butt")
@@ -70,8 +69,7 @@ def _panel(axes: Axes, record: Record, values: pd.DataFrame) -> None:
         weight="bold",
     )
     mark_blocks(axes, record)
-    step = max(1, round(depth / 4 / 4) * 4) if depth > 12 else 3
-    axes.set_xticks([*range(0, depth, step), output_at], [*map(str, range(0, depth, step)), "out"])
+    axes.set_xticks([*ticks, output_at], [*ticks.values(), "out"])
     axes.margins(y=0.12)
     number = f"{record['experiment']['number']}. " if record["experiment"]["number"] else ""
     first, *more = wrapped(number + drawable_text(record["experiment"]["title"]), 8, _NAMED, "bold")
