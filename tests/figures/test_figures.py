@@ -27,11 +27,12 @@ from replication.figures import canvas as page
 from replication.figures import sweep as sweeps
 from replication.figures.alt_text import alt_text, control_alt_text, over_all_alt_text
 from replication.figures.cell_texts import CellTexts, text_width
-from replication.figures.draw import draw, draw_beyond_chance, draw_one, figure_files
+from replication.figures.draw import draw
 from replication.figures.grid import draw_cells
 from replication.figures.held_out import held_out
 from replication.figures.positions import layer_ticks
 from replication.verification import chance as control_verdicts
+from replication.workflow.steps_on_tables import control_figures
 
 CONTROL_FILES = tuple(paths.control_figures({"{experiment}": list(paths.CONTROL_KINDS)}))
 
@@ -353,9 +354,7 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(made_up(layers=3), "m", "e")
     draw("m", "e")
-    for kind in paths.CONTROL_KINDS:
-        draw_one(kind, "m", "e", figure_files(kind, "m", "e", paths.FORMATS))
-    draw_beyond_chance("m", ["e"])
+    control_figures("m", [f"e/{kind}" for kind in paths.CONTROL_KINDS])
     files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
     named = (*paths.FIGURE_FILES, *CONTROL_FILES, "figures/m/beyond_chance.pdf")
     assert files == sorted(str(paths.path(pattern, "m", "e")) for pattern in named)
