@@ -78,6 +78,11 @@ KINDS = ("post_raw", "post_centred", "lens", "output", "layers", "kl", "lenses")
 CONTROL_KINDS = ("random_vectors", "prompts", "sweep")
 """Kinds that an experiment has if it has the tokens or prompts they need, and the configuration switches them on."""
 
+BEYOND_CHANCE = "beyond_chance"
+"""The kind that is drawn of several experiments at once."""
+
+ALL_KINDS = (*KINDS, *CONTROL_KINDS, BEYOND_CHANCE)
+
 FORMATS = ("png", "svg")
 """Formats that every figure is drawn in."""
 
@@ -118,7 +123,7 @@ def figure(kind: str, suffix: str) -> str:
 
 def beyond_chance(suffix: str) -> str:
     """Where the figure over all experiments lies in a format, with the wildcards left open."""
-    return f"{FIGURES}/beyond_chance.{suffix}"
+    return f"{FIGURES}/{BEYOND_CHANCE}.{suffix}"
 
 
 def token_table(protocol: str, suffix: str) -> str:

@@ -14,7 +14,7 @@ from replication.base.window import keys_note, shown_keys
 from replication.figures.canvas import GREY, STEERED, UNSTEERED, Drawing, fitted_label, panels, style, wrapped
 from replication.figures.grid import Grid, grid, of_condition
 from replication.figures.header import ADDED, Header, blocks_shown, header, mark_blocks
-from replication.figures.positions import Record, changed_positions, layer_numbers, rows, tokens
+from replication.figures.positions import Record, changed_positions, layer_numbers, layer_ticks, rows, tokens
 from replication.figures.view import SMALLEST, WHOLE, View
 
 _LOGIT = "logit lens"
@@ -181,7 +181,7 @@ def _draw_lines(axes: Axes, record: Record, lines: Lines) -> None:
         axes.plot(numbers[:before], lines[lens, "unsteered"][:before], color=_NEUTRAL, label=_BOTH)
     if lens != _LOGIT:
         _draw_dashed(axes, numbers, lines, before)
-    ticks, output_at = _ticks(record)
+    ticks, output_at = layer_ticks(record, 6)
     if tables.OUTPUT in rows(record):
         for condition, colour, mark, fill, size in (
             ("unsteered", UNSTEERED, "o", "none", 5),
@@ -203,13 +203,3 @@ def _draw_dashed(axes: Axes, numbers: list[int], lines: Lines, before: int) -> N
     for condition, colour in zip(tables.CONDITIONS, (UNSTEERED, STEERED), strict=True):
         label = "" if before or condition == "steered" else _LOGIT
         axes.plot(numbers[start:], lines[_LOGIT, condition][start : len(numbers)], color=colour, label=label, **_DASHED)
-
-
-def _ticks(record: Record) -> tuple[dict[int, str], int]:
-    """Layers that are named on the axis, far enough from the output, and where that stands."""
-    numbers, depth = layer_numbers(record), record["shape"]["layers"]
-    span = numbers[-1] - numbers[0]
-    output_at = numbers[-1] + max(2, 1 + span // 24)
-    step = max(1, round((span + 1) / 6 / 4) * 4) if depth > 12 and span >= 12 else max(1, round(span / 4))
-    named = (layer for layer in range(numbers[0], numbers[-1] + 1, step) if output_at - layer > step / 2)
-    return {layer: str(layer) for layer in named}, output_at

@@ -32,20 +32,27 @@ def figure_files(kind: str, model: str, experiment: str, formats: Sequence[str])
     return [path(paths.figure(kind, suffix), model, experiment) for suffix in formats]
 
 
-def draw_one(kind: str, model: str, experiment: str, files: Sequence[Path], view: View = WHOLE) -> None:
-    """Draws one figure of an experiment, a control's or another, from its tables.
+def draw_one(kind: str, model: str, experiments: Sequence[str], files: Sequence[Path], view: View = WHOLE) -> None:
+    """Draws one figure of any kind, from the tables it shows.
 
     Args:
-        kind: One of `paths.KINDS` or `paths.CONTROL_KINDS`.
+        kind: One of `paths.ALL_KINDS`.
         model: Name of the model.
-        experiment: Name of the experiment.
+        experiments: Name of the experiment; of `paths.BEYOND_CHANCE` there may be several.
         files: To write; the format is that of a file's suffix.
         view: What it shows, and how large.
 
     Raises:
-        UserError: There is no such kind, a table is missing, or the view is none that the kind can have.
+        UserError: There is no such kind, or not of these experiments, a table is missing, or the view is none that the
+            kind can have.
     """
-    _refuse_unknown(kind, (*paths.KINDS, *paths.CONTROL_KINDS))
+    _refuse_unknown(kind, paths.ALL_KINDS)
+    if kind == paths.BEYOND_CHANCE:
+        _save(_over_all(model, experiments, view), files)
+        return
+    if len(experiments) > 1:
+        raise UserError(f"the figure {kind} is of one experiment; {paths.BEYOND_CHANCE} may be of several")
+    (experiment,) = experiments
     record = read_json(path(paths.RECORD, model, experiment))
     if kind in paths.CONTROL_KINDS:
         table = tables.read(path(paths.CONTROL_TABLES[kind], model, experiment), tables.CONTROLS[kind])
@@ -108,10 +115,7 @@ def control_drawing(kind: str, table: pd.DataFrame, record: dict[str, Any], view
     """
     from replication.figures import against_chance, sweep
 
-    needs = "other prompts" if kind == "prompts" else "key tokens"
-    if table.empty or (kind != "prompts" and not record["key_positions"]):
-        raise UserError(f"the figure {kind} needs {needs}, and this experiment has none")
-
+    _refuse_empty(kind, table, record, "this experiment")
     drawn = {
         "random_vectors": against_chance.random_vectors,
         "prompts": against_chance.prompts,
@@ -125,19 +129,23 @@ def _refuse_unknown(kind: str, kinds: Sequence[str]) -> None:
         raise UserError(f"no figure is called {kind!r}; the figures are {', '.join(kinds)}")
 
 
-def draw_beyond_chance(model: str, experiments: Sequence[str]) -> None:
-    """Draws the figure over all experiments in every format, for print too, from their tables."""
-    from replication.figures.beyond_chance import beyond_chance
-    from replication.figures.canvas import save
+def _refuse_empty(kind: str, table: pd.DataFrame, record: dict[str, Any], whose: str) -> None:
+    needs = "other prompts" if kind == "prompts" else "key tokens"
+    if table.empty or (kind != "prompts" and not record["key_positions"]):
+        raise UserError(f"the figure {kind} needs {needs}, and {whose} has none")
 
-    columns = tables.RANDOM_BY_LAYER
-    read = [
-        (read_json(path(paths.RECORD, model, name)), tables.read(path(paths.RANDOM_BY_LAYER, model, name), columns))
-        for name in experiments
-    ]
-    figure = beyond_chance(read)
-    for suffix in (*paths.FORMATS, paths.PRINT):
-        save(figure, path(paths.beyond_chance(suffix), model))
+
+def _over_all(model: str, experiments: Sequence[str], view: View) -> "Drawing":
+    """The figure over several experiments."""
+    from replication.figures.beyond_chance import beyond_chance
+
+    read = []
+    for name in experiments:
+        record = with_chosen_layers(paths.BEYOND_CHANCE, read_json(path(paths.RECORD, model, name)), view)
+        table = tables.read(path(paths.RANDOM_BY_LAYER, model, name), tables.RANDOM_BY_LAYER)
+        _refuse_empty(paths.BEYOND_CHANCE, table, record, name)
+        read.append((record, table))
+    return beyond_chance(read, view)
 
 
 def _tables(model: str, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

@@ -87,7 +87,8 @@ def header(record: Record, what: str, read_out: str, view: View, width: float, l
 
 def lines_above(title: str, below: str, width: float, labels: Sequence[str] = ()) -> Header:
     """A title, what stands below it, and a legend, in as many lines as they need; without a title the legend alone."""
-    columns = next((n for n in range(len(labels), 1, -1) if _legend_width(labels, n) <= 0.97 * (width - _MARGIN)), 1)
+    room = 0.94 * (width - _MARGIN)  # at a low resolution characters are set on whole pixels
+    columns = next((n for n in range(len(labels), 1, -1) if _legend_width(labels, n) <= room), 1)
     legend = (columns, -(-len(labels) // columns)) if labels else (0, 0)
     across = width - 2 * _MARGIN
     titles = (wrapped(title, _TITLE, across, "bold"), wrapped(below, _SMALL, across)) if title else ([], [])

@@ -37,6 +37,22 @@ def layer_numbers(record: Record) -> list[int]:
     return [int(name) for name in rows(record) if name != OUTPUT]
 
 
+def layer_ticks(record: Record, about: int) -> tuple[dict[int, str], int]:
+    """What an axis of layers names, and where on it the output stands, apart from them since it is no lens.
+
+    Args:
+        record: What went in.
+        about: How many layers there is room to name.
+    """
+    numbers = layer_numbers(record)
+    span = numbers[-1] - numbers[0] + 1
+    output_at = numbers[-1] + max(2, round(span / about / 4))
+    # Of many layers multiples of four.
+    step = max(1, round(span / about / 4) * 4 if span > 12 else round(span / about))
+    named = (layer for layer in range(numbers[0], numbers[-1] + 1, step) if output_at - layer > step / 2)
+    return {layer: str(layer) for layer in named}, output_at
+
+
 def changed_positions(part: dict[str, Any]) -> list[int]:
     """Positions where a vector other than zero was added; at position 0 that of two sides is bos - bos = 0.
 

@@ -28,13 +28,16 @@ class View:
     tokens: str | None = None
     """Positions to show, such as "3-8"; None for all that the kind shows."""
 
-    def inches(self, natural: float, least: float, height: Callable[[float], float]) -> float:
+    def inches(
+        self, natural: float, least: float, height: Callable[[float], float], parts: str = "layers or tokens"
+    ) -> float:
         """The width to draw a figure in.
 
         Args:
             natural: Its width where none was asked for, in inches.
             least: Inches below which its texts would be cut or meet.
             height: How tall it is at a width, both in inches.
+            parts: What it is made of that there can be fewer of.
 
         Raises:
             UserError: It cannot be read at the width that was asked for; the sentence names the smallest that works.
@@ -47,7 +50,7 @@ class View:
             return self.width
         widths = (tenths / 10 for tenths in range(10 * _NARROWEST, 10 * _BROADEST + 1))
         works = next((width for width in widths if least <= width and height(width) <= PAGE), None)
-        fewer = "choose fewer layers or tokens"
+        fewer = f"choose fewer {parts}"
         if works is None:
             raise UserError(f"this figure is taller than a page ({PAGE:g} inches) at every width: {fewer}")
         tall, instead = (", where it is taller than a page", f"; or {fewer}") if self.width >= least else ("", "")

@@ -13,11 +13,10 @@ from replication.base.errors import UserError
 from replication.base.files import write_text, written_whole
 from replication.base.numbers import fixed, signed
 from replication.base.paths import (
-    CONTROL_KINDS,
+    ALL_KINDS,
     FORMATS,
     INDEX,
     INDEX_PAGE,
-    KINDS,
     LOSSES,
     PRINT,
     RECORD,
@@ -95,8 +94,10 @@ def diff(
 
 
 def figure(
-    experiment: Annotated[str, typer.Argument(help="Name of an experiment that has been run.")],
-    kind: Annotated[str, typer.Argument(help=f"One of {', '.join((*KINDS, *CONTROL_KINDS))}.")],
+    experiment: Annotated[
+        str, typer.Argument(help="Name of an experiment that has been run; of beyond_chance several, commas between.")
+    ],
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(ALL_KINDS)}.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.")],
     model: Ran = "",
     configfile: Configfile = None,
@@ -108,6 +109,7 @@ def figure(
     """Draws one figure from the tables of a run, as wide as a paper's column, of the layers and tokens you choose.
 
     Example: python -m replication figure love_hate layers --model miniature --width 3.3 --no-title -o layers.pdf
+    The report's first: python -m replication figure love_hate,anger beyond_chance --model miniature -o first.pdf
     """
     from replication.figures.draw import draw_one
     from replication.figures.view import View
@@ -115,7 +117,9 @@ def figure(
     suffixes = [f".{suffix}" for suffix in (*FORMATS, PRINT)]
     if output.suffix not in suffixes:
         raise UserError(f"{output}: a figure's file name must end in {', '.join(suffixes)}")
-    draw_one(kind, _ran(experiment, model, configfile), experiment, [output], View(width, title, layers, tokens))
+    experiments = experiment.split(",")
+    (ran,) = {_ran(each, model, configfile) for each in experiments}
+    draw_one(kind, ran, experiments, [output], View(width, title, layers, tokens))
 
 
 def show(

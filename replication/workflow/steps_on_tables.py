@@ -12,6 +12,7 @@ from replication.base import tables
 from replication.base.errors import UserError
 from replication.base.files import read_json, write_json, write_text
 from replication.base.paths import (
+    BEYOND_CHANCE,
     CLAIMS,
     CONTROL_TABLES,
     CONTROLS,
@@ -33,6 +34,7 @@ from replication.base.paths import (
     VERDICTS_TABLE,
     VERIFICATION,
     VERIFIED,
+    beyond_chance,
     path,
     token_table,
 )
@@ -155,18 +157,19 @@ def figure_for_print(
     """Draws one figure of an experiment as PDF."""
     from replication.figures.draw import draw_one, figure_files
 
-    draw_one(kind, model, experiment, figure_files(kind, model, experiment, (PRINT,)))
+    draw_one(kind, model, [experiment], figure_files(kind, model, experiment, (PRINT,)))
 
 
 def control_figures(model: ModelName, names: Annotated[list[str], typer.Argument(help="EXPERIMENT/KIND")]) -> None:
     """Draws the controls' figures, each named by experiment and kind; and one over all with random vectors."""
-    from replication.figures.draw import draw_beyond_chance, draw_one, figure_files
+    from replication.figures.draw import draw_one, figure_files
 
     pairs = [name.split("/") for name in names]
     for experiment, kind in pairs:
-        draw_one(kind, model, experiment, figure_files(kind, model, experiment, FORMATS))
+        draw_one(kind, model, [experiment], figure_files(kind, model, experiment, FORMATS))
     if compared := [experiment for experiment, kind in pairs if kind == "random_vectors"]:
-        draw_beyond_chance(model, compared)
+        files = [path(beyond_chance(suffix), model) for suffix in (*FORMATS, PRINT)]
+        draw_one(BEYOND_CHANCE, model, compared, files)
 
 
 def report(model: ModelName, experiments: ExperimentNames, completed: Completed = []) -> None:  # noqa: B006

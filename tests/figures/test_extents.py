@@ -12,6 +12,7 @@ from matplotlib.transforms import Bbox
 
 from replication.base import paths
 from replication.base.errors import UserError
+from replication.figures.beyond_chance import beyond_chance
 from replication.figures.canvas import style
 from replication.figures.cell_texts import CellTexts, text_width
 from replication.figures.draw import control_drawing, drawing
@@ -33,7 +34,9 @@ def of_the_posts_size(name: str) -> Tables:
     return made_up(POST[name], layers=48, layer=23, injected=6, key_positions=(6, 7, 8), title=f"{name} " * 6)
 
 
-def drawn(made: Tables, kind: str, view: View) -> Figure:
+def drawn(made: Tables, kind: str, view: View, experiments: int = 4) -> Figure:
+    if kind == paths.BEYOND_CHANCE:
+        return beyond_chance([(made.record, control_tables(made)["random_by_layer"])] * experiments, view)
     if kind in paths.CONTROL_KINDS:
         return control_drawing(kind, control_tables(made)[kind], made.record, view)
     return drawing(kind, made.losses, made.effect, made.logit_lens, made.record, view)
@@ -90,7 +93,7 @@ WIDER = ("lens", "sweep")
 """Kinds whose 48 layers need more than a column: three maps of them, or two."""
 
 
-@pytest.mark.parametrize("kind", [*paths.KINDS, *paths.CONTROL_KINDS])
+@pytest.mark.parametrize("kind", paths.ALL_KINDS)
 def test_every_text_can_be_read_at_a_columns_width_and_at_the_smallest_that_is_named(made, kind, monkeypatch):
     title = len(made.record["key_positions"]) > 1
     with pytest.raises(UserError) as error:
@@ -115,6 +118,25 @@ def test_of_fewer_layers_it_can_be_read_at_a_columns_width(made, kind, monkeypat
     assert_readable(figure, monkeypatch)
 
 
-@pytest.mark.parametrize("kind", [*paths.KINDS, *paths.CONTROL_KINDS])
+@pytest.mark.parametrize("kind", paths.ALL_KINDS)
 def test_every_text_can_be_read_as_a_screen_shows_it(made, kind, monkeypatch):
     assert_readable(drawn(made, kind, View()), monkeypatch)
+
+
+@pytest.mark.parametrize(("experiments", "least"), [(1, 2.4), (3, 2.4), (8, 4.6)])
+def test_of_fewer_or_more_experiments_the_figure_over_all_can_be_read_too(made, experiments, least, monkeypatch):
+    with pytest.raises(UserError, match=f": {least} is the smallest width that works"):
+        drawn(made, paths.BEYOND_CHANCE, View(least - 0.1), experiments)
+    for view in (View(least), View()):
+        assert_readable(drawn(made, paths.BEYOND_CHANCE, view, experiments), monkeypatch)
+
+
+def test_of_too_many_experiments_for_a_page_the_figure_over_all_asks_for_fewer(made):
+    with pytest.raises(UserError, match=r"taller than a page .* at every width: choose fewer experiments"):
+        drawn(made, paths.BEYOND_CHANCE, View(COLUMN), 17)
+
+
+def test_a_legend_stays_inside_the_figure_at_every_width(monkeypatch):
+    made = of_the_posts_size("love_hate")
+    for tenths in range(24, 50):
+        assert_readable(drawn(made, paths.BEYOND_CHANCE, View(tenths / 10), 1), monkeypatch)

@@ -27,10 +27,12 @@ from replication.figures import canvas as page
 from replication.figures import sweep as sweeps
 from replication.figures.alt_text import alt_text, control_alt_text, over_all_alt_text
 from replication.figures.cell_texts import CellTexts, text_width
-from replication.figures.draw import draw, draw_beyond_chance, draw_one, figure_files
+from replication.figures.draw import draw
 from replication.figures.grid import draw_cells
 from replication.figures.held_out import held_out
+from replication.figures.positions import layer_ticks
 from replication.verification import chance as control_verdicts
+from replication.workflow.steps_on_tables import control_figures
 
 CONTROL_FILES = tuple(paths.control_figures({"{experiment}": list(paths.CONTROL_KINDS)}))
 
@@ -213,6 +215,19 @@ def test_layers_draws_each_key_token_in_both_conditions_and_lenses_and_what_is_b
         assert outputs == [row[0, position] for row in losses_at(made, ["output"])]
 
 
+@pytest.mark.parametrize("room", [4, 6])
+def test_an_axis_of_layers_names_what_there_is_room_for_evenly_and_none_beside_the_output(room):
+    for depth in range(1, 97):
+        ticks, output_at = layer_ticks({"shape": {"layers": depth}}, room)
+        step = np.diff([*ticks]) if len(ticks) > 1 else np.array([1])
+        assert min(room, depth) / 2 <= len(ticks) <= 1.5 * room
+        assert set(step) == {step[0]}
+        assert depth <= 12 or step[0] % 4 == 0
+        assert (ticks[0], output_at > depth, output_at - max(ticks) > step[0] / 2) == ("0", True, True)
+    chosen = {"shape": {"layers": 48}, "rows": ["12", "13", "15", "output"]}
+    assert layer_ticks(chosen, room) == ({12: "12", 13: "13", 14: "14", 15: "15"}, 17)
+
+
 def test_layers_where_the_vector_is_added_before_block_0_has_no_stretch_before_it():
     made = made_up(layer=0)
     (axes,) = by_layer.layers(made.losses, made.logit_lens, made.record).axes
@@ -339,9 +354,7 @@ def test_drawing_writes_exactly_the_files_it_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(made_up(layers=3), "m", "e")
     draw("m", "e")
-    for kind in paths.CONTROL_KINDS:
-        draw_one(kind, "m", "e", figure_files(kind, "m", "e", paths.FORMATS))
-    draw_beyond_chance("m", ["e"])
+    control_figures("m", [f"e/{kind}" for kind in paths.CONTROL_KINDS])
     files = sorted(str(file) for file in Path("figures").rglob("*") if file.is_file())
     named = (*paths.FIGURE_FILES, *CONTROL_FILES, "figures/m/beyond_chance.pdf")
     assert files == sorted(str(paths.path(pattern, "m", "e")) for pattern in named)

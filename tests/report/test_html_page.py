@@ -203,6 +203,18 @@ def test_print_unfolds_what_is_read_and_names_the_file_of_what_is_looked_up(file
     browser.prefer("light")
 
 
+def test_print_gives_the_page_to_the_first_figure_and_to_those_with_text_in_their_cells(file, browser):
+    browser.prefer("light", "print")
+    browser.open(file, 700)
+    pictures = "[...document.querySelectorAll('figure:has(img)')].filter((figure) => figure.checkVisibility())"
+    widths = browser.run(f"{pictures}.map((figure) => [figure.id, figure.offsetWidth / figure.parentNode.offsetWidth])")
+    wide = {name for name, width in widths if width > 0.99}
+    cells = {f"{name}-figure-{kind}" for name in MADE for kind in ("post_raw", "lens")}
+    assert wide == {"beyond-chance", *cells}
+    assert [width for name, width in widths if name not in wide and not 0.49 < width < 0.5] == []
+    browser.prefer("light")
+
+
 @pytest.mark.slow
 def test_the_report_of_four_experiments_is_printed_on_twenty_pages(browser, tmp_path):
     folder = REPOSITORY / "report/miniature"

@@ -15,7 +15,7 @@ from drawn_tables import made_up, written
 
 from replication.base import tables
 from replication.base.files import write_json
-from replication.base.paths import CONTROL_KINDS, KINDS, LOSSES, REPOSITORY, VERIFIED, path
+from replication.base.paths import ALL_KINDS, CONTROL_KINDS, KINDS, LOSSES, REPOSITORY, VERIFIED, path
 from replication.figures.draw import draw_one, figure_files
 from replication.report.citation import references
 from replication.workflow.cli import main
@@ -98,19 +98,34 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-ALL_KINDS = (*KINDS, *CONTROL_KINDS)
-
-
 @pytest.mark.parametrize(
-    ("kind", "suffix"), [*((kind, "png") for kind in ALL_KINDS), ("output", "svg"), ("output", "pdf")]
+    ("kind", "suffix"), [*((kind, "png") for kind in (*KINDS, *CONTROL_KINDS)), ("output", "svg"), ("output", "pdf")]
 )
 def test_figure_draws_from_a_run_what_its_steps_draw(finished: Path, kind: str, suffix: str) -> None:
     status, said = figure(finished, "e", kind, "--model", "m", "-o", f"drawn.{suffix}")
     assert (status, said) == (0, "")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(finished)
-        draw_one(kind, "m", "e", figure_files(kind, "m", "e", [suffix]))
+        draw_one(kind, "m", ["e"], figure_files(kind, "m", "e", [suffix]))
         assert Path(f"drawn.{suffix}").read_bytes() == Path(f"figures/m/e/{kind}.{suffix}").read_bytes()
+
+
+def test_figure_draws_several_experiments_beside_what_chance_does(finished: Path) -> None:
+    options = ["--model", "m", "--width", "3.3", "--no-title", "-o", "over_all.svg"]
+    assert figure(finished, "e,e", "beyond_chance", *options) == (0, "")
+    text = (finished / "over_all.svg").read_text(encoding="utf-8")
+    assert 'width="237.6pt"' in text
+    assert "What steering changes" not in text
+    assert text.count(">1. Love - Hate<") == 2
+
+
+def test_an_experiment_without_key_tokens_is_named_where_it_cannot_be_compared_with_chance(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        written(made_up(layers=3), "m", "e")
+        written(made_up(layers=3, key_positions=()), "m", "bare")
+    sentence = "error: the figure beyond_chance needs key tokens, and bare has none\n"
+    assert figure(tmp_path, "e,bare", "beyond_chance", "--model", "m", "-o", "none.png") == (1, sentence)
 
 
 def test_figure_takes_width_title_layers_and_tokens(finished: Path) -> None:
@@ -128,6 +143,11 @@ def test_figure_takes_width_title_layers_and_tokens(finished: Path) -> None:
         (["x", "lens", "--model", "m"], "results/m/x: no run has left its tables there; tables are in: results/m/e"),
         (["e", "lens"], "results/gpt2-xl/e: no run has left its tables there; tables are in: results/m/e"),
         (["e", "len", "--model", "m"], f"no figure is called 'len'; the figures are {', '.join(ALL_KINDS)}"),
+        (["e,e", "lens", "--model", "m"], "the figure lens is of one experiment; beyond_chance may be of several"),
+        (["e,x", "beyond_chance", "--model", "m"],
+         "results/m/x: no run has left its tables there; those there are: results/m/e"),
+        (["e", "beyond_chance", "--model", "m", "--tokens", "1"],
+         "tokens: the figure beyond_chance has none to choose"),
         (["e", "output", "--model", "m", "--tokens", "7"], "tokens: '7' is not among 0 to 3, as in 0,2-4"),
         (["e", "output", "--model", "m", "--layers", "1"], "layers: the figure output has none to choose"),
         (["e", "output", "--model", "m", "--width", "2"],

@@ -155,6 +155,7 @@ def test_one_job_fits_if_its_own_memory_does_since_weights_can_be_read_again():
     plan = Plan(jobs(*["measure"] * 4), {})
     assert shortage(plan, Machine(2, 1 * GB, 500 * GB)).endswith(": run with --cores 1")
     assert shortage(plan, Machine(1, 1 * GB, 500 * GB)) == ""
+    assert "with 1 job at a time; " in cost_text(plan, Machine(1, 64 * GB, 500 * GB)), "it shares weights with none"
     assert shortage(plan, Machine(1, 1 * GB - 1, 500 * GB)).startswith("one job takes 1.0 GB of memory of its own")
 
 
