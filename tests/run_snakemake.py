@@ -29,7 +29,7 @@ def snakemake(
     with tempfile.TemporaryDirectory() as scratch:
         said, told = Path(scratch, "said"), Path(scratch, "told")
         request = {"command": command, "environment": variables, "said": str(said), "told": str(told)}
-        status = _answer(json.dumps(request))
+        status = _answer(json.dumps(request | {"repository": str(repository)}))
         result = subprocess.CompletedProcess(command, status, said.read_text(), told.read_text())
     assert (result.returncode != 0) == fails, result.stdout + result.stderr
     return result

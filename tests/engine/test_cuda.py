@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from stand_in_card import card as stand_in
@@ -23,6 +22,7 @@ from replication.base.paths import REPOSITORY, VERIFIED, path
 from replication.engine import controls, cuda, second_opinion, steering
 from replication.engine.loaded import Loaded, load
 from replication.engine.measure import measure
+from replication.engine.steering import SteeringVector
 from replication.weights.model_files import stamp
 from replication.workflow.cli import app
 
@@ -132,15 +132,17 @@ def targets_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def directions_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    def random(values: Tensor, draws: int, seed: int) -> list[Tensor]:
-        return [torch.from_numpy(np.ones(values.shape, dtype="float32"))] * draws
-
-    monkeypatch.setattr(controls, "_random", random)
+    drawn = controls.random_directions
+    monkeypatch.setattr(controls, "random_directions", lambda *given: [(left(v),) for (v,) in drawn(*given)])
 
 
 def swept_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    scaled = controls.scaled
-    monkeypatch.setattr(controls, "scaled", lambda *given: scaled(*given).cpu())
+    multiplied = controls.multiplied
+    monkeypatch.setattr(controls, "multiplied", lambda *given: left(multiplied(*given)))
+
+
+def left(vector: SteeringVector) -> SteeringVector:
+    return replace(vector, values=vector.values.cpu())
 
 
 def batch_targets_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from matplotlib.textpath import TextPath
 from PIL import Image
 
 from replication.base import paths, tables
+from replication.base.files import write_text
 from replication.figures import beyond_chance, by_layer, curves, overview, post
 from replication.figures import canvas as page
 from replication.figures import sweep as sweeps
@@ -351,7 +352,9 @@ def test_odd_tokens_are_drawn_without_missing_glyphs_or_formulas(suffix, tmp_pat
 
 
 def test_drawing_writes_exactly_the_files_it_names(tmp_path, monkeypatch):
+    """With stand-ins for the files: what is in them, and that each format can be written, other tests hold."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page, "save", lambda _, file: write_text(file, "a figure"))
     written(made_up(layers=3), "m", "e")
     draw("m", "e")
     control_figures("m", [f"e/{kind}" for kind in paths.CONTROL_KINDS])

@@ -80,6 +80,18 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     return planned(tmp_path_factory.mktemp("plan"), CHANGED, "all", "pin")
 
 
+@pytest.fixture(scope="module")
+def asked_by_default(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The files that the default target asks for, of the miniature."""
+    return asked_for(tmp_path_factory.mktemp("default"), "--config", "model=miniature")
+
+
+def asked_for(folder: Path, *options: str) -> set[str]:
+    plan = snakemake(folder, "-n", *options).stdout
+    (asked,) = set(re.findall(r"^rule all:\n    input: (.*)$", plan, re.MULTILINE))
+    return set(asked.split(", "))
+
+
 def of_step(jobs: list[Job], step: str) -> list[Job]:
     return [job for job in jobs if job.step == step]
 
@@ -99,14 +111,12 @@ def test_what_may_be_pinned_reaches_the_steps_that_judge_and_pin(jobs: list[Job]
         assert not {"--despite=", "--uncommitted"} & set(job.arguments)
 
 
-def test_the_default_target_asks_for_every_file_that_a_job_makes(tmp_path: Path) -> None:
+def test_the_default_target_asks_for_every_file_that_a_job_makes(asked_by_default: set[str]) -> None:
     """Else one that is lost would not be made again."""
-    plan = snakemake(tmp_path, "-n", "--config", "model=miniature").stdout
-    (asked,) = set(re.findall(r"^rule all:\n    input: (.*)$", plan, re.MULTILINE))
     each = {paths.path(pattern, "miniature", name) for name in EXPERIMENTS for pattern in (*SHOWN, *CONTROL_FIGURES)}
     patterns = (*VERDICTS, paths.VERIFIED, paths.SECOND_OPINION, paths.REPORT, paths.REPORT_PAGE, paths.PROVENANCE)
     once = {paths.path(pattern, "miniature") for pattern in (*patterns, paths.VERDICT, paths.CRATE)}
-    assert {*map(str, each | once)} <= set(asked.split(", "))
+    assert {*map(str, each | once)} <= asked_by_default
 
 
 @pytest.mark.parametrize("device", ["cuda", pytest.param("cpu", marks=pytest.mark.slow)])
@@ -301,15 +311,11 @@ experiments:
 """
 
 
-def test_a_run_of_ones_own_writes_nothing_that_the_posts_has(tmp_path: Path) -> None:
+def test_a_run_of_ones_own_writes_nothing_that_the_posts_has(asked_by_default: set[str], tmp_path: Path) -> None:
     """But for what is measured of a model whatever the experiments: its files, and what others published of it."""
     (tmp_path / "mine.yaml").write_text(OWN)
-    written = {}
-    for options in (["--configfile", str(tmp_path / "mine.yaml")], ["--config", "model=miniature"]):
-        plan = snakemake(tmp_path, "-n", *options).stdout
-        (asked,) = set(re.findall(r"^rule all:\n    input: (.*)$", plan, re.MULTILINE))
-        written[options[0]] = set(asked.split(", "))
-    both = written["--configfile"] & written["--config"]
+    asked = asked_for(tmp_path, "--configfile", str(tmp_path / "mine.yaml"))
+    both = asked & asked_by_default
     assert both == {str(paths.path(pattern, "miniature")) for pattern in (paths.VERIFIED, paths.PUBLISHED)}
     below = {"results/miniature/mine", "results/miniature/kindness", "figures/miniature/mine", "report/miniature/mine"}
-    assert {str(Path(*Path(file).parts[:3])) for file in written["--configfile"] - both} == below
+    assert {str(Path(*Path(file).parts[:3])) for file in asked - both} == below
