@@ -145,7 +145,7 @@ def test_figure_takes_width_title_layers_and_tokens(finished: Path) -> None:
         (["e", "len", "--model", "m"], f"no figure is called 'len'; the figures are {', '.join(ALL_KINDS)}"),
         (["e,e", "lens", "--model", "m"], "the figure lens is of one experiment; beyond_chance may be of several"),
         (["e,x", "beyond_chance", "--model", "m"],
-         "results/m/x: no run has left its tables there; those there are: results/m/e"),
+         "results/m/x: no run has left its tables there; tables are in: results/m/e"),
         (["e", "beyond_chance", "--model", "m", "--tokens", "1"],
          "tokens: the figure beyond_chance has none to choose"),
         (["e", "output", "--model", "m", "--tokens", "7"], "tokens: '7' is not among 0 to 3, as in 0,2-4"),
