@@ -138,24 +138,20 @@ function scales([before, after, change]) {
     const powers = [-4, -3, -2, -1, 0, 1, 2, 3, 4].map((n) => n * step).filter((n) => n >= from && n <= to);
     return rank ? { tickvals: powers, ticktext: powers.map(names) } : { nticks: count };
   };
-  const [below, places] = abreast.matches ? [97, [0.32, 0.83]] : [8, [0.2, 0.8]];
-  const bar = (x, tick) => ({
-    orientation: "h", x, y: 0, yanchor: "top", ypad: below + 18, xanchor: "center", thickness: 10, len: length, ...tick,
+  const bar = (x, title, tick) => ({
+    orientation: "h", x, y: 0, yanchor: "top", ypad: abreast.matches ? 97 : 10, xanchor: "center", thickness: 10,
+    len: length, title: { text: title, side: "top" }, ...tick,
   });
-  const names = [choice.statistic.selectedOptions[0].textContent, "change"];
+  const name = choice.statistic.selectedOptions[0].textContent;
   return {
-    // Not as the bars' titles: after another width those stay where it had them.
-    annotations: names.map((text, i) => ({
-      text, showarrow: false, xref: "paper", yref: "paper", x: places[i], y: 0, xanchor: "center", yanchor: "top",
-      yshift: -below, borderpad: 0, font: { size: 14 },
-    })),
     coloraxis: {
       colorscale: colorscale(losses), cmin: low, cmax: high,
-      colorbar: bar(places[0], ticks(low, high, (power) => String(10 ** power))),
+      colorbar: bar(abreast.matches ? 0.32 : 0.2, name, ticks(low, high, (power) => String(10 ** power))),
     },
     coloraxis2: {
       colorscale: colorscale(changes), cmin: -most, cmax: most,
-      colorbar: bar(places[1], ticks(-most, most, (power) => (power ? (power > 0 ? "×" : "÷") + 10 ** Math.abs(power) : "1"))),
+      colorbar: bar(abreast.matches ? 0.83 : 0.8, "change",
+        ticks(-most, most, (power) => (power ? (power > 0 ? "×" : "÷") + 10 ** Math.abs(power) : "1"))),
     },
   };
 }
@@ -197,7 +193,7 @@ function layout(all) {
   const result = {
     width: scroll.clientWidth, height: (abreast.matches ? height : 3 * slot) + top + margins.b, margin: { ...margins, t: top }, showlegend: false,
     hovermode: "closest", font: { color: colour, family }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    shapes: frames(), ...scales(all),
+    annotations: [], shapes: frames(), ...scales(all),
   };
   panels().forEach((name, i) => {
     const suffix = i ? i + 1 : "";
@@ -266,6 +262,9 @@ function reveal(position) {
   return true;
 }
 
+// Whether the maps stood side by side when they were last drawn.
+let ordered = abreast.matches;
+
 function draw() {
   arrange();
   const more = data.targets.length - shown();
@@ -274,5 +273,9 @@ function draw() {
   // Where the reader scrolls, nothing is to be set: it would stop the movement.
   if (leftmost() !== first) scroll.scrollLeft = columnWidth * first;
   const all = colours();
-  return Plotly.react(maps, traces(all), layout(all), { displaylogo: false, displayModeBar: false });
+  const react = () => Plotly.react(maps, traces(all), layout(all), { displaylogo: false, displayModeBar: false });
+  // When the maps' order changes, the bars' names and numbers stand where they belonged before, until drawn once more.
+  const moved = ordered !== abreast.matches;
+  ordered = abreast.matches;
+  return moved ? react().then(react) : react();
 }
