@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -189,10 +190,20 @@ def variables(checkout: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
         }
 
 
+def committed(folder: Path) -> None:
+    """Commits all that is there: pins are recorded of committed code."""
+    (folder / ".gitignore").open("a").write("/.venv\n")
+    who = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]
+    for command in (["init", "--quiet"], ["add", "--all"], [*who, "commit", "--quiet", "--message", "A checkout"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("document", of_kind("command"))
 def test_the_commands_of_a_document_run_in_their_order(document, checkout, variables):
-    measured = [f"results/miniature/{name}/losses.csv" for name in read_yaml(SHIPPED)["experiments"]]
+    committed(checkout)
+    pairs = product(read_yaml(SHIPPED)["experiments"], ("losses", "random_by_layer"))
+    measured = [f"results/miniature/{name}/{table}.csv" for name, table in pairs]
     typed(["snakemake", "--cores", "2", "--config", "model=miniature", "--", *measured], checkout, variables)
     for command in of_kind("command")[document]:
         if command not in NOT_RUN:

@@ -233,9 +233,9 @@ class Configuration(Frozen):
     controls: Annotated[Controls, Field(examples=[{"random_vectors": 100}])] = Controls()
     """What is measured besides the experiments."""
     pin_despite: Annotated[Label, Field(examples=["mini-unsteered-loss,payground-logprobs"])] = ""
-    """For `snakemake pin`: names of published sets, separated by commas, that may differ all the same."""
+    """For the target `pin`: names of published sets, separated by commas, that may differ all the same."""
     pin_uncommitted: Annotated[bool, Field(examples=[True])] = False
-    """For `snakemake pin`: whether code with uncommitted changes may record pins, which then say so."""
+    """For the target `pin`: whether code with uncommitted changes may record pins, which then say so."""
 
     @model_validator(mode="after")
     def _model_is_known(self) -> "Configuration":

@@ -37,7 +37,7 @@ def record_pins(model: str, experiments: list[str], uncommitted: bool, despite: 
     code = code_state()
     if (code["commit"] is None or code["uncommitted_changes"]) and not uncommitted:
         raise UserError(
-            f"{REPOSITORY}: the commit is {commit_text(code)}, so nobody could say which code a pin was recorded with; "
+            f"{REPOSITORY}: {commit_text(code)}, so nobody could say which code a pin was recorded with; "
             "commit first, or type the command with --config pin_uncommitted=true, and the pins will say so"
         )
     for name in missing:

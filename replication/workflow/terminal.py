@@ -118,7 +118,8 @@ class Screen(logging.Handler):
         if record.jobid in self._begun:  # it is tried again
             return
         of = [value for name, value in record.wildcards.items() if name != "model"]
-        self._begun[record.jobid] = f"{record.rule_name} of {', '.join(of) or record.wildcards.get('model', '')}"
+        of = of or [record.wildcards.get("model", self._model)]
+        self._begun[record.jobid] = f"{record.rule_name} of {', '.join(of)}"
         rest = sum(seconds for job, seconds in self._seconds.items() if job not in self._done)
         line = (
             f"{len(self._begun):>{len(str(len(self._seconds)))}} of {len(self._seconds)}  {self._begun[record.jobid]}"

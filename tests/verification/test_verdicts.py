@@ -340,10 +340,10 @@ def test_other_pins_are_not_replaced(run, changes, words):
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({"commit": "c" * 40, "uncommitted_changes": True}, f"the commit is {'c' * 40}, with uncommitted changes, so"),
+        ({"commit": "c" * 40, "uncommitted_changes": True}, f"{'c' * 40}, with uncommitted changes, so"),
         (
             {"commit": None, "uncommitted_changes": None, "why": "not known: no git"},
-            "the commit is not known: no git, so",
+            "not known: no git, so",
         ),
     ],
 )

@@ -52,7 +52,8 @@ class Jobs:
         self.log.log(level, text, extra={"event": event, **extra})
 
     def begin(self, job: int, **of: str) -> None:
-        rule, wildcards = self.rules[job], {"model": "mine", **of}
+        rule = self.rules[job]
+        wildcards = {"model": "mine", **of} if rule != "pin" else {}
         self.say("Rule", LogEvent.JOB_INFO, jobid=job, rule_name=rule, wildcards=wildcards)
 
     def end(self, job: int) -> None:
@@ -104,6 +105,12 @@ def test_each_step_is_one_line_with_its_number_and_what_is_left(capsys: pytest.C
     assert lines[2] == "This is odd."
     assert lines[3].split("  about ") == ["3 of 4  measure of anger".ljust(44), "10 seconds left"]
     assert len(lines) == 4
+
+
+def test_a_step_without_wildcards_is_of_the_configured_model(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = Jobs("pin")
+    jobs.begin(0)
+    assert said(capsys)[0].startswith("1 of 1  pin of mine")
 
 
 def test_a_failure_is_its_one_sentence_once_and_last(capsys: pytest.CaptureFixture[str]) -> None:
