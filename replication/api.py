@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import pandas as pd
 
 from replication.base.config import NO_LENS, PORTABLE, checked_model
 from replication.base.errors import UserError
-from replication.base.paths import HASHES, REPOSITORY, RESOURCES, VERIFIED, in_checkout, local_folder, path
+from replication.base.paths import HASHES, REPOSITORY, RESOURCES, VERIFIED, in_checkout, path
 from replication.base.sampling import Completions
 from replication.base.strict_yaml import read_yaml
 from replication.completion import Completion
@@ -93,14 +93,18 @@ def load(
 
 
 def _of_folders(folder: str | Path, lens_folder: str | Path, name: str | None) -> "Files":
-    """The hashed files of two folders."""
-    from replication.weights.obtain import obtain
-
+    """The hashed files of two folders, or of one and no lens."""
     here = {"folder": str(Path(folder).resolve())}
     here |= {"lens": NO_LENS} if lens_folder == NO_LENS else {"lens_folder": str(Path(lens_folder).resolve())}
-    name = name or Path(here["folder"]).name
+    return _of_entry(name or Path(here["folder"]).name, here)
+
+
+def _of_entry(name: str, entry: dict[str, Any]) -> "Files":
+    """The hashed files of what could stand under a name in config.yaml, all on this machine."""
+    from replication.weights.obtain import obtain
+
     with _hash_memory() as memory:
-        return obtain(name, checked_model(name, here), path(RESOURCES, name), memory)
+        return obtain(name, checked_model(name, entry), path(RESOURCES, name), memory)
 
 
 def _of_configured(model: str, name: str | None) -> "Files":
@@ -111,10 +115,8 @@ def _of_configured(model: str, name: str | None) -> "Files":
     if model not in models:
         known = ", ".join(models)
         raise UserError(f"{model!r} is no model of config.yaml ({known}); of a folder name the lens' too, or 'none'")
-    entry = models[model]
-    if "folder" in entry and (entry.get("lens") == NO_LENS or "lens_folder" in entry):
-        lens_folder = local_folder(entry["lens_folder"]) if "lens_folder" in entry else NO_LENS
-        return _of_folders(local_folder(entry["folder"]), lens_folder, name or model)
+    if not any(isinstance(models[model].get(source), dict) for source in ("weights", "lens")):  # nothing of the hub
+        return _of_entry(name or model, models[model])
     stamp = REPOSITORY / path(VERIFIED, model)
     if not stamp.exists():
         raise UserError(f"{model} has not been fetched: snakemake --cores 1 {path(VERIFIED, model)} does that")

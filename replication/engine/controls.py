@@ -127,7 +127,7 @@ def sweep(loaded: Loaded, experiment: Experiment, multiples: Sequence[float], la
             read = [vectors_at(loaded.gpt2, plan, layers, len(prompt.ids), "prompt") for plan in plans]
             by_layer = list(zip(*read, strict=True))
         else:
-            by_layer = [_read(loaded, experiment)[1]]
+            by_layer = [steering_vectors(loaded.gpt2, plans, len(prompt.ids), "prompt")]
         own = [plan.settings.coefficient for plan in plans]
         requests = [
             Request(prompt, tuple(multiplied(v, c * multiple) for v, c in zip(vectors, own, strict=True)))

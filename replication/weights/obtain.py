@@ -31,10 +31,10 @@ def obtain(name: str, model: config.Model, resources: Path, memory: Path) -> Fil
     key, into = f"models.{name}", (resources / "model", resources / "lens")
     folder, files = _obtained(f"{key}.folder", model.folder, model.weights, into[0], model_files, memory)
     read = {f"model/{file}": digest for file, digest in files.items()}
-    if model.lens == config.NO_LENS:
-        return Files(name, folder, None, dict(sorted(read.items())))
-    lens_folder, lens = _obtained(f"{key}.lens_folder", model.lens_folder, model.lens, into[1], lens_files, memory)
-    read |= {f"lens/{file}": digest for file, digest in lens.items()}
+    lens_folder = None
+    if model.lens != config.NO_LENS:
+        lens_folder, lens = _obtained(f"{key}.lens_folder", model.lens_folder, model.lens, into[1], lens_files, memory)
+        read |= {f"lens/{file}": digest for file, digest in lens.items()}
     return Files(name, folder, lens_folder, dict(sorted(read.items())))
 
 
