@@ -16,10 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(workflow.basedir))
 
 from replication.base import paths
-from replication.base.errors import UserError
 from replication.figures.captions import caption_file
-from replication.workflow import announced, locks, snakefile, text_jobs
-from replication.workflow.snakefile import step
+from replication.workflow import announced, jobs, locks, snakefile
+from replication.workflow.jobs import step
+from replication.workflow.run_files import RunFiles
 from replication.workflow.terminal import Screen
 
 screen = Screen(workflow)
@@ -31,15 +31,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: caption_file("workflow")
 
 
-# Only for `snakemake --lint`, which requires a container: nothing runs in it, and the image lacks the package.
-container: "docker://python:3.11-slim"
-
-
-try:
-    # While the Snakefile is parsed, only the command line says which files are requested.
-    RUN = snakefile.prepare(config, [Path(file) for file in workflow.configfiles], sys.argv[1:])
-except UserError as error:
-    sys.exit(f"error: {error}")
+RUN = snakefile.prepare_or_exit(workflow, config)
 
 # The interpreter that runs Snakemake, and the package of this checkout, run the steps.
 shell.prefix(snakefile.shell_prefix(Path(sys.executable).parent, Path(workflow.basedir)))
@@ -70,52 +62,28 @@ screen.about(config, RUN)
 
 MODEL = config["model"]
 EXPERIMENTS = list(config["experiments"])
-DESPITE = config["pin_despite"].split(",") if config["pin_despite"] else []
+DESPITE = [f"--despite={name}" for name in config["pin_despite"].split(",") if name]
 # One thread whatever --cores says: the thread count is part of what the numbers were measured under.
 ARITHMETIC = ["--numerics", config["numerics"], "--device", config["device"], "--threads", "1"]
 
-CONTROLS = snakefile.control_tables(config)
+EXPERIMENT = lambda w: jobs.measured_arguments(config, w.experiment)
+
+CONTROLS = jobs.control_tables(config)
 CONTROL_TABLES = [paths.CONTROL_TABLES[name] for name in CONTROLS]
-CONTROL_OPTIONS = ["--control-settings", snakefile.as_json(config["controls"])]
-CONTROL_KINDS = {name: snakefile.control_kinds(config, name) for name in EXPERIMENTS}
+CONTROL_OPTIONS = ["--control-settings", jobs.as_json(config["controls"])]
+CONTROL_KINDS = {name: jobs.control_kinds(config, name) for name in EXPERIMENTS}
 SWEEP_JOBS = config["controls"]["sweep_jobs"]
 # An unsplit sweep shares a process with the other controls; one that is split, or not in the report, has its own.
 SWEEP_ALONE = SWEEP_JOBS > 1 or "sweep" not in CONTROLS
+PART = lambda w: ["--part", w.part, "--parts", w.parts]
 # Files of texts, and the experiments that have them.
-COMPLETIONS = text_jobs.completion_files(config, "{model}", EXPERIMENTS)
-COMPLETED = [f"--completed={name}" for name in EXPERIMENTS if text_jobs.completed(config, name)]
+COMPLETIONS = jobs.completion_files(config, "{model}", EXPERIMENTS)
+COMPLETED = [f"--completed={name}" for name in EXPERIMENTS if jobs.completed(config, name)]
 OVER_ALL = paths.over_all(CONTROL_KINDS, ["png"])
 CONTROL_PAIRS = [(name, kind) for name in EXPERIMENTS for kind in CONTROL_KINDS[name]]
-PART = lambda w: ["--part", w.part, "--parts", w.parts]
 TABLES_TOGETHER = ["random_vectors", "random_by_layer", "prompts"] + ([] if SWEEP_ALONE else ["sweep"])
 
-
-def of_run(patterns):
-    """Patterns of paths.py with the name of this run in them."""
-    return expand(patterns, run=RUN, allow_missing=True)
-
-
-def of_every_experiment(*patterns):
-    return expand(patterns, experiment=EXPERIMENTS, model="{model}", run=RUN)
-
-
-def experiment(wildcards):
-    """Name and settings of an experiment, for a step that measures it."""
-    return [wildcards.experiment, "--settings", text_jobs.measured_settings(config, wildcards.experiment)]
-
-
-def in_report(file, caption, category="Tables", **labels):
-    """A file that `snakemake --report` shows, which makes a switch from labels with two values."""
-    return report(*of_run(file), caption=caption_file(caption), category=category, subcategory="{model}", labels=labels)
-
-
-def figure_in_report(kind, experiment="{experiment}", category="Figures"):
-    labels = {"experiment": experiment, "figure": paths.TITLES[kind]}
-    if kind.startswith("post_"):
-        category = "In the post's form"
-        labels = {"experiment": experiment, "residuals": kind.removeprefix("post_")}
-    file = paths.figure(kind, "png").replace("{experiment}", experiment)
-    return in_report(file, kind, category, **labels)
+files = RunFiles(RUN, EXPERIMENTS)
 
 
 wildcard_constraints:
@@ -165,11 +133,10 @@ rule weights:
         "logs/{model}/weights.log",
     benchmark:
         "logs/{model}/weights.benchmark.tsv"
-    threads: 1
     resources:
-        **snakefile.LARGE,
+        **jobs.LARGE,
     params:
-        **step("weights", lambda w: snakefile.model_arguments(config, w.model)),
+        **step("weights", lambda w: jobs.model_arguments(config, w.model)),
     message:
         "{rule} of {wildcards}"
     shell:
@@ -179,9 +146,9 @@ rule weights:
 # The steps on tables; they load no model.
 rule claims:
     input:
-        tables=of_every_experiment(paths.LOSSES, paths.TOP10, paths.RECORD),
+        tables=files.of_every_experiment(paths.LOSSES, paths.TOP10, paths.RECORD),
     output:
-        claims=in_report(paths.CLAIMS, "claims", table="what the post says"),
+        claims=files.in_report(paths.CLAIMS, "claims", table="what the post says"),
     log:
         f"logs/{{model}}{RUN}/claims.log",
     params:
@@ -195,33 +162,29 @@ rule claims:
 use rule weights as measure with:
     input:
         verified=paths.VERIFIED,
-        vectors=lambda w: snakefile.vector_files(config, [w.experiment]),
+        vectors=lambda w: jobs.vector_files(config, [w.experiment]),
     output:
-        losses=paths.LOSSES,
-        top10=paths.TOP10,
-        effect=paths.EFFECT,
-        logit_lens=paths.LOGIT_LENS,
-        record=paths.RECORD,
+        tables=paths.MEASURED,
     log:
         "logs/{model}/{experiment}/measure.log",
     benchmark:
         "logs/{model}/{experiment}/measure.benchmark.tsv"
     resources:
-        **snakefile.model_resources(config),
+        **jobs.model_resources(config),
     params:
-        **step("measure", experiment, ARITHMETIC),
+        **step("measure", EXPERIMENT, ARITHMETIC),
 
 
 use rule measure as completions with:
     output:
-        completions=in_report(paths.COMPLETIONS, "completions", table="completions", experiment="{experiment}"),
+        completions=files.in_report(paths.COMPLETIONS, "completions", table="completions", experiment="{experiment}"),
         record=paths.COMPLETIONS_RECORD,
     log:
         "logs/{model}/{experiment}/completions.log",
     benchmark:
         "logs/{model}/{experiment}/completions.benchmark.tsv"
     params:
-        **step("completions", lambda w: text_jobs.completion_arguments(config, w.experiment), ARITHMETIC),
+        **step("completions", lambda w: jobs.completion_arguments(config, w.experiment), ARITHMETIC),
 
 
 use rule measure as controls with:
@@ -232,7 +195,7 @@ use rule measure as controls with:
     benchmark:
         "logs/{model}/{experiment}/controls.benchmark.tsv"
     params:
-        **step("controls", experiment, CONTROL_OPTIONS, [f"--table={t}" for t in TABLES_TOGETHER], ARITHMETIC),
+        **step("controls", EXPERIMENT, CONTROL_OPTIONS, [f"--table={t}" for t in TABLES_TOGETHER], ARITHMETIC),
 
 
 if SWEEP_ALONE:
@@ -245,7 +208,7 @@ if SWEEP_ALONE:
         benchmark:
             "logs/{model}/{experiment}/sweep-{part}-of-{parts}.benchmark.tsv"
         params:
-            **step("sweep_part", experiment, CONTROL_OPTIONS, PART, ARITHMETIC),
+            **step("sweep_part", EXPERIMENT, CONTROL_OPTIONS, PART, ARITHMETIC),
 
     use rule claims as join_sweep with:
         input:
@@ -261,10 +224,10 @@ if SWEEP_ALONE:
 use rule measure as second_opinion with:
     input:
         verified=paths.VERIFIED,
-        records=of_every_experiment(paths.RECORD),
-        vectors=snakefile.vector_files(config, EXPERIMENTS),
+        records=files.of_every_experiment(paths.RECORD),
+        vectors=jobs.vector_files(config, EXPERIMENTS),
     output:
-        opinion=of_run(paths.SECOND_OPINION),
+        opinion=files.of_run(paths.SECOND_OPINION),
     log:
         f"logs/{{model}}{RUN}/second_opinion.log",
     benchmark:
@@ -292,7 +255,7 @@ use rule claims as summary with:
         losses=paths.LOSSES,
         record=paths.RECORD,
     output:
-        summary=in_report(paths.SUMMARY, "summary", table="loss by token", experiment="{experiment}"),
+        summary=files.in_report(paths.SUMMARY, "summary", table="loss by token", experiment="{experiment}"),
         token_tables=paths.TOKEN_TABLES,
     log:
         "logs/{model}/{experiment}/summary.log",
@@ -302,20 +265,16 @@ use rule claims as summary with:
 
 use rule claims as figures with:
     input:
-        losses=paths.LOSSES,
-        top10=paths.TOP10,
-        effect=paths.EFFECT,
-        logit_lens=paths.LOGIT_LENS,
-        record=paths.RECORD,
-        completions=lambda w: text_jobs.completion_files(config, w.model, [w.experiment]),
+        tables=paths.MEASURED,
+        completions=lambda w: jobs.completion_files(config, w.model, [w.experiment]),
     output:
-        figures=[figure_in_report(kind) for kind in paths.KINDS],
-        vector_graphics=of_run([paths.figure(kind, "svg") for kind in paths.KINDS]),
-        interactive=in_report(paths.INTERACTIVE, "interactive", "Interactive pages", experiment="{experiment}"),
+        figures=[files.figure_in_report(kind) for kind in paths.KINDS],
+        vector_graphics=files.of_run([paths.figure(kind, "svg") for kind in paths.KINDS]),
+        interactive=files.in_report(paths.INTERACTIVE, "interactive", "Interactive pages", experiment="{experiment}"),
     log:
         f"logs/{{model}}{RUN}/{{experiment}}/figures.log",
     params:
-        **step("figures", lambda w: text_jobs.page_arguments(config, w.experiment), run=RUN),
+        **step("figures", lambda w: jobs.page_arguments(config, w.experiment), run=RUN),
 
 
 use rule claims as figure_for_print with:
@@ -323,7 +282,7 @@ use rule claims as figure_for_print with:
         lambda w: (paths.REPORTED | paths.BEYOND | {"post_centred": paths.LOSSES})[w.kind],
         record=paths.RECORD,
     output:
-        of_run(paths.figure("{kind}", paths.PRINT)),
+        files.of_run(paths.figure("{kind}", paths.PRINT)),
     log:
         f"logs/{{model}}{RUN}/{{experiment}}/{{kind}}_for_print.log",
     params:
@@ -335,12 +294,12 @@ if any(CONTROL_KINDS.values()):
 
     use rule claims as control_figures with:
         input:
-            records=of_every_experiment(paths.RECORD),
-            tables=of_every_experiment(*CONTROL_TABLES),
+            records=files.of_every_experiment(paths.RECORD),
+            tables=files.of_every_experiment(*CONTROL_TABLES),
         output:
-            figures=[figure_in_report(kind, name, "Beyond the post") for name, kind in CONTROL_PAIRS],
-            over_all=[in_report(f, "beyond_chance", "Beyond the post", figure="over all") for f in OVER_ALL],
-            vector_graphics=of_run(
+            figures=[files.figure_in_report(kind, name, "Beyond the post") for name, kind in CONTROL_PAIRS],
+            over_all=[files.in_report(f, "beyond_chance", "Beyond the post", figure="over all") for f in OVER_ALL],
+            vector_graphics=files.of_run(
                 paths.control_figures(CONTROL_KINDS, ["svg"]) + paths.over_all(CONTROL_KINDS, ["pdf"])
             ),
         log:
@@ -351,10 +310,10 @@ if any(CONTROL_KINDS.values()):
 
 use rule claims as judge_controls with:
     input:
-        records=of_every_experiment(paths.RECORD),
-        tables=of_every_experiment(*CONTROL_TABLES),
+        records=files.of_every_experiment(paths.RECORD),
+        tables=files.of_every_experiment(*CONTROL_TABLES),
     output:
-        controls=in_report(paths.CONTROLS, "controls", table="beyond the post"),
+        controls=files.in_report(paths.CONTROLS, "controls", table="beyond the post"),
     log:
         f"logs/{{model}}{RUN}/judge_controls.log",
     params:
@@ -363,33 +322,30 @@ use rule claims as judge_controls with:
 
 use rule claims as verification with:
     input:
-        tables=of_every_experiment(paths.LOSSES, paths.RECORD),
-        opinion=of_run(paths.SECOND_OPINION),
+        tables=files.of_every_experiment(paths.LOSSES, paths.RECORD),
+        opinion=files.of_run(paths.SECOND_OPINION),
         published=paths.PUBLISHED,
         verified=paths.VERIFIED,
-        pins=lambda w: snakefile.existing_pins(w.model, EXPERIMENTS),
+        pins=lambda w: jobs.existing_pins(w.model, EXPERIMENTS),
     output:
-        verification=in_report(paths.VERIFICATION, "verification", table="verification"),
+        verification=files.in_report(paths.VERIFICATION, "verification", table="verification"),
     log:
         f"logs/{{model}}{RUN}/verification.log",
     params:
-        **step("verification", EXPERIMENTS, [f"--despite={name}" for name in DESPITE], run=RUN),
+        **step("verification", EXPERIMENTS, DESPITE, run=RUN),
 
 
 use rule claims as report with:
     input:
         verified=paths.VERIFIED,
-        of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
-        control_figures=of_run(paths.control_figures(CONTROL_KINDS)),
-        controls=of_run(paths.CONTROLS),
-        claims=of_run(paths.CLAIMS),
-        published=paths.PUBLISHED,
-        verification=of_run(paths.VERIFICATION),
+        of_experiments=files.of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
+        control_figures=files.of_run(paths.control_figures(CONTROL_KINDS)),
+        verdicts=files.of_run([paths.CONTROLS, paths.CLAIMS, paths.PUBLISHED, paths.VERIFICATION]),
         completions=COMPLETIONS,
     output:
-        report=of_run(paths.REPORT),
-        page=in_report(paths.REPORT_PAGE, "report", "Report", page="report"),
-        latex=of_run([paths.KEY_TOKENS_TABLE, paths.VERDICTS_TABLE]),
+        report=files.of_run(paths.REPORT),
+        page=files.in_report(paths.REPORT_PAGE, "report", "Report", page="report"),
+        latex=files.of_run([paths.KEY_TOKENS_TABLE, paths.VERDICTS_TABLE]),
     log:
         f"logs/{{model}}{RUN}/report.log",
     params:
@@ -399,11 +355,11 @@ use rule claims as report with:
 use rule claims as verdict with:
     # After the report, so that a reader finds it written where a number differs.
     input:
-        verification=of_run(paths.VERIFICATION),
-        report=of_run(paths.REPORT),
-        provenance=of_run(paths.PROVENANCE),
+        verification=files.of_run(paths.VERIFICATION),
+        report=files.of_run(paths.REPORT),
+        provenance=files.of_run(paths.PROVENANCE),
     output:
-        verdict=of_run(paths.VERDICT),
+        verdict=files.of_run(paths.VERDICT),
     log:
         f"logs/{{model}}{RUN}/verdict.log",
     params:
@@ -412,11 +368,11 @@ use rule claims as verdict with:
 
 use rule claims as provenance with:
     input:
-        tables=of_every_experiment(paths.LOSSES, paths.RECORD),
+        tables=files.of_every_experiment(paths.LOSSES, paths.RECORD),
         verified=paths.VERIFIED,
-        report=of_run(paths.REPORT),
+        report=files.of_run(paths.REPORT),
     output:
-        provenance=of_run(paths.PROVENANCE),
+        provenance=files.of_run(paths.PROVENANCE),
     log:
         f"logs/{{model}}{RUN}/provenance.log",
     params:
@@ -426,13 +382,13 @@ use rule claims as provenance with:
 use rule claims as crate with:
     # Last of the default target, so that Snakemake's own records of all steps before it are there to be read.
     input:
-        of_experiments=of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
-        control_figures=of_run(paths.control_figures(CONTROL_KINDS)),
-        of_model=of_run(paths.OF_A_MODEL),
+        of_experiments=files.of_every_experiment(*paths.OF_AN_EXPERIMENT, *CONTROL_TABLES),
+        control_figures=files.of_run(paths.control_figures(CONTROL_KINDS)),
+        of_model=files.of_run(paths.OF_A_MODEL),
         completions=COMPLETIONS,
     output:
-        crate=of_run(paths.CRATE),
-        workflow=of_run(paths.CRATE_WORKFLOW),
+        crate=files.of_run(paths.CRATE),
+        workflow=files.of_run(paths.CRATE_WORKFLOW),
     log:
         f"logs/{{model}}{RUN}/crate.log",
     params:

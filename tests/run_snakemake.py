@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,9 @@ from pathlib import Path
 from replication.base.paths import REPOSITORY
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+
+# What Snakemake's linter finds here: there is no published image that could run the jobs (docs/container.md).
+MISSING_CONTAINER = "Specify a conda environment or container for each rule."
 
 
 def snakemake(
@@ -33,6 +37,11 @@ def snakemake(
         result = subprocess.CompletedProcess(command, status, said.read_text(), told.read_text())
     assert (result.returncode != 0) == fails, result.stdout + result.stderr
     return result
+
+
+def lints(said: str) -> set[str]:
+    """The titles of what Snakemake's linter finds."""
+    return set(re.findall(r"^    \* (.*?):?$", said, re.MULTILINE))
 
 
 def _answer(request: str) -> int:

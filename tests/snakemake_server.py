@@ -23,7 +23,7 @@ def read_package() -> None:
     """Imports what the Snakefile does and digests every step, but nothing that reads its environment while imported."""
     sys.path.insert(0, str(REPOSITORY))
     from replication.base import config  # noqa: F401
-    from replication.workflow import announced, cost, terminal, text_jobs  # noqa: F401
+    from replication.workflow import announced, cost, jobs, terminal  # noqa: F401
     from replication.workflow.code_digest import digest
 
     for step in cost.STEPS:

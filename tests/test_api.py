@@ -31,7 +31,7 @@ from replication.engine.vector_file import stored_settings
 from replication.verification.pins import same_bits_expected
 from replication.weights.model_files import stamp
 from replication.workflow.cli import app
-from replication.workflow.snakefile import as_json, model_arguments
+from replication.workflow.jobs import as_json, model_arguments
 
 FOLDERS = REPOSITORY / "replication/miniature/model", REPOSITORY / "replication/miniature/lens"
 PROMPT = "I hate you because you're a wonderful person"

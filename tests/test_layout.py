@@ -100,7 +100,7 @@ def test_no_two_modules_share_a_name():
 def test_no_file_is_long():
     lengths = {str(file.relative_to(PACKAGE)): len(file.read_text().splitlines()) for file in MODULES}
     assert {name: length for name, length in lengths.items() if length > 300} == {}
-    assert len((REPOSITORY / "Snakefile").read_text().splitlines()) <= 465
+    assert len((REPOSITORY / "Snakefile").read_text().splitlines()) < 420
     core = sum(lengths[f"engine/{name}.py"] for name in ("gpt2", "steering", "lens", "measure"))
     assert core < 600
 

@@ -26,6 +26,8 @@ TOP10 = "results/{model}/{experiment}/top10.csv"
 EFFECT = "results/{model}/{experiment}/effect.csv"
 LOGIT_LENS = "results/{model}/{experiment}/logit_lens.csv"
 RECORD = "results/{model}/{experiment}/record.json"
+MEASURED = (LOSSES, TOP10, EFFECT, LOGIT_LENS, RECORD)
+"""What the step that measures an experiment writes."""
 SUMMARY = "results/{model}/{experiment}/summary.csv"
 
 RANDOM_VECTORS = "results/{model}/{experiment}/random_vectors.csv"
@@ -137,7 +139,7 @@ TOKEN_TABLES = tuple(token_table(protocol, suffix) for protocol in ("raw", "cent
 FIGURE_FILES = tuple(figure(kind, suffix) for kind in KINDS for suffix in FORMATS)
 """Every figure of an experiment in every format of the default target."""
 
-OF_AN_EXPERIMENT = (LOSSES, TOP10, EFFECT, LOGIT_LENS, RECORD, SUMMARY, *TOKEN_TABLES, *FIGURE_FILES, INTERACTIVE)
+OF_AN_EXPERIMENT = (*MEASURED, SUMMARY, *TOKEN_TABLES, *FIGURE_FILES, INTERACTIVE)
 """Every file that a whole run leaves for an experiment, except the controls'."""
 
 OF_A_MODEL = (

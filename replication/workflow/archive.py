@@ -5,7 +5,7 @@ from pathlib import Path
 
 from replication.base.files import written_whole
 from replication.base.paths import ARCHIVE, PUBLISHED, REPORT, REPOSITORY, path
-from replication.workflow.snakefile import existing_pins
+from replication.workflow.jobs import existing_pins
 
 
 def write_archive(model: str, experiments: list[str]) -> Path:

@@ -24,7 +24,7 @@ from replication.base.paths import REPOSITORY
 from replication.engine.loaded import Loaded
 from replication.engine.measure import Measurement, measure
 from replication.engine.tokenizer import BOS, Tokenizer
-from replication.workflow.snakefile import as_json
+from replication.workflow.jobs import as_json
 
 WORDS = [
     " hate", "I", " ", "  ", "\n", "\r\n", "\0", "\t", BOS, "<|endoftext", "|>", "'", '"', "</script>", "\\", "{x}",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import snakemake
+from run_snakemake import MISSING_CONTAINER, lints
 
 from replication.base.paths import REPOSITORY
 
@@ -25,12 +26,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin/snakemake"
 
 
-def said(program: Path, folder: Path, *arguments: str) -> str:
+def said(program: Path, folder: Path, *arguments: str, status: int = 0) -> str:
     """What this snakemake says, in `folder`."""
     command = [program, "--snakefile", REPOSITORY / "Snakefile", "--directory", folder, *arguments]
     variables = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     result = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == status, result.stdout + result.stderr
     return result.stdout + result.stderr
 
 
@@ -38,7 +39,7 @@ def said(program: Path, folder: Path, *arguments: str) -> str:
 def test_the_default_configuration_lints_and_plans_with_snakemake_alone(alone, tmp_path):
     listed = subprocess.run([alone.with_name("pip"), "list"], capture_output=True, text=True, check=True).stdout
     assert not any(name in listed for name in ("torch", "numpy", "pandas", "typer", "transformers"))
-    assert "Congratulations, your workflow is in a good condition!" in said(alone, tmp_path, "--lint")
+    assert lints(said(alone, tmp_path, "--lint", status=1)) == {MISSING_CONTAINER}
     plan = said(alone, tmp_path, "--dry-run")
     assert "measure of experiment=conspiracy,model=gpt2-xl" in plan
     assert "total" in plan
