@@ -74,7 +74,7 @@ def _pins(losses: pd.DataFrame, record: dict[str, Any], model: str, experiment: 
         return {"status": NOT_RUN, "reason": "no pin has been recorded for this model and experiment"}
     pinned_for, ours = read_json(record_path), inputs(record)
     if changed := [key for key in ours if pinned_for[key] != ours[key]]:
-        reason = f"no pin for this configuration: it was recorded for another {', '.join(changed)}"
+        reason = f"no pin for this configuration: it was recorded for {', '.join(_OTHER[key] for key in changed)}"
         return {"status": NOT_RUN, "reason": reason}
     exact = same_bits_expected(pinned_for, record)
     allowed = EXACT if exact else tolerance_of(pinned_for)
@@ -90,6 +90,9 @@ def _second_opinion(losses: pd.DataFrame, opinion: pd.DataFrame) -> dict[str, An
     raw, allowed = losses[losses["protocol"] == "raw"], tolerance_to_other_code(float(opinion["largest_logit"].max()))
     return agreement(compared(raw, opinion, list(tables.CELL), allowed), allowed)
 
+
+_OTHER = {"prompt": "another prompt", "steering": "another steering", "sha256": "other files of the model"}
+"""What a pin is said to be recorded for where an entry of `pins.inputs` differs."""
 
 _BITS = {
     (True, True): ", same bits in all",

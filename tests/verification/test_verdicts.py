@@ -262,7 +262,10 @@ def test_a_second_opinion_whose_entropy_alone_differs_fails_and_says_so(run, hal
     assert printed[-1].startswith("error: ")
 
 
-@pytest.mark.parametrize("edit", ["prompt", "steering", "sha256"])
+OTHER = {"prompt": "another prompt", "steering": "another steering", "sha256": "other files of the model"}
+
+
+@pytest.mark.parametrize("edit", OTHER)
 def test_a_pin_for_other_inputs_is_no_pin(run, edit):
     pinned()
     pinned_for = json.loads(path(PIN_RECORD, "m", "e").read_text())
@@ -278,7 +281,7 @@ def test_a_pin_for_other_inputs_is_no_pin(run, edit):
     assert verdicts["passed"]
     assert verdicts["experiments"]["e"]["pins"] == {
         "status": "not run",
-        "reason": f"no pin for this configuration: it was recorded for another {edit}",
+        "reason": f"no pin for this configuration: it was recorded for {OTHER[edit]}",
     }
 
 
