@@ -88,7 +88,7 @@ def run(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("replication.base.paths.REPOSITORY", tmp_path)
-    for module in ("pinning", "archive", "snakefile"):
+    for module in ("pinning", "archive", "jobs"):
         monkeypatch.setattr(f"replication.workflow.{module}.REPOSITORY", tmp_path)
     monkeypatch.setattr("replication.workflow.pinning.code_state", lambda: COMMITTED)
     return tmp_path
