@@ -90,10 +90,16 @@ def made(request: pytest.FixtureRequest) -> Tables:
     return of_the_posts_size(request.param)
 
 
+# The one with more tokens, more key tokens and the longer title alone in make test: where it fits, the other does.
+both_posts = pytest.mark.parametrize(
+    "made", ["conspiracy", pytest.param("love_hate", marks=pytest.mark.slow)], indirect=True
+)
+
 WIDER = ("lens", "sweep")
 """Kinds whose 48 layers need more than a column: three maps of them, or two."""
 
 
+@both_posts
 @pytest.mark.parametrize("kind", paths.ALL_KINDS)
 def test_every_text_can_be_read_at_a_columns_width_and_at_the_smallest_that_is_named(made, kind, monkeypatch):
     title = len(made.record["key_positions"]) > 1
@@ -119,8 +125,7 @@ def test_of_fewer_layers_it_can_be_read_at_a_columns_width(made, kind, monkeypat
     assert_readable(figure, monkeypatch)
 
 
-# The one with more tokens, more key tokens and the longer title first: where it fits, the other does.
-@pytest.mark.parametrize("made", ["conspiracy", pytest.param("love_hate", marks=pytest.mark.slow)], indirect=True)
+@both_posts
 @pytest.mark.parametrize("kind", paths.ALL_KINDS)
 def test_every_text_can_be_read_as_a_screen_shows_it(made, kind, monkeypatch):
     assert_readable(drawn(made, kind, View()), monkeypatch)

@@ -98,9 +98,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("kind", "suffix"), [*((kind, "png") for kind in (*KINDS, *CONTROL_KINDS)), ("output", "svg"), ("output", "pdf")]
-)
+# Of each way to draw one in make test, all in make test-all.
+QUICK = (("post_raw", "png"), ("sweep", "png"), ("output", "svg"), ("output", "pdf"))
+REST = [
+    pytest.param(kind, "png", marks=pytest.mark.slow) for kind in (*KINDS, *CONTROL_KINDS) if (kind, "png") not in QUICK
+]
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [*QUICK, *REST])
 def test_figure_draws_from_a_run_what_its_steps_draw(finished: Path, kind: str, suffix: str) -> None:
     status, said = figure(finished, "e", kind, "--model", "m", "-o", f"drawn.{suffix}")
     assert (status, said) == (0, "")
