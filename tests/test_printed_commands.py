@@ -43,7 +43,8 @@ NOT_RUN = {
         "days, and needs a model; the one below it is run"
     ),
     "make compare": "minutes, and 7 GB of random weights",
-    "make portability": "minutes under emulation; tests/test_portability.py is what it runs, .ci/run a part of it",
+    "make portability": "minutes under emulation; it runs tests/engine/test_portability.py, and .ci/run a part of it",
+    "make rehearsal": "an hour, and 9 GB of random weights; tests/engine/test_differences.py rehearses on small ones",
     ".venv/bin/python -m pip install pre-commit && .venv/bin/pre-commit install": "installs, and changes .git",
     "make env && .venv/bin/python -m pip install --editable '.[slurm]' && source .venv/bin/activate": INSTALLS,
     "snakemake --cores 4 --config model=gpt2": "minutes; `snakemake --cores 4` runs the same on other weights",
