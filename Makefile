@@ -8,13 +8,14 @@ CORES ?= 4
 SCRATCH ?= scratch
 BEFORE_INSTALL := replication/base/before_install.py
 
-.PHONY: help env demo test test-all kills portability validators coverage lock miniature rehearsal compare lint
+.PHONY: help env demo test test-all kills portability arm64 validators coverage lock miniature rehearsal compare lint
 
 help:
 	@echo "make demo       the whole workflow on the embedded miniature; ends by naming the report"
 	@echo "make test       the tests"
 	@echo "make test-all   the tests and the long proofs"
-	@echo "make portability  the same bits on emulated processors (qemu-user; 10 minutes)"
+	@echo "make portability  the same bits on emulated processors (qemu-user; 20 minutes)"
+	@echo "make arm64      an emulated 64-bit Arm for it, in .arm64 (root, debootstrap, binutils-aarch64-linux-gnu; 1.5 GB)"
 	@echo "make validators RO-Crate and CITATION.cff validators for the tests, in .validators"
 	@echo "make env        the environment alone, in $(VENV), as locked in requirements.lock"
 	@echo "make lock       makes requirements.lock anew from pyproject.toml"
@@ -59,6 +60,9 @@ test-all: env
 
 portability: env
 	@$(BIN)/python -m pytest --quiet --capture=no tests/engine/test_portability.py
+
+arm64: env
+	@$(BIN)/python tests/arm64.py
 
 # Apart from the environment, whose versions they would change.
 validators: .validators/installed

@@ -48,6 +48,7 @@ NOT_RUN = {
     ".venv/bin/python -m pip install pre-commit && .venv/bin/pre-commit install": "installs, and changes .git",
     "make env && .venv/bin/python -m pip install --editable '.[slurm]' && source .venv/bin/activate": INSTALLS,
     "snakemake --cores 4 --config model=gpt2": "minutes; `snakemake --cores 4` runs the same on other weights",
+    "snakemake --cores 4 --config device=cuda": "needs an NVIDIA card",
     "snakemake --profile profiles/slurm": "needs a cluster; tests/slurm/prove.py runs it on a Slurm of its own",
 }
 """Commands that the tests do not run, and why; their parts are looked at all the same."""

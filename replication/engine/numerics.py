@@ -12,8 +12,12 @@ from replication.base.progress import say
 SETTINGS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 """Variables that make torch's float32 arithmetic the same on every x86-64 processor with AVX2; all three are needed."""
 
-ARM_SETTINGS = {"ATEN_CPU_CAPABILITY": "default"}
-"""The same for 64-bit Arm processors under Linux: without it those with SVE have bits of their own."""
+ARM_SETTINGS = {"ATEN_CPU_CAPABILITY": "default", "NVPL_BLAS_DEBUG_CPU_TYPE": "1", "OPENBLAS_CORETYPE": "ARMV8"}
+"""The same for 64-bit Arm processors under Linux, whose kinds of SVE would each have bits of their own.
+
+The second is for torch's builds with NVPL BLAS (1: no SVE), the third for those with OpenBLAS. oneDNN has no such
+variable there and is switched off.
+"""
 
 MULTIPLE = 16
 """Rows of a product are padded to a multiple of this. With other numbers of rows, kernels treat rows at the edge
@@ -36,7 +40,7 @@ def prepare(requested: str, threads: int) -> None:
         threads: Threads for the arithmetic.
     """
     if "torch" not in sys.modules:
-        for name in SETTINGS:
+        for name in SETTINGS | ARM_SETTINGS:
             os.environ.pop(name, None)
         if requested == PORTABLE:
             os.environ.update(_settings())
@@ -44,6 +48,8 @@ def prepare(requested: str, threads: int) -> None:
 
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
+    if requested == PORTABLE and _settings() is ARM_SETTINGS:
+        torch.backends.mkldnn.set_flags(False)
     torch.set_num_threads(1)
     warm = torch.linspace(0.1, 1.0, 1 << 16)
     for function in (torch.exp, torch.log, torch.sqrt, torch.tanh):
@@ -86,7 +92,7 @@ def _settings() -> dict[str, str]:
 
 
 def build() -> dict[str, str]:
-    """The build of torch: portable numbers are the same bits where commit, MKL and oneDNN are the same."""
+    """The build of torch: portable numbers are the same bits where commit, BLAS (mostly MKL) and oneDNN are."""
     import torch
 
     summary = torch.__config__.show()
@@ -96,6 +102,8 @@ def build() -> dict[str, str]:
     }
     matches = {name: re.search(pattern, summary) for name, pattern in libraries.items()}
     versions = {name: f"{match[1]} ({match[2]})" if match else "none" for name, match in matches.items()}
+    if not matches["mkl"] and (blas := re.search(r"BLAS_INFO=(\w+)", summary)):
+        versions["mkl"] = f"none, BLAS is {blas[1]}"
     return {"torch": str(torch.__version__), "commit": str(torch.version.git_version)[:10], **versions}
 
 
