@@ -1,4 +1,4 @@
-"""What two controls found: the vector among random ones, and after other prompts."""
+"""The figures of two controls: the vector among random ones, and after other prompts."""
 
 import numpy as np
 import pandas as pd
@@ -33,11 +33,11 @@ def random_vectors(table: pd.DataFrame, record: Record, view: View = WHOLE) -> F
 
     Args:
         table: Columns of `tables.RANDOM_VECTORS`; losses in nats.
-        record: What went in.
+        record: The experiment's record.
         view: How large.
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
     key, other = key_change(table, ["draw"]), collateral(table, ["draw"])
     shown = (
@@ -95,11 +95,11 @@ def prompts(table: pd.DataFrame, record: Record, view: View = WHOLE) -> Figure:
 
     Args:
         table: Columns of `tables.PROMPTS`; log-odds in nats.
-        record: What went in.
+        record: The experiment's record.
         view: How large.
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
     # Largest change on top; row 0 is drawn at the bottom.
     rows = table.sort_values("change", kind="stable").reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""What each figure shows, in words: for readers who cannot see it, and for search. Made from the tables."""
+"""What each figure shows, in words, made from its tables: for readers who cannot see it, and for search."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def alt_text(kind: str, losses: pd.DataFrame, effect: pd.DataFrame, record: Reco
         kind: One of `paths.KINDS`.
         losses: Columns of `tables.LOSSES`; losses in nats.
         effect: Columns of `tables.EFFECT`; KL in nats.
-        record: What went in.
+        record: The experiment's record.
 
     Returns:
         Plain text in one line. Token text in it is visible, but not escaped for any markup.
@@ -45,7 +45,7 @@ def control_alt_text(kind: str, result: dict[str, Any], record: Record) -> str:
     Args:
         kind: One of `paths.CONTROL_KINDS`.
         result: Its verdict and numbers, as a function of `verification.chance` returns them.
-        record: What went in.
+        record: The experiment's record.
     """
     words = {"random_vectors": _random_vectors, "prompts": _prompts, "sweep": _sweep}
     return f"{record['experiment']['title']}, {record['model']}. {words[kind](result)}"
@@ -60,11 +60,13 @@ def over_all_alt_text(records: dict[str, Record], controls: dict[str, dict[str, 
     """
     sentences, model = [], next(iter(records.values()))["model"]
     for name, record in records.items():
-        key, found = controls[name]["random_vectors"]["key"], controls[name]["random_by_layer"]
+        key, by_layer = controls[name]["random_vectors"]["key"], controls[name]["random_by_layer"]
         low, high = map(_change, key["band"])
         sentence = f"{record['experiment']['title']}: {_change(key['steering'])} nats, random vectors {low} to {high}"
-        if "outside_from" in found:
-            sentence += f", outside their band for good {_row(found['outside_from'])}"
+        if "outside_from" in by_layer:
+            layer = by_layer["outside_from"]
+            outside = "at the output" if layer == tables.OUTPUT else f"from layer {layer} on"
+            sentence += f", outside their band {outside}"
         sentences.append(f"{sentence}.")
     drawn = "Lines of the change of the key tokens' loss by layer, and a grey band of random vectors; at the output"
     return " ".join([f"{model}. {drawn}:", *sentences])
@@ -85,7 +87,7 @@ def _prompts(result: dict[str, Any]) -> str:
         f"Log-odds of {_quoted(result['target'])} against {_quoted(result['contrast'])} without and with the vector, a "
         f"line per prompt. After the experiment's own prompt they change by {_change(result['own'])} nats, after "
         f"{result['prompts']} others by {_change(result['least'])} to {_change(result['greatest'])}; "
-        f"{len(result['against'])} change in the other direction."
+        f"{len(result['against'])} of them in the other direction."
     )
 
 
@@ -95,8 +97,8 @@ def _sweep(result: dict[str, Any]) -> str:
         "Two heat maps by injection layer and coefficient: the change of the key tokens' loss, and the mean absolute "
         f"change of the others'. The experiment's own choice, layer {own['layer']} and coefficient "
         f"{general(own['coefficient'])}, is framed: {_change(own['key'])} and {_nats(own['collateral'])} nats. The "
-        f"lowest is layer {best['layer']} with {general(best['coefficient'])}: {_change(best['key'])} and "
-        f"{_nats(best['collateral'])} nats."
+        f"key tokens' loss is lowest at layer {best['layer']} with {general(best['coefficient'])}: "
+        f"{_change(best['key'])} and {_nats(best['collateral'])} nats."
     )
 
 

@@ -1,4 +1,4 @@
-"""The first figure of a report: what steering changes layer by layer, in all experiments, beside what chance does."""
+"""The first figure of a report: what steering changes layer by layer, in all experiments, beside random vectors."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,20 +23,20 @@ def beyond_chance(experiments: Sequence[tuple[Record, pd.DataFrame]], view: View
     """Change of the key tokens' loss by layer beside the band of the random vectors, a panel per experiment.
 
     Args:
-        experiments: Of each that has key tokens what went in, and its columns of `tables.RANDOM_BY_LAYER`.
+        experiments: Of each that has key tokens its record, and its columns of `tables.RANDOM_BY_LAYER` in nats.
         view: How large.
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
-    verdicts = [_takes_hold(random_by_layer(table, record)) for record, table in experiments]
+    verdicts = [_verdict_lines(random_by_layer(table, record)) for record, table in experiments]
     first = experiments[0][0]
     read_out = f"{drawable_text(first['model'])} · {_QUANTITY} · {lens_name(first)}, raw residuals"
 
     def at(width: float) -> _Plan:
         fit = max(1, min(ACROSS, int((width - _BESIDE + _GAP) / (_LEAST_PANEL + _GAP))))
         down = -(-len(verdicts) // fit)
-        across = -(-len(verdicts) // down)  # as many in each row
+        across = -(-len(verdicts) // down)  # rows of equal length, where that is possible
         room = (width - _BESIDE + _GAP) / across - _GAP
         lines = [[line for words in verdict for line in wrapped(words, 7, room)] for verdict in verdicts]
         below = [[line.replace(_TIE, " ") for line in each] for each in lines]
@@ -80,7 +80,7 @@ class _Plan(NamedTuple):
 
     @property
     def height(self) -> float:
-        """Of the figure."""
+        """Height of the figure."""
         return self.head.height + self.down * (_OVER + _TALL + self.under)
 
 
@@ -88,12 +88,12 @@ _TITLE = "What steering changes, beside what random vectors of the same norms ch
 _QUANTITY = "loss of the key tokens, steered − unsteered, summed"
 _BAND, _VECTOR = "random vectors, 5th to 95th percentile", "the steering vector"
 _BESIDE, _GAP, _OVER, _TALL = 0.6, 0.12, 0.22, 1.65  # inches: beside all panels, between two, above one, and of one
-_TIE = "\u00a0"  # where no line ends
+_TIE = "\u00a0"  # a no-break space: no line is broken there
 _LEAST, _LEAST_PANEL = 2.4, 1.25  # inches: of a figure whose legend fits, and of a panel
 
 
 def _panel(axes: Axes, record: Record, values: pd.DataFrame, room: float) -> None:
-    """One experiment's line and band; the last point, the output, stands apart, being no lens."""
+    """One experiment's line and band; the last point, the output, stands apart because no lens reads it."""
     ticks, output_at = layer_ticks(record, 4)
     layers, output = values.drop(index=OUTPUT).reset_index(), values.loc[OUTPUT]
     axes.fill_between(layers.index, layers["low"], layers["high"], color="0.82", linewidth=0, label=_BAND)
@@ -120,11 +120,11 @@ def _panel(axes: Axes, record: Record, values: pd.DataFrame, room: float) -> Non
     axes.set_title(first + "…" * bool(more))
 
 
-def _takes_hold(found: dict[str, str]) -> list[str]:
-    """The verdict by layer, in short."""
-    if "undecided" in found:
+def _verdict_lines(verdict: dict[str, str]) -> list[str]:
+    """What `chance.random_by_layer` returns, in lines to set below a panel."""
+    if "undecided" in verdict:
         return ["not decidable by layer"]
-    outside, half = (_place(found[name]) for name in ("outside_from", "half_from"))
+    outside, half = (_place(verdict[name]) for name in ("outside_from", "half_from"))
     return [f"outside the band from {outside}", f"half of the effect from {half}"]
 
 

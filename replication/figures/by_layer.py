@@ -26,7 +26,7 @@ _TALL, _BETWEEN, _NUMBERS = 1.5, 0.25, 0.2  # inches: of a panel, beside it, and
 _NAME = 8  # points
 
 _STRETCH = 1.5
-"""How many times as long the scale may get to hold what is before the injection."""
+"""The scale is stretched by at most this factor to hold the losses before the injection, too."""
 
 Lines = dict[tuple[str, str], Grid]
 """By lens and condition, a loss for each of `rows`; or (rows, positions) of them."""
@@ -41,11 +41,11 @@ def layers(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view:
     Args:
         losses: Columns of `tables.LOSSES`; losses in nats.
         logit_lens: Columns of `tables.LOGIT_LENS`; losses in nats.
-        record: What went in.
+        record: The experiment's record.
         view: How large.
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
     all_lines: Lines = {}
     for condition in tables.CONDITIONS:
@@ -101,7 +101,7 @@ class _Plan(NamedTuple):
 
     @property
     def height(self) -> float:
-        """Of the figure."""
+        """Height of the figure."""
         return self.head.height + self.down * (self.above + _TALL) + (self.down - 1) * _NUMBERS + self.below
 
 
@@ -133,12 +133,12 @@ def _panels(record: Record) -> dict[str, list[int]]:
 
 
 def _before(record: Record) -> int:
-    """How many of them come before the injection."""
+    """How many of the layers drawn come before the injection."""
     return sum(layer < record["injection"]["block"] for layer in layer_numbers(record))
 
 
 def _labels(record: Record) -> list[str]:
-    """Of the legend, in its order."""
+    """Labels of the legend, in its order."""
     both = [_BOTH] if _before(record) else []
     added = [ADDED] if blocks_shown(record) else []
     lens = lens_name(record)
@@ -147,7 +147,7 @@ def _labels(record: Record) -> list[str]:
 
 
 def _scale(record: Record, shown: list[Lines]) -> tuple[float, float]:
-    """Limits that hold the first lens from the injection on, and the output; before it too where that costs little."""
+    """Limits for the solid lines from the injection on and the output; for all of them if `_STRETCH` allows."""
     both = [lines[lens_name(record), condition] for lines in shown for condition in tables.CONDITIONS]
     start = _before(record) if _before(record) < len(rows(record)) else 0
     (low, high), (least, most) = ((np.min(part), np.max(part)) for part in ([each[start:] for each in both], both))
@@ -171,7 +171,7 @@ def _off_scale(record: Record, lines: Lines, scale: tuple[float, float]) -> str:
 
 
 def _draw_lines(axes: Axes, record: Record, lines: Lines) -> None:
-    """Draws lines of a loss per row; up to the injection both conditions are one. The output, no lens, stands apart."""
+    """Draws the loss by layer, up to the injection one line for both conditions; the output stands apart as a point."""
     numbers, before, lens = layer_numbers(record), _before(record), lens_name(record)
     start = max(0, before - 1)
     for condition, colour in zip(tables.CONDITIONS, (UNSTEERED, STEERED), strict=True):

@@ -22,22 +22,22 @@ from replication.figures.cell_texts import FONTS, glyphs, text_width
 STYLE = Path(__file__).with_name("style.mplstyle")
 
 UNSTEERED, STEERED = "#0072B2", "#D55E00"
-"""Colours of the two conditions (Okabe and Ito's blue and vermilion: told apart by colour-blind readers)."""
+"""Colours of the two conditions (Okabe and Ito's blue and vermilion, which colour-blind readers can distinguish)."""
 
 GREY = "0.35"
 
 OUTPUT = "the model's own output"
-"""What is read, in a title, where no lens is."""
+"""The read-out that a title names where no lens is used."""
 
 NOTEBOOK_RESOLUTION = 100
 """Dots per inch in a notebook, which keeps every picture it shows."""
 
 
 class Drawing(Figure):
-    """A matplotlib figure with its words, that a notebook shows of itself: pyplot is not needed."""
+    """A matplotlib figure with alternative text, which a notebook shows without pyplot."""
 
     alt_text = ""
-    """What is seen, for readers who cannot see it."""
+    """What the figure shows, for readers who cannot see it."""
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
         picture = io.BytesIO()
@@ -49,7 +49,7 @@ class Drawing(Figure):
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib with our style and nothing of the user's own."""
+    """Matplotlib with our style, and without the user's own settings."""
     with matplotlib.rc_context():
         matplotlib.rc_file(STYLE)
         yield
@@ -140,7 +140,7 @@ def panels(
     left, below, right, above = margins
     one = (width - left - right - gaps[0] * (across - 1)) / across
     tall = (height - below - above - gaps[1] * (down - 1)) / down
-    found = figure.subplots(down, across, sharey=True, squeeze=False)
+    axes = figure.subplots(down, across, sharey=True, squeeze=False)
     figure.subplots_adjust(left / width, below / height, 1 - right / width, 1 - above / height)
     figure.subplots_adjust(wspace=gaps[0] / one, hspace=gaps[1] / tall)
-    return list(found.flat)
+    return list(axes.flat)

@@ -14,5 +14,5 @@ def caption_file(name: str) -> str:
 
 
 def caption(name: str) -> str:
-    """The text of a caption, in one line; what follows it is on long prompts, of which our report can say more."""
+    """A caption's first paragraph, in one line; our report states what the second, on long prompts, is about."""
     return " ".join(Path(caption_file(name)).read_text(encoding="utf-8").partition("\n\n")[0].split())

@@ -16,7 +16,7 @@ from replication.figures.positions import Record, changed_positions, tokens
 from replication.figures.view import WHOLE, View
 
 _LEVEL = 0.5
-"""Inches of a column from which on its token stands level, not upright."""
+"""Inches of a column from which on its token is written horizontally, not upright."""
 
 _ADDED = "predicted where the vector was added"
 
@@ -26,11 +26,11 @@ def output(losses: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
 
     Args:
         losses: Columns of `tables.LOSSES`; losses in nats.
-        record: What went in.
+        record: The experiment's record.
         view: How large.
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
     at_output = losses[losses["layer"] == tables.OUTPUT]
     before, after = (
@@ -48,7 +48,7 @@ def output(losses: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
     height, column = height_at(width), (width - 0.62) / len(targets)
     level = column >= _LEVEL
     texts = [signed(after[key] - before[key], 2) for key in keys]
-    # Where they would meet they stand upright.
+    # The changes are written upright where they would overlap.
     room = column * min((later - sooner for sooner, later in pairwise(keys)), default=len(targets))
     crowded = any(inches(text, 7, "bold") + 0.05 > room for text in texts)
     with style():

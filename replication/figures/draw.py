@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def draw(model: str, experiment: str) -> None:
-    """Draws every figure of one experiment, in every format of the default target, from its tables."""
+    """Draws every figure of one experiment from its tables, in the formats of the default target."""
     read, record = _tables(model, experiment), read_json(path(paths.RECORD, model, experiment))
     for kind in paths.KINDS:
         _save(drawing(kind, *read, record), figure_files(kind, model, experiment, paths.FORMATS))
@@ -69,20 +69,20 @@ def drawing(
     record: dict[str, Any],
     view: View = WHOLE,
 ) -> "Drawing":
-    """One figure of one experiment, with its words.
+    """One figure of one experiment, with its alternative text.
 
     Args:
         kind: One of `paths.KINDS`.
         losses: Columns of `tables.LOSSES`.
         effect: Columns of `tables.EFFECT`.
         logit_lens: Columns of `tables.LOGIT_LENS`.
-        record: What went in.
+        record: The experiment's record.
         view: What it shows, and how large.
 
     Raises:
         UserError: There is no such kind, or the view is none that it can have.
     """
-    # The report wants only the words above, not matplotlib.
+    # The report imports this package without matplotlib.
     from replication.figures import by_layer, curves, lens_fit, overview, post
 
     _refuse_unknown(kind, paths.KINDS)
@@ -107,7 +107,7 @@ def control_drawing(kind: str, table: pd.DataFrame, record: dict[str, Any], view
     Args:
         kind: One of `paths.CONTROL_KINDS`.
         table: Its columns of `tables.CONTROLS`.
-        record: What went in.
+        record: The experiment's record.
         view: What it shows, and how large.
 
     Raises:

@@ -49,8 +49,8 @@ def grid(table: pd.DataFrame, column: str, layers: Sequence[str]) -> Grid:
 
     Args:
         table: Rows of one condition and protocol.
-        column: The column wanted.
-        layers: Names of the rows wanted.
+        column: Name of the column.
+        layers: Names of its rows, as `rows` returns them.
     """
     wide = table.pivot(index="layer", columns="position", values=column)
     return np.asarray(wide.loc[list(layers)].sort_index(axis="columns"))

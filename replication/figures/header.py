@@ -69,9 +69,9 @@ def header(record: Record, what: str, read_out: str, view: View, width: float, l
     """What stands above the panels of a figure.
 
     Args:
-        record: What went in.
-        what: What is shown.
-        read_out: By what it was read.
+        record: The experiment's record.
+        what: What the figure shows, for the title.
+        read_out: By which lens, or at the model's output.
         view: Whether there is a title.
         width: Of the figure, in inches.
         labels: Of the legend, if it has one.
@@ -108,7 +108,7 @@ def vector_text(record: Record) -> str:
 
 
 ADDED = "vector added"
-"""What the legend calls the mark of `mark_block`."""
+"""What the legend calls the lines of `mark_blocks`."""
 
 
 def blocks_shown(record: Record) -> list[int]:

@@ -27,7 +27,7 @@ TOPS = 350_000
 
 
 Links = Mapping[str, Mapping[str, str]]
-"""Of each kind of thing that belongs to a page names and addresses."""
+"""Headings, such as "Tables", and below each the names and addresses of links."""
 
 
 def draw(model: str, experiment: str, run: Sequence[str], completed: bool = False) -> None:
@@ -87,12 +87,12 @@ def page(
     """The page as HTML; it loads nothing, and is the same for the same tables.
 
     Args:
-        name: Of the experiment, as links to a cell carry it.
+        name: Name of the experiment, which links to a cell contain.
         losses: Columns of `tables.LOSSES`.
         effect: Columns of `tables.EFFECT`.
         top10: Columns of `tables.TOP10`.
-        record: What went in.
-        links: What belongs to it, for a page that has a place.
+        record: The experiment's record.
+        links: Links to report, tables and other experiments; None for a page outside of a run.
         texts: What both models wrote, as `_texts` has it.
     """
     environment = Environment(
@@ -122,7 +122,7 @@ def _tops(losses: pd.DataFrame) -> int:
 
 
 def _left_out(tops: int) -> str:
-    """What a long prompt's page has not, and where it is."""
+    """What the page of a long prompt leaves out, and which files have it; empty where it leaves out nothing."""
     if tops == 10:
         return ""
     return (
@@ -212,5 +212,5 @@ def _numbers(column: "pd.Series[float]", shape: tuple[int, int], digits: int) ->
 
 
 def _short(value: float, digits: int) -> float:
-    """All digits are more than a reader wants, and twice the size."""
+    """A value with so many significant digits; all of them would double the size of the page."""
     return float(f"{value:.{digits}g}")

@@ -15,7 +15,7 @@ LINES = {
     "tuned lens, centred": ("#E69F00", (0, (4, 1.5)), 1.4),
     "logit lens": ("0.25", (0, (1, 1.2)), 1.4),
 }
-"""Colour, dashes and width; told apart without colour as well."""
+"""Colour, dashes and width; the lines differ without colour, too."""
 
 
 def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
@@ -26,11 +26,11 @@ def lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: Record, view:
     Args:
         losses: Columns of `tables.LOSSES`; KL in nats.
         logit_lens: Columns of `tables.LOGIT_LENS`; KL in nats.
-        record: What went in.
+        record: The experiment's record.
         view: How large.
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
     lens_tables = {f"tuned lens, {protocol}": losses[losses["protocol"] == protocol] for protocol in tables.PROTOCOLS}
     lens_tables = (lens_tables if lens_name(record) == "tuned lens" else {}) | {"logit lens": logit_lens}

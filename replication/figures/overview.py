@@ -1,4 +1,4 @@
-"""Our own lens figures: all layers, with the injection marked; the losses, and where steering changes what."""
+"""Our own lens figures, with all layers and the injection marked: the losses, and where steering changes them."""
 
 from typing import NamedTuple
 
@@ -83,19 +83,18 @@ class _Plan(NamedTuple):
         return self.head.height + _ABOVE + self.tall + stacked * (between + self.tall) + _BELOW + self.bottom
 
 
-def lens(losses: pd.DataFrame, record: Record, view: View = WHOLE, protocol: str = "raw") -> Drawing:
-    """Loss at all layers, unsteered, steered, and the change.
+def lens(losses: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
+    """Loss at all layers, unsteered, steered, and the change; raw residuals.
 
     Args:
         losses: Columns of `tables.LOSSES`; losses in nats.
-        record: What went in.
+        record: The experiment's record.
         view: How large.
-        protocol: "raw" or "centred".
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
-    by_condition = [of_condition(losses, protocol, condition) for condition in tables.CONDITIONS]
+    by_condition = [of_condition(losses, "raw", condition) for condition in tables.CONDITIONS]
     loss = [grid(table, "loss", rows(record)) for table in by_condition]
     change = loss[1] - loss[0]
     # Equal cells stay empty, so that what steering cannot reach is seen.
@@ -106,7 +105,7 @@ def lens(losses: pd.DataFrame, record: Record, view: View = WHOLE, protocol: str
     plan = _plan(
         record,
         view,
-        ("loss by layer and token", f"{lens_name(record)}, {protocol} residuals"),
+        ("loss by layer and token", f"{lens_name(record)}, raw residuals"),
         (_TOKEN, _TOKEN, _NUMBER),
         (_LEAST_TOKEN, _LEAST_TOKEN, widest(changes)),
         f"{_FRAME} Empty cells of the change: equal bit for bit.",
@@ -126,23 +125,22 @@ def lens(losses: pd.DataFrame, record: Record, view: View = WHOLE, protocol: str
     return figure
 
 
-def kl(effect: pd.DataFrame, record: Record, view: View = WHOLE, protocol: str = "raw") -> Drawing:
-    """How far steering moves the prediction of every layer and token.
+def kl(effect: pd.DataFrame, record: Record, view: View = WHOLE) -> Drawing:
+    """KL(unsteered ‖ steered), how far steering moves the prediction, at every layer and token; raw residuals.
 
     Args:
         effect: Columns of `tables.EFFECT`; KL in nats.
-        record: What went in.
+        record: The experiment's record.
         view: How large.
-        protocol: "raw" or "centred".
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
-    values = grid(effect[effect["protocol"] == protocol], "kl_to_unsteered", rows(record))
+    values = grid(effect[effect["protocol"] == "raw"], "kl_to_unsteered", rows(record))
     texts = cell_texts(values, lambda value: fixed(value, 2) if value else "")
     # Effects far from the injection are small: a square-root scale shows them beside the large ones.
     scale = PowerNorm(0.5, 0, float(values.max()) or 1.0)
-    words = "where steering changes the prediction", f"{lens_name(record)}, {protocol} residuals"
+    words = "where steering changes the prediction", f"{lens_name(record)}, raw residuals"
     plan = _plan(record, view, words, (0.42,), (widest(texts),), f"{_FRAME} Empty cells: the same bit for bit.")
     with style():
         figure, (axes,) = _panels(record, plan)
@@ -163,7 +161,7 @@ def _plan(
     """Panels beside each other, or above each other if the prompt is long or the figure narrow.
 
     Args:
-        record: What went in.
+        record: The experiment's record.
         view: How large.
         words: What is shown, and by what it was read.
         natural: Width of a column of each panel where no width was asked for, in inches.
@@ -226,7 +224,7 @@ def _panels(record: Record, plan: _Plan) -> tuple[Drawing, list[Axes]]:
 def _finish(axes: Axes, record: Record, names: tuple[str, str], plan: _Plan, place: int) -> None:
     """Marks the injection and names the panel, in full or in short."""
     mark_injection(axes, record)
-    # With so much to spare both losses are named in full, or both in short.
+    # 7% stay free beside a name.
     room = plan.columns[place] * len(record["prompt"]["ids"]) / 1.07
     name = names[inches(names[0], _NAME, "bold") > room]
     above = _ABOVE if plan.beside or plan.repeated or not place else _BETWEEN

@@ -41,7 +41,7 @@ def layer_ticks(record: Record, about: int) -> tuple[dict[int, str], int]:
     """What an axis of layers names, and where on it the output stands, apart from them since it is no lens.
 
     Args:
-        record: What went in.
+        record: The experiment's record.
         about: How many layers there is room to name.
     """
     numbers = layer_numbers(record)

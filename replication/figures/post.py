@@ -56,7 +56,7 @@ class _Look(NamedTuple):
     weight: str
 
 
-_POSTED = _Look(0.75, 1.15, 0.4, 0.5, 0.3, 0.175, 0.56, 7, "bold")
+_WIDE = _Look(0.75, 1.15, 0.4, 0.5, 0.3, 0.175, 0.56, 7, "bold")
 _NARROW = _Look(LEFT, RIGHT, 0.22, 0.24, UPRIGHT + 0.1 + BAR, ROW, _LEAST_COLUMN, SMALLEST, "normal")
 """Colour bar below instead of beside, tokens upright."""
 
@@ -66,12 +66,12 @@ def post(losses: pd.DataFrame, record: Record, protocol: str, view: View = WHOLE
 
     Args:
         losses: Columns of `tables.LOSSES`; losses in nats.
-        record: What went in.
-        protocol: "raw", what the lens was trained for, or "centred", as posted.
+        record: The experiment's record.
+        protocol: "raw" residuals, on which the lens was trained, or "centred" ones, as in the post.
         view: How large.
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
     layers = tables.layer_names(record["shape"]["layers"])
     by_condition = [of_condition(losses, protocol, condition) for condition in tables.CONDITIONS]
@@ -83,14 +83,14 @@ def post(losses: pd.DataFrame, record: Record, protocol: str, view: View = WHOLE
     words = f"tokens visualized with the {lens_name(record).title()}", f"{lens_name(record)}, {protocol} residuals"
 
     def look_at(width: float) -> _Look:
-        return _POSTED if width >= _POSTED.left + _POSTED.right + _POSTED.column * len(targets) else _NARROW
+        return _WIDE if width >= _WIDE.left + _WIDE.right + _WIDE.column * len(targets) else _NARROW
 
     def height_at(width: float) -> float:
         look = look_at(width)
         around = header(record, *words, view, width).height + look.above + look.between + look.below
         return around + 2 * look.row * len(shown)
 
-    natural = max(_LEAST_WIDTH, _POSTED.left + _POSTED.right + _POSTED.column * len(targets))
+    natural = max(_LEAST_WIDTH, _WIDE.left + _WIDE.right + _WIDE.column * len(targets))
     least = max(LEFT + RIGHT + _LEAST_COLUMN * len(targets), _LEAST_BAR)
     width = view.inches(natural, least, height_at)
     look, height = look_at(width), height_at(width)
@@ -109,12 +109,12 @@ def post(losses: pd.DataFrame, record: Record, protocol: str, view: View = WHOLE
             draw_cells(axes, grid(table, "loss", shown), tops, scale, "RdBu_r", look.size, look.weight)
             axes.set_title(condition, pad=4)
             axes.set_yticks(range(len(shown)), ["input" if name == "0" else name for name in shown])
-            if look is _POSTED:
+            if look is _WIDE:
                 axes.set_xticks(range(len(targets)), [fitted_label(text, TICK, room, "bold") for text in targets])
             else:
                 axes.set_xticks(range(len(targets)), upright_labels(targets) if i else [], rotation=90)
             _mark_keys(axes, record["key_positions"], len(shown))
-        if look is _POSTED:
+        if look is _WIDE:
             tall = 2 * panel + look.between
             bar = figure.add_axes((1 - 0.95 / width, look.below / height, 0.16 / width, tall / height))
             figure.colorbar(ScalarMappable(scale, "RdBu_r"), cax=bar, label=_BAR_LABEL)

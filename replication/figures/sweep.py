@@ -52,11 +52,11 @@ def sweep(table: pd.DataFrame, record: Record, view: View = WHOLE) -> Figure:
 
     Args:
         table: Columns of `tables.SWEEP`; losses in nats.
-        record: What went in.
+        record: The experiment's record.
         view: How large.
 
     Raises:
-        UserError: It cannot be read at the width of `view`.
+        UserError: The figure cannot be read at the width of `view`.
     """
     cells, swept = ["layer", "coefficient"], set(table["layer"])
     if not (shown := [layer for layer in layer_numbers(record) if layer in swept]):

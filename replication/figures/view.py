@@ -22,7 +22,7 @@ class View:
     width: float | None = None
     """Inches; None for as many as are comfortable on a screen."""
     title: bool = True
-    """Whether the lines are drawn on top that say what is shown."""
+    """Whether the lines above the panels are drawn that say what is shown."""
     layers: str | None = None
     """Layers to show, such as "0,6,12-47,output"; None for all that the kind shows."""
     tokens: str | None = None
@@ -35,9 +35,9 @@ class View:
 
         Args:
             natural: Its width where none was asked for, in inches.
-            least: Inches below which its texts would be cut or meet.
+            least: Inches below which its texts would be cut or overlap.
             height: How tall it is at a width, both in inches.
-            parts: What it is made of that there can be fewer of.
+            parts: What there can be fewer of in it, for the error's advice.
 
         Raises:
             UserError: It cannot be read at the width that was asked for; the sentence names the smallest that works.

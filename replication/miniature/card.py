@@ -173,7 +173,8 @@ wrote this file and `card.json`, which holds every number and the SHA-256 of eve
 | steps, model | {training["steps"]["gpt2"]}, of {training["documents_per_step"]} sentences |
 | steps, lens | {training["steps"]["tuned_lens"]} |
 | loss reached | {training["final_loss_nats_per_token"]:.3f} nats per token |
-| time | {seconds["wall"]:.0f} s, {seconds["cpu"]:.0f} s of processor time on {training["threads"]} threads |
+| time | {seconds["wall"]:.0f} s, {seconds["cpu"]:.0f} s of processor time |
+| threads | {training["threads"]} |
 | versions | {versions} |
 
 Loss of the key tokens at the output, in nats, with the post's own prompts, layers and coefficients:

@@ -1,4 +1,4 @@
-"""What the report says of the vectors that were added: where, of which tokens, how long."""
+"""What the report prints of the vectors that were added: where, of which tokens, with which norms."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the report says beyond the post: controls with their verdicts, and where raw and centred residuals disagree."""
+"""What the report prints beyond the post: controls with verdicts, and where raw and centred residuals disagree."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from replication.base.recorded import lens_name
 from replication.base.tables import OUTPUT
 from replication.figures.alt_text import control_alt_text, over_all_alt_text
 from replication.figures.captions import caption
-from replication.report.links import described_figure, link
+from replication.report.links import described_figure, in_markdown, link
 from replication.verification.chance import SHARE, shown
 from replication.verification.findings import findings
 
 DISAGREEMENTS = 5
-"""How many of an experiment's cells with another top token are printed."""
+"""How many of an experiment's cells are printed whose most probable token differs between raw and centred."""
 
 
 def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
@@ -27,10 +27,15 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
         experiments: As `report.experiment` gives them.
 
     Returns:
-        By kind of control a list with one entry per experiment that has it: name, title, place, result, figure, and the
-        rows of its prompts; the kinds that are `switched_on`; what was found, in sentences; the figure `over_all`
-        experiments, with `results` of all controls of those that have a panel in it; and as `unspecific` the titles of
-        those whose vector changes the other tokens, too, more than at least a `share` of the random vectors do.
+        For each kind of control a list with one entry per experiment that has it: name, title, place, result, figure,
+        and of `prompts` the rows of its table. And
+
+        - `switched_on`: the kinds of controls that the configuration has switched on
+        - `findings`: the main results, in sentences
+        - `results`: by experiment with key tokens, the results of all its controls
+        - `over_all`: the figure over these experiments
+        - `unspecific`: titles of the experiments whose vector changes the other tokens, too, more than at least
+          `share` of the random vectors do
     """
     controls = read_json(path(CONTROLS, model))
     contents: dict[str, Any] = {kind: [] for kind in paths.CONTROL_KINDS}
@@ -56,19 +61,23 @@ def beyond(model: str, experiments: list[dict[str, Any]]) -> dict[str, Any]:
     return contents
 
 
-def _figure(model: str, each: dict[str, Any], kind: str, result: dict[str, Any]) -> dict[str, Any]:
+def _figure(model: str, each: dict[str, Any], kind: str, result: dict[str, Any]) -> dict[str, str]:
     alt = control_alt_text(kind, result, each["record"])
     return described_figure(model, each["name"], kind, alt, paths.BEYOND[kind])
 
 
-def _over_all(model: str, experiments: list[dict[str, Any]], results: dict[str, Any]) -> dict[str, Any] | None:
+def _over_all(model: str, experiments: list[dict[str, Any]], results: dict[str, Any]) -> dict[str, str] | None:
     """The figure over all experiments; None where no experiment has a panel in it."""
     if not results:
         return None
     records = {each["name"]: each["record"] for each in experiments if each["name"] in results}
     png, svg, pdf = (link(model, "", paths.beyond_chance(suffix)) for suffix in (*paths.FORMATS, paths.PRINT))
-    words = {"alt": over_all_alt_text(records, results), "caption": caption("beyond_chance")}
-    return words | {"image": png, "vector_graphics": svg, "print": pdf}
+    return {
+        "alt": over_all_alt_text(records, results),
+        "caption": caption("beyond_chance"),
+        "image": png,
+        "links": f"{in_markdown({'SVG': svg, 'PDF': pdf}, ' · ')} · numbers: random_by_layer.csv of each experiment",
+    }
 
 
 def disagreements(losses: pd.DataFrame) -> list[dict[str, Any]]:

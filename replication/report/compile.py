@@ -1,8 +1,8 @@
 """The report on one model: every number from a table, every table from a job.
 
 Its sections are the templates in sections/, put together by report.md.jinja; `experiment` gathers what they print about
-an experiment, `replication.page` makes HTML of the Markdown. A section more is a template more, and what it needs in
-`contents`.
+an experiment, `html_page` makes HTML of the Markdown. A new section takes a template, and in `contents` what it
+prints.
 """
 
 import re
@@ -34,12 +34,21 @@ __all__ = ["contents", "markdown", "sections"]
 
 
 def markdown(gathered: dict[str, Any]) -> str:
-    """The report on one model, as Markdown, of its `contents`."""
+    """The report on one model as Markdown.
+
+    Args:
+        gathered: What `contents` returns.
+    """
     return sections("report.md.jinja", **gathered)
 
 
 def sections(template: str, **printed: Any) -> str:
-    """A template of sections/ with what is `printed` in it, and with the report's filters and numbering."""
+    """One template of sections/ as Markdown, with the report's filters and numbering.
+
+    Args:
+        template: Name of its file.
+        printed: The template's variables.
+    """
     environment = Environment(
         loader=PackageLoader("replication.report", "sections"),
         undefined=StrictUndefined,
@@ -63,12 +72,12 @@ def sections(template: str, **printed: Any) -> str:
 
 
 def contents(model: str, experiments: list[str], completed: Collection[str] = ()) -> dict[str, Any]:
-    """Everything the report on one model prints, of its tables and verdicts.
+    """Everything the report on one model prints, from its tables and verdicts.
 
     Args:
         model: Name of the model.
         experiments: Names of its experiments.
-        completed: Those of them that texts were written for.
+        completed: Those of them for which both models wrote texts.
     """
     described = [experiment(model, name, name in completed) for name in experiments]
     name, _, run = model.partition("/")
@@ -97,12 +106,12 @@ def contents(model: str, experiments: list[str], completed: Collection[str] = ()
 
 
 def procedure(method: str) -> str:
-    """The procedure out of docs/method.md, which is its one text: all between the title and the next heading."""
+    """The procedure, which is written in docs/method.md alone: all between its title and the next heading."""
     return method.partition("\n")[2].partition("\n## ")[0].strip()
 
 
 def _published(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row per published set: how many values, the verdict, and the value furthest off for its tolerance."""
+    """One row per published set: its size, its verdict, and the value whose difference is largest for its tolerance."""
     rows = []
     for name, part in table.groupby("set", sort=False):
         excess = (part["difference"].abs() / part["tolerance"]).fillna(0)

@@ -1,4 +1,4 @@
-"""Everything the report says about one experiment, from its tables and its record."""
+"""Everything the report prints about one experiment, from its tables and its record."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from replication.base.window import BY_POSITION, MOST_KEYS, keys_note, shown_key
 from replication.figures.alt_text import alt_text
 from replication.report.added import added, x_vector_table
 from replication.report.beyond_post import disagreements
-from replication.report.links import described_figure, link, named_links
+from replication.report.links import described_figure, in_markdown, link, named_links
 from replication.report.written_texts import completions
 from replication.verification.summary import chosen_layers
 
@@ -34,7 +34,13 @@ class Tables(NamedTuple):
 
 
 def experiment(model: str, name: str, completed: bool = False) -> dict[str, Any]:
-    """What the sections print about one experiment, with the texts of both models where they were `completed`."""
+    """What the sections print about one experiment.
+
+    Args:
+        model: Name of the model.
+        name: Name of the experiment.
+        completed: Whether both models wrote texts for it, which are then printed, too.
+    """
     read = Tables(
         tables.read(path(LOSSES, model, name), tables.LOSSES),
         tables.read(path(EFFECT, model, name), tables.EFFECT),
@@ -74,9 +80,18 @@ def experiment(model: str, name: str, completed: bool = False) -> dict[str, Any]
 
 
 def predictions(losses: pd.DataFrame, top10: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The most probable tokens at the key tokens, before and after: one layer above the injection, and at the output.
+    """The most probable tokens at the key tokens, one layer above the injection and at the output, in both conditions.
 
-    Without key tokens the position is shown at which steering changes the loss at the output most. Raw protocol.
+    Without key tokens they are those at the position at which steering changes the loss at the output most.
+
+    Args:
+        losses: Columns of `tables.LOSSES`.
+        top10: Columns of `tables.TOP10`.
+        record: The experiment's record.
+
+    Returns:
+        One row per key token, layer and condition, raw residuals: `rank` is that of the token to be predicted, `best`
+        the `BEST` most probable tokens with their probabilities.
     """
     above = record["injection"]["block"] + 1
     layers = [str(above), OUTPUT] if above < record["shape"]["layers"] else [OUTPUT]
@@ -102,7 +117,7 @@ def _most_changed(raw: pd.DataFrame) -> int:
     return int((wide["steered"] - wide["unsteered"]).abs().idxmax())
 
 
-def _figure(model: str, name: str, kind: str, drawn_from: tuple[str, ...], read: Tables) -> dict[str, Any]:
+def _figure(model: str, name: str, kind: str, drawn_from: tuple[str, ...], read: Tables) -> dict[str, str]:
     alt = alt_text(kind, read.losses, read.effect, read.record)
     described = described_figure(model, name, kind, alt, drawn_from)
     part = window_note(read.record) if kind in BY_POSITION else keys_note(read.record) if kind == "layers" else ""
@@ -111,17 +126,18 @@ def _figure(model: str, name: str, kind: str, drawn_from: tuple[str, ...], read:
     return {"kind": kind, **described}
 
 
-def _files(model: str, name: str) -> dict[str, Any]:
-    """Addresses of what lies beside the figures."""
+def _files(model: str, name: str) -> dict[str, str]:
+    """Addresses of the interactive page and of the post's figure with centred residuals; links to all tables."""
+    files = (LOSSES, TOP10, EFFECT, LOGIT_LENS, SUMMARY, *TOKEN_TABLES, RECORD)
     return {
         "interactive": link(model, name, paths.INTERACTIVE),
         "centred": link(model, name, paths.figure("post_centred", "png")),
-        "tables": named_links(model, name, (LOSSES, TOP10, EFFECT, LOGIT_LENS, SUMMARY, *TOKEN_TABLES, RECORD)),
+        "tables": in_markdown(named_links(model, name, files)),
     }
 
 
 def _by_layer(summary: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Change of the loss at the chosen layers, one row per token."""
+    """Change of the loss at the chosen layers in nats, one row per token."""
     raw = summary[summary["protocol"] == "raw"]
     wide = raw.pivot(index=["position", "target_token", "key"], columns="layer", values="change")
     return [
@@ -131,7 +147,7 @@ def _by_layer(summary: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, A
 
 
 def _protocols(losses: pd.DataFrame) -> dict[str, Any]:
-    """How far raw and centred are apart, over the lens rows (the output row agrees by construction)."""
+    """How far the losses of raw and centred residuals are apart, in nats; only rounding moves the output row."""
     raw, centred = (losses[losses["protocol"] == name].reset_index(drop=True) for name in tables.PROTOCOLS)
     difference = (raw["loss"].astype("float64") - centred["loss"]).abs()
     lens, output = raw["layer"] != OUTPUT, raw["layer"] == OUTPUT
@@ -149,7 +165,7 @@ def _protocols(losses: pd.DataFrame) -> dict[str, Any]:
 
 
 def _lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Mean KL to the output over positions, unsteered, of tuned and logit lens, by layer."""
+    """Mean KL to the output over positions, in nats, unsteered, of tuned and logit lens, by layer."""
     tuned = losses[(losses["protocol"] == "raw") & (losses["condition"] == "unsteered")]
     logit = logit_lens[logit_lens["condition"] == "unsteered"]
     means = [table.groupby("layer")["kl_to_output"].mean() for table in (tuned, logit)]
@@ -163,7 +179,7 @@ def _lenses(losses: pd.DataFrame, logit_lens: pd.DataFrame, record: dict[str, An
 
 
 def _fit(losses: pd.DataFrame, record: dict[str, Any]) -> dict[str, float]:
-    """Mean KL of the tuned lens to the output, in nats, over all positions of the rows that steering can reach."""
+    """Mean KL of the lens to the output, in nats, over all positions and the layers that steering can reach."""
     reached = {str(layer) for layer in range(record["injection"]["block"], record["shape"]["layers"])}
     raw = losses[(losses["protocol"] == "raw") & losses["layer"].isin(reached)]
     means = raw.groupby("condition")["kl_to_output"].mean()

@@ -37,7 +37,6 @@ _PROSE = 60
 _SCALE = 0.65
 """CSS pixels of a picture's pixel: the text of all pictures has one size, unless one is wider than the page."""
 
-
 _LONG = 1600
 """CSS pixels beyond which a picture as wide as the page could not be read: it scrolls at its own size."""
 
@@ -152,7 +151,7 @@ def _captioned(tokens: list[Token]) -> list[Token]:
 
 
 def _link_to_themselves(tokens: list[Token]) -> None:
-    """Gives every heading but the title, and every caption, a mark to take its address from."""
+    """Gives every heading but the title, and every caption, a link to itself, from which its address can be copied."""
     anchor = ""
     for token, inline in pairwise(tokens):
         if token.type in ("figure_open", "heading_open"):

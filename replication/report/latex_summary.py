@@ -55,15 +55,15 @@ def verdicts_table(
         claims: By experiment, what `claims.claims` returns.
         controls: By experiment and kind, what the functions of `chance` return.
     """
-    found: dict[str, list[str]] = {}
+    verdicts: dict[str, list[str]] = {}
     for experiment in experiments:
         name = experiment["name"]
-        signs = [found["sign"] for found in controls[name].values() if "sign" in found]
+        signs = [result["sign"] for result in controls[name].values() if "sign" in result]
         for judged in (*claims[name], *controls[name].values(), *signs):
             if judged.get("verdict"):
                 verdict = rf"{_title(experiment)}: \textbf{{{judged['verdict']}}}"
-                found.setdefault(judged["statement"], []).append(verdict)
-    groups = [[rf"{_statement(statement)} & {'; '.join(verdicts)} \\"] for statement, verdicts in found.items()]
+                verdicts.setdefault(judged["statement"], []).append(verdict)
+    groups = [[rf"{_statement(statement)} & {'; '.join(each)} \\"] for statement, each in verdicts.items()]
     caption = latex_text(
         f"Model {model}: what the post states and what the controls ask, with the numbers' verdict on each experiment."
     )

@@ -1,7 +1,6 @@
-"""Addresses of files, as seen from the report, and of figures with what is said of them."""
+"""Addresses of files, as seen from the report; and a figure with its words and links."""
 
 import os
-from typing import Any
 
 from replication.base.paths import REPORT, figure, path
 from replication.figures.captions import caption
@@ -17,20 +16,28 @@ def named_links(model: str, name: str, patterns: tuple[str, ...]) -> dict[str, s
     return {os.path.basename(pattern): link(model, name, pattern) for pattern in patterns}
 
 
-def described_figure(model: str, name: str, kind: str, alt: str, drawn_from: tuple[str, ...]) -> dict[str, Any]:
-    """What the templates print of one figure of an experiment.
+def in_markdown(addresses: dict[str, str], separator: str = ", ") -> str:
+    """Links by their names, as Markdown."""
+    return separator.join(f"[{name}]({address})" for name, address in addresses.items())
+
+
+def described_figure(model: str, name: str, kind: str, alt: str, drawn_from: tuple[str, ...]) -> dict[str, str]:
+    """One figure of an experiment, as `Numbering.figure` prints it.
 
     Args:
         model: Name of the model.
         name: Name of the experiment.
         kind: Kind of figure.
-        alt: What is seen in it.
+        alt: Its alternative text.
         drawn_from: Patterns of the tables it is drawn from.
+
+    Returns:
+        `alt`; `caption`; the address of the `image`; and as Markdown the `links` to the SVG and to those tables.
     """
+    svg = in_markdown({"SVG": link(model, name, figure(kind, "svg"))})
     return {
         "alt": alt,
         "caption": caption(kind),
         "image": link(model, name, figure(kind, "png")),
-        "vector_graphics": link(model, name, figure(kind, "svg")),
-        "tables": named_links(model, name, drawn_from),
+        "links": f"{svg} · numbers: {in_markdown(named_links(model, name, drawn_from))}",
     }

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from replication.report.markdown import plain
+
 
 class Numbering:
     """Counts as the template calls for captions, from top to bottom."""
@@ -9,20 +11,26 @@ class Numbering:
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
 
-    def figure(self, anchor: str, place: str, image: str, text: str, links: str) -> str:
+    def figure(self, anchor: str, figure: dict[str, str], place: str = "") -> str:
         """A figure: image, then caption and links, as two paragraphs of Markdown.
 
         Args:
             anchor: Identifier that links to it end in.
-            place: What its number starts with.
-            image: The image, as Markdown.
-            text: What it shows, as Markdown.
-            links: Where its numbers are, as Markdown.
+            figure: What `links.described_figure` returns.
+            place: Number or name of its experiment, which its number starts with; empty outside of experiments.
         """
-        return f'<a id="{anchor}"></a>{image}\n\n*{self._next("Figure", place)}. {text}* {links}\n'
+        image = f"![{plain(figure['alt'])}]({figure['image']})"
+        caption = f"*{self._next('Figure', place)}. {figure['caption']}*"
+        return f'<a id="{anchor}"></a>{image}\n\n{caption} {figure["links"]}\n'
 
     def table(self, anchor: str, text: str, place: str = "") -> str:
-        """The caption of the table that follows, as a paragraph of Markdown; arguments as for `figure`."""
+        """The caption of the table that follows, as a paragraph of Markdown.
+
+        Args:
+            anchor: Identifier that links to it end in.
+            text: What the table shows, as Markdown.
+            place: As for `figure`.
+        """
         return f'<a id="{anchor}"></a>*{self._next("Table", place)}. {text}*\n'
 
     def _next(self, kind: str, place: str) -> str:

@@ -1,11 +1,11 @@
-"""What the report says of the texts that the unsteered and the steered model wrote after a prompt."""
+"""What the report prints of the texts that the unsteered and the steered model wrote after a prompt."""
 
 from typing import Any
 
 from replication.base import tables
 from replication.base.files import read_json
 from replication.base.paths import COMPLETIONS, COMPLETIONS_RECORD, OF_COMPLETIONS, path
-from replication.report.links import named_links
+from replication.report.links import in_markdown, named_links
 from replication.verification.summary import text_losses
 
 MOST_TEXTS = 10
@@ -13,7 +13,7 @@ MOST_TEXTS = 10
 
 
 def completions(model: str, name: str) -> dict[str, Any]:
-    """What the section prints of an experiment's texts: what went in, the texts, and their losses under both models."""
+    """What the report prints of an experiment's texts: prompt, settings, texts, and their losses under both models."""
     record = read_json(path(COMPLETIONS_RECORD, model, name))
     table = tables.read(path(COMPLETIONS, model, name), tables.COMPLETIONS)
     texts = list(zip(*(record["texts"][condition] for condition in tables.CONDITIONS), strict=True))
@@ -23,5 +23,5 @@ def completions(model: str, name: str) -> dict[str, Any]:
         "number": len(texts),
         "texts": texts[:MOST_TEXTS],
         "losses": text_losses(table)[: 2 * MOST_TEXTS],
-        "tables": named_links(model, name, OF_COMPLETIONS),
+        "tables": in_markdown(named_links(model, name, OF_COMPLETIONS)),
     }

@@ -37,7 +37,7 @@ def fragment(page: Page) -> list[tuple[str, str]]:
 def press_button(page: Page) -> None:
     box = page.run("document.getElementById('copy').getBoundingClientRect().toJSON()")
     page.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait("!document.getElementById('link').hidden && document.getElementById('said').textContent !== ''")
+    page.wait("!document.getElementById('link').hidden && document.getElementById('status').textContent !== ''")
 
 
 def said(page: Page) -> str:

@@ -463,10 +463,10 @@ def test_alt_text_of_controls_says_the_numbers_that_matter(made):
     }
     assert "by −2.00 nats, by random vectors 0 to +3.00" in found["random_vectors"]
     assert "by 1.00 nats in size, by random vectors 0 to 1.50" in found["random_vectors"]
-    others = "after 2 others by −0.50 to +3.00; 1 change in the other direction"
+    others = "after 2 others by −0.50 to +3.00; 1 of them in the other direction"
     assert f"own prompt they change by +2.00 nats, {others}" in found["prompts"]
     assert "layer 2 and coefficient 5, is framed: −3.75 and 1.25 nats" in found["sweep"]
-    assert "The lowest is layer 4 with 5: −6.25 and 1.25 nats" in found["sweep"]
+    assert "The key tokens' loss is lowest at layer 4 with 5: −6.25 and 1.25 nats" in found["sweep"]
 
 
 def over_all(*experiments: Tables) -> Figure:
@@ -493,7 +493,7 @@ def test_alt_text_of_the_figure_over_all_says_each_change_and_band(made):
     judged = {kind: getattr(control_verdicts, kind)(table, made.record) for kind, table in control_tables(made).items()}
     text = over_all_alt_text({"e": made.record}, {"e": judged})
     assert text.startswith(f"{made.record['model']}. Lines of the change")
-    assert "−2.00 nats, random vectors +0.15 to +2.85, outside their band for good at layer 2." in text
+    assert "−2.00 nats, random vectors +0.15 to +2.85, outside their band from layer 2 on." in text
 
 
 @pytest.fixture(scope="module")

@@ -63,9 +63,9 @@ def test_page_names_nothing_to_fetch_and_refuses_to(text):
 
 
 def test_centred_residuals_are_called_posted_only_of_the_posts_own_experiments(made, text):
-    assert "centred (as posted)" not in text
+    assert "centred (as in the post)" not in text
     posted = made.record | {"experiment": made.record["experiment"] | POSTS[0]}
-    assert "centred (as posted)" in interactive.page("e", made.losses, made.effect, made.top10, posted)
+    assert "centred (as in the post)" in interactive.page("e", made.losses, made.effect, made.top10, posted)
 
 
 def test_every_control_has_a_label(text):

@@ -228,6 +228,10 @@ def test_plain_text_reads_back(title):
     assert shown.removeprefix("1.").strip() == " ".join(title.split())
 
 
+def test_every_variable_of_a_template_is_filled_in(text):
+    assert not re.search(r"\{\{|\}\}|\{%", text.partition("```bibtex")[0])
+
+
 def test_one_sign_stands_for_minus(text):
     # Code, references and addresses are not of our writing.
     prose = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)\n]*\)|<[^>\n]*>|https?:\S*", "", text, flags=re.DOTALL)
@@ -293,9 +297,9 @@ def test_an_experiment_of_ones_own_is_never_called_the_posts(run, text):
     posts, own = text.index("\n## The experiments\n"), text.index("\n## Own experiments\n")
     assert posts < text.index('<a id="love_hate"></a>') < own < text.index('<a id="mine"></a>')
     of_own = text[own : text.index("\n## ", own + 1)]
-    assert "These are not the post's" in of_own
-    assert not re.search(r"as the post prints|As posted|\[the post's figure", of_own)
-    assert text[posts:own].count("as the post prints it") == text[posts:own].count("As posted") == 1
+    assert "These experiments are not in the post" in of_own
+    assert not re.search(r"as the post prints|that the post prints|As in the post|\[the post's figure", of_own)
+    assert text[posts:own].count("as the post prints it") == text[posts:own].count("As in the post") == 1
     assert "#mine-" not in text[text.index("\n## What the post says") : text.index("\n## Beyond the post")]
 
 

@@ -1,4 +1,4 @@
-// What a reader does: the choices stand in the address after #, so that a link opens at a cell, and back goes back.
+// The reader's choices stand in the address after #: a link opens at a cell, and the browser's back button undoes a choice.
 
 const initial = () => ({
   protocol: "raw", statistic: "loss", layer: String(data.layers.length - 1),
@@ -33,7 +33,7 @@ function remember() {
 }
 
 function report(text) {
-  element("said").textContent = text;
+  element("status").textContent = text;
   element("link").hidden = true;
 }
 
@@ -82,7 +82,7 @@ async function copyLink() {
     // Refused, or not there at all: the older way copies what is selected.
     copied = document.execCommand("copy");
   }
-  element("said").textContent = copied
+  element("status").textContent = copied
     ? "The link is copied. With another copy of this page, its part from # on does the same."
     : "Copying is refused here; the link is selected: copy it with Ctrl+C or Cmd+C.";
 }

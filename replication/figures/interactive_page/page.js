@@ -1,5 +1,5 @@
 "use strict";
-// Draws the maps from the JSON above, as the four lists say, and fills the tables with one cell.
+// Draws the maps from the JSON above, as the four lists choose, and fills the tables with the numbers of one cell.
 
 let data;
 const conditions = ["unsteered", "steered"];
@@ -12,7 +12,7 @@ const wide = matchMedia("(min-width: 60rem)");
 const abreast = matchMedia("(min-width: 1280px)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const scroll = element("scroll");
-// Pixels that a map's column needs: in less, no token could be told.
+// Pixels that a map's column needs: in fewer, no token could be read.
 const columnWidth = 24;
 // Pixels beside the maps, for the names of the layers; and between them, as a part of their width.
 const margins = { l: 55, r: 10, b: 160 };
@@ -112,7 +112,7 @@ const losses = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89"
 const changes = ["#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f"];
 const colorscale = (stops) => stops.map((colour, i) => [i / (stops.length - 1), colour]);
 
-// Black or white, whichever is told better from a colour of the scale: by 4.58 : 1 at least, whatever the colour.
+// Black or white, whichever has more contrast with a colour of the scale: 4.58 : 1 at least, whatever the colour.
 function inkOn(stops, part) {
   const place = Math.min(stops.length - 2, Math.floor(part * (stops.length - 1)));
   const [from, to] = [stops[place], stops[place + 1]].map((colour) => colour.match(/\w\w/g).map((hex) => parseInt(hex, 16)));
@@ -156,10 +156,10 @@ function scales([before, after, change]) {
   };
 }
 
-// Neighbours as [first, last].
-const runs = (list) => list.reduce((found, at) => {
-  const last = found.at(-1);
-  return last?.[1] === at - 1 ? [...found.slice(0, -1), [last[0], at]] : [...found, [at, at]];
+// Positions, ascending, as runs of neighbours [first, last].
+const runs = (list) => list.reduce((all, at) => {
+  const last = all.at(-1);
+  return last?.[1] === at - 1 ? [...all.slice(0, -1), [last[0], at]] : [...all, [at, at]];
 }, []);
 
 // Frames on every map, in black and white, of which one shows on any colour: the injected cells dashed, the chosen one
