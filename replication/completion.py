@@ -20,7 +20,7 @@ class Completion:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What went in: model, arithmetic, vectors, settings, the prompt's tokens; and by condition the texts."""
+        """The inputs: model, arithmetic, vectors, settings, the prompt's tokens; and by condition the texts."""
         return self.completed.record
 
     @property

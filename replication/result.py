@@ -30,7 +30,7 @@ class Result:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What went in: tokens, ids, padding, block, positions and norms of the vector; versions, fingerprint."""
+        """The inputs: tokens, ids, padding, block, positions and norms of the vector; versions, fingerprint."""
         return self.measurement.record
 
     @cached_property
@@ -109,7 +109,7 @@ class Result:
         Args:
             token: The token, leading space included, or its place in the prompt, where `<|endoftext|>` is 0.
             layer: A block, whose input the lens reads, or "output".
-            protocol: "raw" residuals, as the lens was trained on, or "centred" ones, as posted.
+            protocol: "raw" residuals, as the lens was trained on, or "centred" ones, as in the post.
 
         Raises:
             UserError: There is no such token or layer, or several tokens are equal.

@@ -1,4 +1,4 @@
-"""One experiment's completions -> their table, and the record of what went in."""
+"""One experiment's completions -> their table, and the record of their inputs."""
 
 from typing import Any, NamedTuple
 

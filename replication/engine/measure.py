@@ -35,7 +35,7 @@ class Measurement:
     logit_lens: pd.DataFrame
     """Columns of `tables.LOGIT_LENS`: the cells without translators (raw and centred agree there)."""
     record: dict[str, Any]
-    """What went in (`record.record`), the largest |logit| of any cell, and the fingerprint of `losses`."""
+    """The inputs (`record.record`), the largest |logit| of any cell, and the fingerprint of `losses`."""
     vectors: tuple[SteeringVector, ...]
     """What was added, in order."""
 
