@@ -20,7 +20,7 @@ def step(name: str, *given: Any, run: str = "") -> dict[str, Any]:
     Args:
         name: Name of the step.
         given: Lists of the arguments after the step and its model, or functions of the wildcards that return one.
-        run: What follows the model's name if the job's files are those of a run: what `run` returned.
+        run: What follows the model's name if the job's files are those of a run: what `snakefile.run` returned.
     """
 
     def arguments(wildcards: Any) -> list[str]:

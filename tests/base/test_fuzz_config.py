@@ -19,6 +19,7 @@ from replication.base.config import checked, checked_experiment, checked_model
 from replication.base.errors import UserError
 from replication.base.paths import REPOSITORY
 from replication.workflow import snakefile as workflow
+from replication.workflow.jobs import as_json
 
 BASE: dict[str, Any] = {
     "model": "hub",
@@ -135,7 +136,7 @@ def jobs_read_the_same(config: dict[str, Any]) -> None:
     """What a job is handed on its command line is what was checked."""
     for kind, read in (("experiments", checked_experiment), ("models", checked_model)):
         for name, part in config[kind].items():
-            text = shlex.split(shlex.quote(workflow.as_json(part)))[0]
+            text = shlex.split(shlex.quote(as_json(part)))[0]
             assert read(name, json.loads(text)) == read(name, part)
 
 
